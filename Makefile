@@ -1,0 +1,46 @@
+# Every target sets up what it needs in .venv. The README names the commands for machines without make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: figures test lab bench compare notebooks clean
+.DELETE_ON_ERROR:
+
+figures: $(VENV)/.base  ## regenerate the figures of the paper, training included
+	$(BIN)/sst figures --out output
+
+test: $(VENV)/.test  ## ruff, unit tests, and the notebooks run top to bottom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest -p no:nbval tests
+	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=900 --nbval-kernel-startup-timeout=120 notebooks
+
+lab: $(VENV)/.base  ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+bench: $(VENV)/.bench  ## measure speed against other libraries, and print the README's table
+	$(BIN)/python -m benchmarks
+
+compare: $(VENV)/.base  ## train loss x sampler x seeds, and write the table and the figure
+	$(BIN)/python benchmarks/compare.py
+
+notebooks: $(VENV)/.test  ## run the notebooks in place, as they are committed
+	$(BIN)/python tests/run_notebooks.py
+
+clean:  ## remove the environment and what it built; figures stay
+	rm -rf $(VENV) build *.egg-info output/checkpoints .pytest_cache .hypothesis .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A file in .venv tells which of the dependencies in pyproject.toml are installed.
+$(VENV)/.python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip "setuptools>=77.0.3"
+	touch $@
+
+$(VENV)/.base: $(VENV)/.python pyproject.toml
+	$(BIN)/python -m pip install --editable .
+	touch $@
+
+$(VENV)/.test $(VENV)/.bench: $(VENV)/.%: $(VENV)/.base
+	$(BIN)/python -m pip install --editable ".[$*]"
+	touch $@

@@ -1,0 +1,172 @@
+"""Data sets for retrieval: torchvision's conventions, and the classes of ``train`` and ``test`` are disjoint.
+
+``load("glyphs")`` loads one by name, ``NAMES`` lists them, ``info("glyphs")`` tells where it is and what it holds.
+
+A data set is one module here, named as in ``NAMES``, with one class. The class takes
+``(root=None, split="test", transform=None, target_transform=None, download=False)``; its instances have ``targets``
+(numbers from 0 within the split), ``classes`` (names) and ``fingerprint``; the class itself has what ``info`` asks
+for: ``splits``, ``licence``, ``source``, ``downloads``, ``by_hand``, ``find(root)`` and ``count(root)``.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib import import_module
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torchvision.datasets import VisionDataset
+
+# Name (also the module's) -> (class, what it is in one line).
+NAMES: dict[str, tuple[str, str]] = {
+    "glyphs": ("Glyphs", "letters drawn from matplotlib's fonts, 32x32; nothing to download"),
+    "digits": ("Digits", "1,797 handwritten digits that come with scikit-learn, 32x32"),
+    "fashion": ("FashionMNIST", "70,000 small photos of clothes, shoes and bags, 32x32"),
+    "omniglot": ("Omniglot", "32,460 handwritten characters of 50 alphabets, 32x32"),
+    "folder": ("Folder", "your own pictures: folder:PATH, where PATH holds class/image.jpg"),
+}
+
+__all__ = [
+    "NAMES",
+    "ArrayDataset",
+    "ClassSubset",
+    "Digits",
+    "FashionMNIST",
+    "Folder",
+    "Glyphs",
+    "Omniglot",
+    "batches",
+    "info",
+    "load",
+    "root",
+    "split_classes",
+    "tensors",
+    "with_transform",
+]
+
+_CLASSES = {cls: module for module, (cls, _) in NAMES.items()}
+
+
+def __getattr__(name: str) -> Any:  # lazily: importing this package loads neither torch nor torchvision
+    if name in __all__:
+        return getattr(import_module(f".{_CLASSES.get(name, 'base')}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))
+
+
+def load(name: str, split: str = "test", **options: Any) -> VisionDataset:
+    """Load a data set by its name.
+
+    Parameters
+    ----------
+    name : str
+        One of ``NAMES``; a folder of one's own pictures is ``"folder:PATH"``.
+    split : str
+        ``"train"`` or ``"test"``: the classes are disjoint. A folder also has ``"all"``.
+    **options
+        Handed to the class: ``root``, ``transform``, ``target_transform``, ``download`` and its own ones.
+
+    Returns
+    -------
+    VisionDataset
+        With attributes ``targets``, ``classes`` and ``fingerprint``.
+
+    Raises
+    ------
+    ValueError
+        If there is no data set of this name (or no such split); the message suggests one.
+    FileNotFoundError
+        If its files are not on this machine; the message says where to get them.
+    OSError
+        If its files cannot be read or downloaded.
+
+    Examples
+    --------
+    >>> dataset = load("digits", "train")
+    >>> dataset.classes
+    ['0', '1', '2', '3', '4']
+    """
+    cls, found = _find(name)
+    return cls(split=split, **found, **options)
+
+
+def info(name: str, root: str | PathLike | None = None) -> dict[str, Any]:
+    """Tell what a data set is, where it is on this machine and what it holds; nothing is fetched.
+
+    Parameters
+    ----------
+    name : str
+        As for :func:`load`.
+    root : path, optional
+        Where to look, if not in :func:`root`.
+
+    Returns
+    -------
+    dict
+        ``name``, ``description``, ``licence``, ``source``: str;
+        ``present``: bool, whether it can be loaded (in part, if ``splits`` lacks one) without a download;
+        ``where``: list of str, the files and folders that it is read from or cached in;
+        ``bytes``: int, their size;
+        ``splits``: dict of split to ``{"classes": int, "images": int}``, empty unless present;
+        ``download``: list of ``{"file": str, "bytes": int or None, "urls": list of str}``, what ``download=True``
+        would fetch if nothing were present;
+        ``by_hand``: str, how to place the files without it;
+        ``problem``: str, what is wrong with the files, empty if nothing is.
+
+    Raises
+    ------
+    ValueError
+        If there is no data set of this name.
+    """
+    from .base import resolve
+
+    cls, found = _find(name)
+    root = found.get("root", root)
+    files, counts, problem = [], {}, ""
+    try:
+        files = cls.find(root)
+        if present := bool(files) or not cls.downloads:
+            counts = cls.count(root)
+    except (OSError, ValueError) as error:
+        present, problem = False, str(error)
+    return {
+        "name": name,
+        "description": NAMES[name.partition(":")[0].lower()][1],
+        "licence": cls.licence,
+        "source": cls.source,
+        "present": present,
+        "where": [str(path) for path in files],
+        "bytes": sum(_size(path) for path in files),
+        "splits": {split: {"classes": c, "images": n} for split, (c, n) in counts.items()},
+        "download": [{"file": f.name, "bytes": f.size, "urls": list(f.urls)} for f in cls.downloads],
+        "by_hand": cls.by_hand.format(root=resolve(root)),
+        "problem": problem,
+    }
+
+
+def _find(name: str) -> tuple[type, dict[str, str]]:
+    """Return the class of a name and the options that the name itself carries."""
+    short, colon, path = name.partition(":")
+    short = short.lower()
+    if short in NAMES and (not colon or short == "folder"):
+        cls = getattr(import_module(f".{short}", __name__), NAMES[short][0])
+        return cls, {"root": path} if path else {}
+    if name and Path(name).expanduser().is_dir():
+        hint = f"did you mean 'folder:{name}'?"
+    elif close := get_close_matches(short, NAMES, n=1):
+        hint = f"did you mean {close[0]!r}?"
+    else:
+        hint = f"there are {', '.join(NAMES)}:PATH"
+    raise ValueError(f"no data set is called {name!r}: {hint}")
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder."""
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size

@@ -1,0 +1,922 @@
+"""Data sets: tiny trees in the true raw formats, torchvision's own readers as oracles, no network."""
+
+import gzip
+import hashlib
+import inspect
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import warnings
+import zipfile
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+from sklearn.datasets import load_digits
+from torch.utils.data import DataLoader, Subset
+from torchvision.transforms import functional
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from sstutils import datasets
+from sstutils.datasets import base, fashion, omniglot
+from sstutils.datasets.base import ArrayDataset, Download, aside, cached_arrays, fetch, open_image, rgb
+
+RNG = np.random.default_rng(7)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Keep the user's own data and Debian's out of every test that does not ask for them."""
+    monkeypatch.setenv("SSTUTILS_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(fashion, "DEBIAN", tmp_path / "debian")
+
+
+def arrays(classes=6, images=4, side=8) -> ArrayDataset:
+    """Make random images; targets shuffled, all classes present."""
+    targets = RNG.permutation(np.repeat(np.arange(classes), images))
+    data = RNG.integers(0, 256, (classes * images, side, side, 3), dtype=np.uint8)
+    return ArrayDataset(data, targets, [f"class {i}" for i in range(classes)])
+
+
+@contextmanager
+def all_warnings():
+    """Give the list that all warnings of the block go to."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield caught
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# root, aside, caches, downloads
+# ---------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("platform", "environment", "expected"),
+    [
+        ("linux", {"SSTUTILS_DATA": "/big/disk", "XDG_CACHE_HOME": "/cache"}, "/big/disk"),
+        ("linux", {"SSTUTILS_DATA": "~/disk"}, "/home/ann/disk"),
+        ("linux", {"XDG_CACHE_HOME": "/cache"}, "/cache/sstutils"),
+        ("linux", {"XDG_CACHE_HOME": "relative"}, "/home/ann/.cache/sstutils"),
+        ("linux", {}, "/home/ann/.cache/sstutils"),
+        ("darwin", {}, "/home/ann/Library/Caches/sstutils"),
+        ("win32", {"LOCALAPPDATA": "/local"}, "/local/sstutils"),
+        ("win32", {}, "/home/ann/AppData/Local/sstutils"),
+    ],
+)
+def test_root(monkeypatch, platform, environment, expected):
+    for name in ("SSTUTILS_DATA", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (environment | {"HOME": "/home/ann", "USERPROFILE": "/home/ann"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert datasets.root() == Path(expected)
+
+
+def test_importing_is_light():
+    code = (
+        "import sys, sstutils.datasets as d; d.NAMES; "
+        "print([m for m in ('torch', 'torchvision', 'matplotlib', 'sklearn', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_all_public_names_exist():
+    for name in datasets.__all__:
+        assert getattr(datasets, name) is not None
+    assert {cls for cls, _ in datasets.NAMES.values()} <= set(datasets.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        datasets.nothing  # noqa: B018
+
+
+def test_aside_replaces_only_when_whole(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    with aside(path) as temporary:
+        temporary.write_text("old")
+        assert not path.exists()
+    with pytest.raises(KeyboardInterrupt), aside(path) as temporary:
+        temporary.write_text("ha")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    assert os.listdir(path.parent) == ["file.txt"]
+
+
+def test_cache_is_made_once(tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        return {"data": np.arange(5), "classes": np.array(["a", "ß"])}
+
+    for _ in range(3):
+        found = cached_arrays(tmp_path / "deep" / "cache.npz", make, ["data", "classes"])
+        assert found["data"].tolist() == [0, 1, 2, 3, 4]
+        assert found["classes"].tolist() == ["a", "ß"]
+    assert made == [1]
+    assert os.listdir(tmp_path / "deep") == ["cache.npz"]
+
+
+def test_any_damage_to_a_cache_is_seen(tmp_path):
+    """Cut or changed anywhere: never other arrays than those made, never an exception; then it is whole again."""
+    made = {"data": np.arange(600, dtype=np.int64), "targets": np.ones(3), "classes": np.array(["x"])}
+    path = tmp_path / "cache.npz"
+    cached_arrays(path, lambda: made)
+    whole = path.read_bytes()
+    warned = 0
+    damaged = [whole[:cut] for cut in RNG.integers(0, len(whole) - 1, 60)]
+    for place in RNG.integers(0, len(whole), 200):
+        flipped = bytearray(whole)
+        flipped[place] ^= 0xFF
+        damaged.append(bytes(flipped))
+    damaged += [b"", b"PK\x03\x04", pickle.dumps({"data": 1}), b"\x93NUMPY"]
+    for content in damaged:
+        path.write_bytes(content)
+        with all_warnings() as caught:
+            found = cached_arrays(path, lambda: made)
+        for key, expected in made.items():
+            np.testing.assert_array_equal(found[key], expected)
+        if caught:
+            warned += 1
+            assert len(caught) == 1, [str(w.message) for w in caught]
+            assert "\n" not in str(caught[0].message)
+            assert f"cache {path} is corrupt" in str(caught[0].message)
+            assert path.read_bytes()[:4] == whole[:4]
+    assert warned > 200  # a few bytes of a zip file mean nothing to a reader
+
+
+def test_cache_without_a_key_is_made_again(tmp_path):
+    path = tmp_path / "cache.npz"
+    np.savez(path, data=np.zeros(2))
+    with pytest.warns(UserWarning, match="is corrupt .*targets.*making it again"):
+        found = cached_arrays(path, lambda: {"data": np.ones(2), "targets": np.ones(2)}, ["data", "targets"])
+    assert found["data"].sum() == 2
+
+
+def test_full_disk_costs_the_cache_only(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.warns(UserWarning, match=r"cannot write the cache .*No space left.*SSTUTILS_DATA"):
+        found = cached_arrays(tmp_path / "cache.npz", lambda: {"data": np.ones(2)}, ["data"])
+    assert found["data"].sum() == 2
+    assert os.listdir(tmp_path) == []
+
+
+def test_cache_folder_that_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.warns(UserWarning, match="cannot write the cache"):
+        cached_arrays(tmp_path / "file" / "cache.npz", lambda: {"data": np.ones(2)}, ["data"])
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Serve tmp_path at an address of this machine; gives the function from a file to its address."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        host = f"http://127.0.0.1:{server.server_port}"
+        yield lambda path: f"{host}/{path.relative_to(tmp_path).as_posix()}"
+        server.shutdown()
+
+
+def test_fetch(tmp_path, serve):
+    content = b"images" * 1000
+    source = tmp_path / "source.bin"
+    source.write_bytes(content)
+    md5 = hashlib.md5(content).hexdigest()
+    gone = serve(tmp_path / "gone.bin")
+    folder = tmp_path / "data" / "raw"
+    file = Download("file.bin", len(content), md5, (gone, serve(source)))
+    assert fetch(file, folder).read_bytes() == content
+    source.unlink()
+    assert fetch(file, folder).read_bytes() == content  # it is there: nothing is fetched
+    (folder / "file.bin").write_bytes(b"half")
+    with pytest.raises(OSError, match=r"cannot download file.bin .*gone.bin.*Place it by hand as .*raw.file.bin"):
+        fetch(file, folder)
+    source.write_bytes(b"something else")
+    with pytest.raises(OSError, match="corrupted"):
+        fetch(file, folder)
+    assert os.listdir(folder) == ["file.bin"]  # no parts left behind
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Images
+# ---------------------------------------------------------------------------------------------------------------------
+def test_rgb_of_every_mode():
+    grey = Image.fromarray(RNG.integers(0, 256, (5, 7), dtype=np.uint8))
+    np.testing.assert_array_equal(np.asarray(rgb(grey)), np.repeat(np.asarray(grey)[..., None], 3, -1))
+    colour = Image.fromarray(RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8))
+    np.testing.assert_array_equal(np.asarray(rgb(colour)), np.asarray(colour))
+    for mode in ("1", "L", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "I", "F"):
+        image = rgb(colour.convert("RGB").convert(mode) if mode != "LAB" else Image.new("LAB", (7, 5)))
+        assert (image.mode, image.size) == ("RGB", (7, 5)), mode
+
+
+def test_rgb_of_16_bit_grey(tmp_path):
+    deep = (np.arange(256, dtype=np.uint16) * 257).reshape(16, 16)  # 0, 257, ..., 65535
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    for image in (open_image(tmp_path / "deep.png"), rgb(Image.fromarray(deep.astype(np.int32)))):
+        np.testing.assert_array_equal(np.asarray(image)[..., 0].ravel(), np.arange(256))
+    beyond = rgb(Image.fromarray(np.array([[-500, 10**6]], np.int32)))
+    assert np.asarray(beyond)[0, :, 0].tolist() == [0, 255]
+
+
+def test_transparency_is_laid_on_white(tmp_path):
+    ink = np.zeros((4, 4, 4), np.uint8)  # black, and the left half transparent
+    ink[:, 2:, 3] = 255
+    expected = np.full((4, 4, 3), 255, np.uint8)
+    expected[:, 2:] = 0
+    np.testing.assert_array_equal(np.asarray(rgb(Image.fromarray(ink))), expected)
+    palette = Image.fromarray(ink).quantize(4)
+    palette.save(tmp_path / "palette.png")
+    with Image.open(tmp_path / "palette.png") as saved:
+        assert saved.mode == "P"
+        assert "transparency" in saved.info
+    with all_warnings() as caught:  # PIL warns when such a palette is converted the straight way
+        np.testing.assert_array_equal(np.asarray(open_image(tmp_path / "palette.png")), expected)
+    assert not caught
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_upright(tmp_path, orientation):
+    upright = np.zeros((6, 4, 3), np.uint8)
+    upright[:2, :2] = 255  # white in the top left corner
+    turn = {
+        2: 0,
+        3: 3,
+        4: 1,
+        5: 5,
+        6: 2,
+        7: 6,
+        8: 4,
+    }  # PIL's Transpose from upright to what such a camera stores
+    stored = Image.fromarray(upright)
+    if orientation > 1:
+        stored = stored.transpose(Image.Transpose(turn[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "photo.png", exif=exif)
+    np.testing.assert_array_equal(np.asarray(open_image(tmp_path / "photo.png")), upright)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# ArrayDataset and its parts
+# ---------------------------------------------------------------------------------------------------------------------
+def test_items_and_transforms():
+    dataset = arrays()
+    image, target = dataset[3]
+    assert isinstance(image, Image.Image)
+    np.testing.assert_array_equal(np.asarray(image), dataset.data[3])
+    assert target == dataset.targets[3]
+    assert type(target) is int
+    np.testing.assert_array_equal(np.asarray(dataset[-1][0]), dataset.data[-1])
+    with pytest.raises(IndexError):
+        dataset[len(dataset)]
+    seen = ArrayDataset(
+        dataset.data,
+        dataset.targets,
+        dataset.classes,
+        None,
+        lambda image: image.size,
+        lambda target: target + 100,
+    )
+    assert seen[3] == ((8, 8), target + 100)
+    assert "Number of classes: 6" in repr(seen)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": np.zeros((4, 8, 8, 3))}, "uint8.*got float64"),
+        ({"data": np.zeros((4, 8, 8), np.uint8)}, r"shape \(4, 8, 8\)"),
+        ({"targets": [0, 1, 0]}, "each of the 4 images, got"),
+        ({"targets": [0, 2, 0, 2]}, "from 0 to 1"),
+        ({"targets": [0, 0, 0, 0]}, "from 0 to 1 at least once"),
+        ({"targets": [1, 2, 1, 2]}, "from 0 to 1"),
+    ],
+)
+def test_arrays_that_do_not_fit(change, message):
+    good = {"data": np.zeros((4, 8, 8, 3), np.uint8), "targets": [0, 1, 0, 1], "classes": ["a", "b"]}
+    assert len(ArrayDataset(**good)) == 4
+    with pytest.raises(ValueError, match=message):
+        ArrayDataset(**(good | change))
+
+
+def test_fingerprint_follows_the_content():
+    dataset = arrays()
+    same = ArrayDataset(dataset.data.copy(), tuple(dataset.targets), dataset.classes, transform=len)
+    assert same.fingerprint == dataset.fingerprint
+    assert len(dataset.fingerprint) == 12
+    assert int(dataset.fingerprint, 16) >= 0
+    pixel = dataset.data.copy()
+    pixel[5, 4, 3, 1] ^= 1
+    swapped = dataset.targets[::-1]
+    others = [
+        ArrayDataset(pixel, dataset.targets, dataset.classes),
+        ArrayDataset(dataset.data, swapped, dataset.classes),
+        ArrayDataset(dataset.data.reshape(-1, 4, 16, 3), dataset.targets, dataset.classes),
+        base.ClassSubset(dataset, range(5)),
+        base.ClassSubset(dataset, range(1, 6)),
+    ]
+    prints = [dataset.fingerprint, *(other.fingerprint for other in others)]
+    assert len(set(prints)) == len(prints)
+    assert base.digest("ab", "c") != base.digest("a", "bc")
+
+
+def test_tensors_are_a_view():
+    dataset = arrays()
+    images, labels = datasets.tensors(dataset)
+    assert images.shape == (24, 3, 8, 8)
+    assert images.dtype == torch.uint8
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert labels.dtype == torch.int64
+    assert labels.tolist() == dataset.targets
+    assert images.data_ptr() == dataset.data.ctypes.data  # no copy
+    torch.testing.assert_close(images[9], pil_to_tensor(dataset[9][0]))
+
+
+def test_tensors_of_subsets():
+    dataset = arrays()
+    train, validation = datasets.split_classes(dataset, 0.4)
+    nested = base.ClassSubset(base.ClassSubset(dataset, [1, 2, 4]), [0, 2])
+    assert nested.classes == ["class 1", "class 4"]
+    for part in (train, validation, nested, Subset(nested, [3, 0]), Subset(dataset, [5, 1, 1])):
+        images, labels = datasets.tensors(part)
+        assert len(images) == len(part)
+        for i, (image, target) in enumerate(part):
+            torch.testing.assert_close(images[i], pil_to_tensor(image))
+            assert labels[i] == target
+
+
+@pytest.mark.parametrize("classes", [4, 5, 10, 37])
+def test_split_classes(classes):
+    dataset = arrays(classes=classes, images=3)
+    train, validation = datasets.split_classes(dataset, holdout=0.1, seed=3)
+    assert len(validation.classes) == max(2, round(0.1 * classes))
+    assert sorted(train.classes + validation.classes) == sorted(dataset.classes)
+    assert sorted(train.indices + validation.indices) == list(range(len(dataset)))
+    for part in (train, validation):
+        assert sorted(set(part.targets)) == list(range(len(part.classes)))
+        for i, target in enumerate(part.targets):
+            assert part.classes[target] == dataset.classes[dataset.targets[part.indices[i]]]
+            assert part[i][1] == target
+    again = datasets.split_classes(dataset, holdout=0.1, seed=3)
+    assert again[0].indices == train.indices
+    assert again[1].fingerprint == validation.fingerprint
+
+
+def test_split_classes_depends_on_the_seed():
+    dataset = arrays(classes=20, images=2)
+    held = {tuple(datasets.split_classes(dataset, 0.2, seed)[1].classes) for seed in range(10)}
+    assert len(held) > 5
+
+
+@pytest.mark.parametrize("holdout", [0, 1, -0.1, 1.5])
+def test_split_classes_needs_a_fraction(holdout):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        datasets.split_classes(arrays(), holdout)
+
+
+def test_split_classes_needs_two_on_either_side():
+    with pytest.raises(ValueError, match="cannot hold out 2 of 3 classes"):
+        datasets.split_classes(arrays(classes=3))
+    with pytest.raises(ValueError, match="cannot hold out 5 of 6 classes"):
+        datasets.split_classes(arrays(classes=6), 0.9)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_data_loader(workers):
+    """Also of a subset: DataLoader fetches batches by a method that torch's Subset answers with the old numbers."""
+    dataset = arrays()
+    part = base.ClassSubset(dataset, [2, 5])
+    part = datasets.with_transform(part, functional.to_tensor)
+    batches = list(DataLoader(part, batch_size=3, num_workers=workers))
+    images, labels = torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
+    assert labels.tolist() == part.targets
+    assert set(labels.tolist()) == {0, 1}
+    torch.testing.assert_close((images * 255).round().to(torch.uint8), datasets.tensors(part)[0].contiguous())
+
+
+def test_with_transform_shares_the_images():
+    dataset = arrays()
+    train, _ = datasets.split_classes(dataset)
+    seen = datasets.with_transform(train, lambda image: image.size)
+    assert seen[0] == ((8, 8), train.targets[0])
+    assert isinstance(train[0][0], Image.Image)  # the original is as it was
+    assert seen.dataset.data is dataset.data
+    assert seen.fingerprint == train.fingerprint
+    assert "Transform" in repr(datasets.with_transform(dataset, functional.to_tensor))
+    assert datasets.with_transform(dataset, None)[0][1] == dataset[0][1]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# By name
+# ---------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("digit", "did you mean 'digits'"),
+        ("glpyhs", "did you mean 'glyphs'"),
+        ("Fashion-MNIST", "did you mean 'fashion'"),
+        ("omniglott", "did you mean 'omniglot'"),
+        ("xyzzy", "there are glyphs, digits, fashion, omniglot, folder:PATH"),
+        ("", "there are glyphs"),
+        ("digits:path", "no data set is called 'digits:path'"),
+        ("folder", "needs a path"),
+        ("folder:", "needs a path"),
+    ],
+)
+def test_wrong_names(name, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        datasets.load(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_path_alone_suggests_folder(tmp_path):
+    with pytest.raises(ValueError, match="did you mean 'folder:"):
+        datasets.load(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["glyphs", "digits", "fashion", "omniglot", "folder"])
+def test_signatures_follow_torchvision(name, tmp_path):
+    cls = getattr(datasets, datasets.NAMES[name][0])
+    assert issubclass(cls, torchvision.datasets.VisionDataset)
+    parameters = list(inspect.signature(cls).parameters)
+    assert parameters[:5] == ["root", "split", "transform", "target_transform", "download"]
+    with pytest.raises(ValueError, match="split"):
+        cls(tmp_path, "trian")
+
+
+def test_names_are_case_insensitive():
+    assert isinstance(datasets.load("Digits"), datasets.Digits)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Digits
+# ---------------------------------------------------------------------------------------------------------------------
+def test_digits():
+    original = load_digits()
+    train, test = datasets.load("digits", "train"), datasets.load("digits")
+    assert train.classes == ["0", "1", "2", "3", "4"]
+    assert test.classes == ["5", "6", "7", "8", "9"]
+    assert len(train) + len(test) == 1797
+    for dataset, first in ((train, 0), (test, 5)):
+        assert dataset.data.shape[1:] == (32, 32, 3)
+        chosen = (original.target >= first) & (original.target < first + 5)
+        assert dataset.targets == (original.target[chosen] - first).tolist()
+        # Reduced again, the images are the originals (up to what bicubic enlargement overshoots).
+        back = np.stack([np.asarray(image.convert("L").resize((8, 8), Image.Resampling.BOX)) for image, _ in dataset])
+        assert np.corrcoef(back.ravel(), original.images[chosen].ravel())[0, 1] > 0.99
+        assert dataset.data.max() == 255
+    assert datasets.load("digits").fingerprint == test.fingerprint != train.fingerprint
+
+
+def test_info_of_digits():
+    told = datasets.info("digits")
+    assert told["present"]
+    assert told["splits"] == {"train": {"classes": 5, "images": 901}, "test": {"classes": 5, "images": 896}}
+    assert told["download"] == []
+    assert told["problem"] == ""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Fashion-MNIST
+# ---------------------------------------------------------------------------------------------------------------------
+def idx(array: np.ndarray) -> bytes:
+    """Write a uint8 array in the IDX format."""
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+
+def fashion_tree(folder: Path, packed=True, train=60, test=40) -> None:
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for part, count in (("train", train), ("t10k", test)):
+        images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        for name, array in (("images-idx3", images), ("labels-idx1", labels)):
+            path = folder / f"{part}-{name}-ubyte"
+            if packed:
+                path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(idx(array)))
+            else:
+                path.write_bytes(idx(array))
+
+
+def compare_with_torchvision(root: Path) -> None:
+    """Compare with torchvision's own reading of root/FashionMNIST/raw (unpacked)."""
+    parts = [torchvision.datasets.FashionMNIST(str(root), train=train) for train in (True, False)]
+    grey = torch.cat([part.data for part in parts]).numpy()
+    labels = torch.cat([part.targets for part in parts]).numpy()
+    for split, first in (("train", 0), ("test", 5)):
+        dataset = datasets.FashionMNIST(root, split)
+        chosen = (labels >= first) & (labels < first + 5)
+        assert dataset.targets == (labels[chosen] - first).tolist()
+        assert dataset.classes == parts[0].classes[first : first + 5]
+        for channel in range(3):
+            np.testing.assert_array_equal(dataset.data[:, 2:-2, 2:-2, channel], grey[chosen])
+        assert dataset.data.sum(dtype=np.int64) == 3 * grey[chosen].sum(dtype=np.int64)  # padding is black
+
+
+def test_fashion_equals_torchvision(tmp_path):
+    fashion_tree(tmp_path / "FashionMNIST" / "raw", packed=False)
+    compare_with_torchvision(tmp_path)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("place", ["own", "own/FashionMNIST/raw", "data", "data/FashionMNIST/raw", "debian"])
+def test_fashion_is_found(tmp_path, place, packed):
+    fashion_tree(tmp_path / place, packed)
+    dataset = datasets.FashionMNIST(tmp_path / "own")
+    assert Path(dataset.root) == tmp_path / place
+    assert len(dataset) == 50
+
+
+def test_fashion_with_fewer_images(tmp_path):
+    fashion_tree(tmp_path / "data")
+    full = datasets.load("fashion")
+    few = datasets.load("fashion", images=3)
+    assert np.bincount(few.targets).tolist() == [3] * 5
+    first = sorted(i for c in range(5) for i in np.flatnonzero(np.array(full.targets) == c)[:3])
+    np.testing.assert_array_equal(few.data, full.data[first])
+    assert len(datasets.load("fashion", images=1000)) == len(full)
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        datasets.load("fashion", images=0)
+
+
+def test_fashion_missing(tmp_path):
+    incomplete = tmp_path / "data"
+    fashion_tree(incomplete)
+    next(incomplete.glob("t10k-labels*")).unlink()
+    with pytest.raises(FileNotFoundError) as caught:
+        datasets.load("fashion", root=tmp_path / "own")
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in ("own", "data", "debian", "download=True", "dataset-fashion-mnist"):
+        assert part in message
+    told = datasets.info("fashion")
+    assert not told["present"]
+    assert told["splits"] == {}
+    assert sum(file["bytes"] for file in told["download"]) == 30_878_645
+    assert str(tmp_path / "data") in told["by_hand"]
+
+
+@pytest.mark.parametrize("kind", ["cut packed", "cut", "long", "other", "empty", "labels", "counts", "side"])
+def test_fashion_damaged(tmp_path, kind):
+    folder = tmp_path / "data"
+    fashion_tree(folder, packed=kind == "cut packed")
+    path = next(folder.glob("t10k-images*"))
+    content = path.read_bytes()
+    new, message = {
+        "cut packed": (content[:-100], "cannot be read"),
+        "cut": (content[:-100], "truncated: 31,260 bytes of data, its header promises 31,360"),
+        "long": (content + b"0", "truncated"),
+        "other": (b"<html>", "no IDX file of images"),
+        "empty": (b"", "no IDX file of images"),
+        "labels": (next(folder.glob("t10k-labels*")).read_bytes(), "no IDX file of images"),
+        "counts": (idx(np.zeros((39, 28, 28), np.uint8)), r"100 labels but images of shape \(99, 28, 28\)"),
+        "side": (idx(np.zeros((40, 28, 28), np.uint8)), None),
+    }[kind]
+    if kind == "side":
+        for old in folder.glob("*images*"):
+            old.write_bytes(idx(np.zeros((60 if "train" in old.name else 40, 27, 27), np.uint8)))
+        message = r"100 labels but images of shape \(100, 27, 27\)"
+    else:
+        path.write_bytes(new)
+    with pytest.raises(OSError, match=message) as caught:
+        datasets.load("fashion")
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    if kind not in ("counts", "side"):
+        assert path.name in str(caught.value)
+
+
+def test_info_names_a_damaged_file(tmp_path):
+    fashion_tree(tmp_path / "data")
+    path = next((tmp_path / "data").glob("train-labels*"))
+    path.write_bytes(path.read_bytes()[:-20])
+    told = datasets.info("fashion")
+    assert not told["present"]
+    assert path.name in told["problem"]
+
+
+def test_fashion_download(tmp_path, monkeypatch, serve):
+    fashion_tree(tmp_path / "server")
+    served = []
+    for file in datasets.FashionMNIST.downloads:
+        path = tmp_path / "server" / file.name
+        served.append(Download(file.name, None, hashlib.md5(path.read_bytes()).hexdigest(), (serve(path),)))
+    monkeypatch.setattr(datasets.FashionMNIST, "downloads", tuple(served))
+    dataset = datasets.load("fashion", root=tmp_path / "own", download=True)
+    assert len(dataset) == 50
+    assert len(os.listdir(tmp_path / "own" / "FashionMNIST" / "raw")) == 4
+    shutil.rmtree(tmp_path / "server")
+    assert datasets.load("fashion", root=tmp_path / "own", download=True).fingerprint == dataset.fingerprint
+    with pytest.raises(OSError, match=r"cannot download train-images-idx3-ubyte\.gz"):
+        datasets.load("fashion", download=True)
+
+
+def test_fashion_addresses_are_torchvisions():
+    files = {file.name: file for file in datasets.FashionMNIST.downloads}
+    for name, md5 in torchvision.datasets.FashionMNIST.resources:
+        assert files[name].md5 == md5
+        assert files[name].urls[0] == torchvision.datasets.FashionMNIST.mirrors[0] + name
+
+
+def test_real_fashion_mnist(tmp_path, monkeypatch):
+    """On the real files: what torchvision reads, 35,000 images a split, a known fingerprint whatever the packing."""
+    debian = Path("/usr/share/datasets/fashion-mnist")
+    if not debian.is_dir():
+        pytest.skip(f"the Debian package dataset-fashion-mnist is not installed ({debian})")
+    monkeypatch.setattr(fashion, "DEBIAN", debian)
+    told = datasets.info("fashion")
+    assert told["splits"] == {s: {"classes": 5, "images": 35_000} for s in ("train", "test")}
+    assert [Path(file).parent for file in told["where"]] == [debian] * 4
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for path in debian.glob("*.gz"):
+        with gzip.open(path) as packed, open(raw / path.stem, "wb") as file:
+            shutil.copyfileobj(packed, file)
+    compare_with_torchvision(tmp_path)
+    assert datasets.load("fashion").fingerprint == "0398e1202498"
+    few = datasets.load("fashion", "train", images=100)
+    assert (len(few), np.bincount(few.targets).tolist()) == (500, [100] * 5)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Omniglot
+# ---------------------------------------------------------------------------------------------------------------------
+ALPHABETS = {
+    "images_background": {"Greek": 3, "Latin": 2},
+    "images_evaluation": {"Tibetan": 2, "Ge_ez": 1, "Manipuri": 1},
+}
+
+
+def omniglot_tree(root: Path, packed: bool) -> None:
+    """Write 105x105 one-bit drawings of 20 people, black on white, in the layout of the original."""
+    rng = np.random.default_rng(1)
+    folder = root / "omniglot-py"
+    for part, alphabets in ALPHABETS.items():
+        for alphabet, characters in alphabets.items():
+            for character in range(1, characters + 1):
+                place = folder / part / alphabet / f"character{character:02}"
+                place.mkdir(parents=True)
+                for person in range(1, 21):
+                    drawing = np.ones((105, 105), bool)
+                    drawing[rng.integers(0, 105, 40), :] = False
+                    Image.fromarray(drawing).save(place / f"{character:04}_{person:02}.png")
+        if packed:
+            shutil.make_archive(str(folder / part), "zip", folder, part)
+            shutil.rmtree(folder / part)
+
+
+@pytest.fixture
+def md5_of_any_archive(tmp_path, monkeypatch):
+    """Let torchvision's Omniglot, the oracle, accept our miniature archives."""
+
+    def accept(root):
+        for part in ALPHABETS:
+            md5 = hashlib.md5((root / "omniglot-py" / f"{part}.zip").read_bytes()).hexdigest()
+            monkeypatch.setitem(torchvision.datasets.Omniglot.zips_md5, part, md5)
+
+    return accept
+
+
+def test_omniglot_equals_torchvision(tmp_path, md5_of_any_archive):
+    omniglot_tree(tmp_path, packed=True)
+    md5_of_any_archive(tmp_path)
+    for split, part in omniglot.PARTS.items():
+        dataset = datasets.load("omniglot", split, root=tmp_path)
+        with zipfile.ZipFile(tmp_path / "omniglot-py" / f"{part}.zip") as archive:
+            archive.extractall(tmp_path / "omniglot-py")
+        oracle = torchvision.datasets.Omniglot(tmp_path, background=split == "train")
+        # torchvision lists folders in the disk's order; compare by character and file.
+        expected = {
+            (oracle._characters[number], name): np.asarray(oracle[i][0].resize((32, 32), Image.Resampling.BILINEAR))
+            for i, (name, number) in enumerate(oracle._flat_character_images)
+        }
+        names = sorted((character.replace(os.sep, "/"), name) for character, name in expected)
+        assert dataset.classes == sorted({character for character, _ in names})
+        assert len(dataset) == len(names)
+        for i, (character, name) in enumerate(names):
+            assert dataset.classes[dataset.targets[i]] == character
+            drawing = expected[character.replace("/", os.sep), name]
+            np.testing.assert_array_equal(dataset.data[i], np.repeat(drawing[..., None], 3, -1))
+
+
+def test_omniglot_archive_and_folder_agree(tmp_path):
+    omniglot_tree(tmp_path / "a", packed=True)
+    omniglot_tree(tmp_path / "b", packed=False)
+    for split, images in (("train", 100), ("test", 80)):
+        a = datasets.load("omniglot", split, root=tmp_path / "a")
+        b = datasets.load("omniglot", split, root=tmp_path / "b")
+        assert a.fingerprint == b.fingerprint
+        assert len(a) == images
+    told = datasets.info("omniglot", tmp_path / "a")
+    assert told["splits"] == {"train": {"classes": 5, "images": 100}, "test": {"classes": 4, "images": 80}}
+    assert told == datasets.info("omniglot", tmp_path / "a")
+    assert {Path(path).suffix for path in told["where"]} == {".zip", ".npz"}
+    assert told["bytes"] == sum(os.path.getsize(path) for path in told["where"])
+    assert datasets.info("omniglot", tmp_path / "b")["splits"] == told["splits"]
+
+
+def test_omniglot_is_cached(tmp_path, monkeypatch):
+    omniglot_tree(tmp_path, packed=True)
+    first = datasets.load("omniglot", root=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(omniglot, "_read", lambda *_: pytest.fail("the drawings were read again"))
+        again = datasets.load("omniglot", root=tmp_path)
+    assert (again.fingerprint, again.targets, again.classes) == (
+        first.fingerprint,
+        first.targets,
+        first.classes,
+    )
+    cache = next(tmp_path.glob("*.npz"))
+    cache.write_bytes(cache.read_bytes()[:-50])
+    with pytest.warns(UserWarning, match="corrupt"):
+        assert datasets.load("omniglot", root=tmp_path).fingerprint == first.fingerprint
+    # Other drawings in the same place: not what was cached.
+    shutil.move(tmp_path / "omniglot-py" / "images_background.zip", tmp_path / "images_evaluation.zip")
+    unpacked = tmp_path / "omniglot-py" / "images_evaluation"
+    (tmp_path / "omniglot-py" / "images_evaluation.zip").unlink()
+    with zipfile.ZipFile(tmp_path / "images_evaluation.zip") as archive:
+        archive.extractall(tmp_path)
+    shutil.move(tmp_path / "images_background", unpacked)
+    assert datasets.load("omniglot", root=tmp_path).classes[0] == "Greek/character01"
+
+
+def test_omniglot_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"images_evaluation.zip.*omniglot-py.*download=True \(6 MB\)"):
+        datasets.load("omniglot", root=tmp_path)
+    told = datasets.info("omniglot", tmp_path)
+    assert not told["present"]
+    assert [file["bytes"] for file in told["download"]] == [9_464_212, 6_462_886]
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["cut", "flipped", "other", "no drawings"])
+def test_omniglot_damaged(tmp_path, kind):
+    omniglot_tree(tmp_path, packed=True)
+    path = tmp_path / "omniglot-py" / "images_evaluation.zip"
+    content = bytearray(path.read_bytes())
+    if kind == "cut":
+        content = content[:1000]
+    elif kind == "flipped":
+        content[len(content) // 3] ^= 0xFF
+    elif kind == "other":
+        content = b"<html>404</html>"
+    path.write_bytes(content)
+    if kind == "no drawings":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("readme.txt", "")
+    with pytest.raises(OSError, match=r"delete .*fetch it again") as caught:
+        datasets.load("omniglot", root=tmp_path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("*.npz"))
+
+
+def test_omniglot_download(tmp_path, monkeypatch, serve):
+    omniglot_tree(tmp_path / "server", packed=True)
+    served = []
+    for file in datasets.Omniglot.downloads:
+        path = tmp_path / "server" / "omniglot-py" / file.name
+        served.append(Download(file.name, None, hashlib.md5(path.read_bytes()).hexdigest(), (serve(path),)))
+    monkeypatch.setattr(datasets.Omniglot, "downloads", tuple(served))
+    assert len(datasets.load("omniglot", root=tmp_path / "own", download=True)) == 80
+    assert os.listdir(tmp_path / "own" / "omniglot-py") == ["images_evaluation.zip"]
+    assert list(datasets.info("omniglot", tmp_path / "own")["splits"]) == ["test"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A folder of pictures
+# ---------------------------------------------------------------------------------------------------------------------
+def picture_tree(root: Path, classes=("ant", "bee", "cow", "dog", "emu"), images=3) -> Path:
+    endings = [".jpg", ".JPEG", ".Png", ".webp"]
+    for number, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for i in range(images):
+            size = (10 + i, 20 + number, 3)
+            image = Image.fromarray(RNG.integers(0, 256, size, dtype=np.uint8))
+            image.save(root / name / f"{i}{endings[i % 4]}")
+    return root
+
+
+def test_folder(tmp_path):
+    root = picture_tree(tmp_path / ("my pictures" if os.name == "nt" else "my pictures: 1"))
+    train, test, everything = (datasets.load(f"folder:{root}", split) for split in ("train", "test", "all"))
+    assert train.classes == ["ant", "bee", "cow"]
+    assert test.classes == ["dog", "emu"]
+    assert everything.classes == ["ant", "bee", "cow", "dog", "emu"]
+    assert test.targets == [0, 0, 0, 1, 1, 1]
+    assert len({train.fingerprint, test.fingerprint, everything.fingerprint}) == 3
+    oracle = torchvision.datasets.ImageFolder(root)
+    assert everything.samples == oracle.samples
+    for i in range(len(oracle)):
+        np.testing.assert_array_equal(np.asarray(everything[i][0]), np.asarray(oracle[i][0]))
+        assert everything[i][1] == oracle[i][1]
+    told = datasets.info(f"folder:{root}")
+    assert told["splits"]["train"] == {"classes": 3, "images": 9}
+    assert told["splits"]["all"] == {"classes": 5, "images": 15}
+    assert told["present"]
+    assert told["bytes"] == sum(path.stat().st_size for path in root.rglob("*.*"))
+
+
+def test_folder_in_a_data_loader(tmp_path):
+    root = picture_tree(tmp_path / "pictures")
+    dataset = datasets.load(
+        f"folder:{root}",
+        transform=lambda image: pil_to_tensor(image.resize((8, 8))),
+        target_transform=lambda t: -t,
+    )
+    images, labels = next(iter(DataLoader(dataset, batch_size=6)))
+    assert images.shape == (6, 3, 8, 8)
+    assert labels.tolist() == [0, 0, 0, -1, -1, -1]
+    train, validation = datasets.split_classes(datasets.load(f"folder:{root}", "all"))
+    assert len(set(train.classes) | set(validation.classes)) == 5
+    with pytest.raises(TypeError, match="DataLoader"):
+        datasets.tensors(train)
+
+
+def test_folder_fingerprint(tmp_path):
+    root = picture_tree(tmp_path / "pictures")
+    before = datasets.load(f"folder:{root}").fingerprint
+    moved = Path(shutil.copytree(root, tmp_path / "elsewhere"))
+    assert datasets.load(f"folder:{moved}").fingerprint == before
+    (moved / "dog" / "0.jpg").rename(moved / "dog" / "00.jpg")
+    renamed = datasets.load(f"folder:{moved}").fingerprint
+    (moved / "dog" / "00.jpg").write_bytes((moved / "dog" / "00.jpg").read_bytes() + b"\0")
+    assert len({before, renamed, datasets.load(f"folder:{moved}").fingerprint}) == 3
+
+
+def test_folder_skips_what_is_no_picture(tmp_path):
+    root = picture_tree(tmp_path)
+    before = datasets.load(f"folder:{root}", "all").samples
+    for name in (".git", ".ipynb_checkpoints", "__MACOSX"):
+        (root / name).mkdir()
+        shutil.copy(root / "ant" / "0.jpg", root / name)
+    (root / "ant" / "._0.jpg").write_bytes(b"what macOS leaves on foreign disks")
+    (root / "ant" / "notes.txt").write_text("")
+    (root / "readme.md").write_text("")
+    assert datasets.load(f"folder:{root}", "all").samples == before
+
+
+def test_folder_with_one_picture_in_a_class(tmp_path):
+    assert len(datasets.load(f"folder:{picture_tree(tmp_path, images=1)}", "all")) == 5
+
+
+def test_folder_errors(tmp_path):
+    def message(error, root, split="test"):
+        with pytest.raises(error) as caught:
+            datasets.load(f"folder:{root}", split)
+        assert "\n" not in str(caught.value)
+        assert str(root) in str(caught.value)
+        return str(caught.value)
+
+    assert "does not exist" in message(FileNotFoundError, tmp_path / "none")
+    (tmp_path / "file").write_text("")
+    assert "is a file" in message(FileNotFoundError, tmp_path / "file")
+    (tmp_path / "empty").mkdir()
+    assert "class folders not found" in message(FileNotFoundError, tmp_path / "empty")
+    one = picture_tree(tmp_path / "one", classes=("ant",))
+    assert "one class only (ant)" in message(ValueError, one)
+    assert len(datasets.load(f"folder:{one}", "all")) == 3
+    (one / "bee").mkdir()
+    assert "one" + os.sep + "bee" in message(FileNotFoundError, one, "all")
+    nested = tmp_path / "nested"
+    picture_tree(nested / "train")
+    picture_tree(nested / "val")
+    assert f"not classes: give {nested / 'train'}" in message(ValueError, nested)
+    assert "does not exist" in datasets.info(f"folder:{tmp_path / 'none'}")["problem"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "other", "gone", "bomb"])
+def test_folder_with_a_damaged_picture(tmp_path, damage, monkeypatch):
+    root = picture_tree(tmp_path)
+    path = root / "dog" / "0.jpg"
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-200])
+    elif damage == "other":
+        path.write_text("<html>")
+    elif damage == "bomb":
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    dataset = datasets.load(f"folder:{root}")
+    if damage == "gone":
+        path.unlink()
+    with pytest.raises(OSError, match="gone" if damage == "gone" else "cannot be read") as caught:
+        dataset[0]
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    if damage != "bomb":
+        assert dataset[1][0].mode == "RGB"

@@ -26,7 +26,7 @@ _MODULES = {
     "models": "EmbeddingNet device",
     "plots": "",
     "sampling": "ClassBalancedSampler LocalSampler ShuffledSampler kmeans",
-    "training": "Recipe fit load_checkpoint load_model train",
+    "training": "Recipe fit load_checkpoint load_model recipe_for train",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 

@@ -20,9 +20,9 @@ from .base import ArrayDataset, cached_arrays, digest, resolve
 __all__ = ["Glyphs"]
 
 SIDE = 32  # pixels
-_DRAWN = 64  # side of the canvas on which a letter is drawn before it is turned, shifted and halved
-_EM = 46  # font size on that canvas, in pixels
-_TWINS = 0.08  # two letters whose shapes are closer than this (1 - cosine) count as one shape
+_DRAWN = 80  # side of the canvas on which a letter is drawn before it is turned, shifted and halved
+_EM = 50  # font size on that canvas, in pixels
+_TWINS = 0.12  # two letters whose shapes are closer than this (1 - cosine) count as one shape
 
 
 def _faces() -> list[str]:
@@ -42,7 +42,7 @@ def _fonts() -> list:
 
 
 def _draw(letter: str, font) -> np.ndarray:
-    """Draw one letter, its ink centred, as a (64, 64) uint8 mask."""
+    """Draw one letter, its ink centred, as a (80, 80) uint8 mask."""
     from PIL import Image, ImageDraw
 
     left, top, right, bottom = font.getbbox(letter)
@@ -102,10 +102,10 @@ def draw(letter: str, images: int, difficulty: float, seed: int) -> np.ndarray:
     from PIL import Image
 
     rng = np.random.default_rng([seed, ord(letter)])  # a letter looks the same whichever classes stand beside it
-    angle = np.deg2rad(15 * difficulty) * rng.uniform(-1, 1, images)
+    angle = np.deg2rad(12 * difficulty) * rng.uniform(-1, 1, images)
     slant = 0.15 * difficulty * rng.uniform(-1, 1, images)
-    size = 0.5 * 2 ** (0.3 * difficulty * rng.uniform(-1, 1, images))  # 0.5: the canvas is twice the picture
-    shift = 3 * difficulty * rng.uniform(-1, 1, (images, 2))
+    size = 0.5 * 2 ** (0.25 * difficulty * rng.uniform(-1, 1, images))  # 0.5: the canvas is twice the picture
+    shift = 2.5 * difficulty * rng.uniform(-1, 1, (images, 2))
     masks = np.empty((images, SIDE, SIDE, 1), np.float32)
     first = rng.integers(len(_fonts()))
     for i in range(images):
@@ -122,13 +122,13 @@ def draw(letter: str, images: int, difficulty: float, seed: int) -> np.ndarray:
     # Ink and paper: random colours, drawn again until they differ enough in lightness to be read.
     colours = rng.uniform(0, 1, (images, 2, 3)).astype(np.float32)
     lightness = np.array([0.299, 0.587, 0.114], np.float32)
-    while (close := np.abs((colours[:, 0] - colours[:, 1]) @ lightness) < 0.25).any():
+    while (close := np.abs((colours[:, 0] - colours[:, 1]) @ lightness) < 0.35).any():
         colours[close] = rng.uniform(0, 1, (close.sum(), 2, 3))
     plain = np.array([[0, 0, 0], [1, 1, 1]], np.float32)
     mix = min(difficulty, 1.0)
     ink, paper = np.moveaxis((1 - mix) * plain + mix * colours, 1, 0)[:, :, None, None, :]
     pictures = paper + masks * (ink - paper)
-    pictures += np.float32(0.06 * difficulty) * rng.standard_normal(pictures.shape, np.float32)
+    pictures += np.float32(0.05 * difficulty) * rng.standard_normal(pictures.shape, np.float32)
     return (pictures.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 

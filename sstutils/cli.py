@@ -1,0 +1,243 @@
+"""The command ``sst``: figures, train, evaluate, embed, data."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_type_hints
+
+COMMANDS = ("figures", "train", "evaluate", "embed", "data")
+_DATA_HELP = "data set: glyphs, digits, fashion, omniglot or folder:PATH (see `sst data`)"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status: 0, 2 after a user's mistake, 130 after Ctrl-C."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
+            close = difflib.get_close_matches(argv[0], COMMANDS, n=1)
+            hint = f"did you mean `sst {close[0]}`?" if close else f"there are {', '.join(COMMANDS)}"
+            raise ValueError(f"no command is called {argv[0]!r}: {hint}")
+        options = _parser(argv[:1]).parse_args(argv)
+        options.run(options)
+    except (ValueError, OSError, FloatingPointError) as error:
+        # A user's mistake: what is wrong and what to do, on one line. All else is a bug and shows its traceback.
+        print(f"sst: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nsst: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser(command_line: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sst",
+        description="Deep metric learning with local sampling and the stochastic symmetric triplet (SST) loss.",
+        epilog="`sst COMMAND --help` tells the options of a command.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    command = commands.add_parser("figures", help="regenerate the figures of the paper")
+    command.description = (
+        "Regenerate the figures of the paper as PNG, SVG and JSON; train a network first, if there is none."
+    )
+    command.add_argument("ids", nargs="*", metavar="ID", help="numbers or names (default: all); --list tells them")
+    command.add_argument("--list", action="store_true", help="tell the figures and stop")
+    command.add_argument("--data", default="glyphs", metavar="NAME", help=_DATA_HELP)
+    command.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="trained network (default: in DIR/checkpoints)"
+    )
+    command.add_argument("--style", default="default", help="default, or paper: the paper's colours")
+    command.add_argument("--seed", type=int, default=0, help="of the queries and of t-SNE")
+    _add_common(
+        command, out=Path("output"), out_help="folder; figures go to DIR/figures (default: output)", metavar="DIR"
+    )
+    command.set_defaults(run=_figures)
+
+    command = commands.add_parser("train", help="train a network")
+    command.description = "Train a network on the training classes of a data set. Ctrl-C leaves a usable checkpoint."
+    command.add_argument("data", metavar="NAME", help=_DATA_HELP)
+    _add_common(command, out=None, out_help="checkpoint (default: output/checkpoints/NAME.pt)", metavar="FILE")
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    what.add_argument("--overwrite", action="store_true", help="replace a checkpoint that is there")
+    if "train" in command_line:  # the recipe is in a module that loads torch
+        _add_recipe(command)
+    command.set_defaults(run=_train)
+
+    command = commands.add_parser("evaluate", help="Recall@K, MAP@R, R-precision and NMI of a checkpoint")
+    command.description = "Evaluate a trained network on the test classes of its data set."
+    _add_checkpoint(command)
+    command.add_argument(
+        "--k", type=int, nargs="+", default=[1, 2, 4, 8], metavar="K", help="of Recall@K (default: 1 2 4 8)"
+    )
+    _add_common(command, out=None, out_help="write the result as JSON too", metavar="FILE")
+    command.set_defaults(run=_evaluate)
+
+    command = commands.add_parser("embed", help="write the embeddings of a data set")
+    command.description = "Embed a data set and write embeddings, labels and class names as a numpy archive."
+    _add_checkpoint(command)
+    command.add_argument("--split", default="test", help="train or test")
+    _add_common(command, out=Path("embeddings.npz"), out_help="archive (default: embeddings.npz)", metavar="FILE")
+    command.set_defaults(run=_embed)
+
+    command = commands.add_parser("data", help="which data sets are there, and what would be fetched")
+    command.add_argument("data", nargs="?", metavar="NAME", help=_DATA_HELP)
+    command.add_argument("--download", action="store_true", help="fetch NAME, if it is not there")
+    command.set_defaults(run=_data)
+    return parser
+
+
+def _add_common(command: argparse.ArgumentParser, out: Path | None, out_help: str, metavar: str) -> None:
+    command.add_argument("--out", type=Path, default=out, metavar=metavar, help=out_help)
+    command.add_argument("--device", metavar="NAME", help="cuda, mps or cpu (default: the first that is there)")
+
+
+def _add_checkpoint(command: argparse.ArgumentParser) -> None:
+    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="file that `sst train` wrote")
+    command.add_argument("--data", metavar="NAME", help="another data set than the network's own")
+
+
+def _add_recipe(command: argparse.ArgumentParser) -> None:
+    """Add an option for each field of the recipe, from its type, default and help."""
+    from .training import Recipe
+
+    group = command.add_argument_group("recipe")
+    types = get_type_hints(Recipe)
+    for entry in fields(Recipe):
+        kind = types[entry.name]
+        if isinstance(kind, UnionType):
+            kind = get_args(kind)[0]
+        how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
+        default = "" if entry.default is None or kind is bool else f" (default: {entry.default})"
+        if kind is not bool:
+            how["metavar"] = "X" if kind is float else "N" if kind is int else "NAME"
+        group.add_argument(
+            f"--{entry.name.replace('_', '-')}", default=argparse.SUPPRESS, help=entry.metadata["help"] + default, **how
+        )
+
+
+def _figures(options: argparse.Namespace) -> None:
+    from . import figures
+
+    if options.list:
+        for figure in figures.FIGURES:
+            print(f"{figure.id:<4} {figure.stem:<16} {figure.caption}")
+        return
+    paths = figures.make(
+        options.ids or None,
+        data=options.data,
+        checkpoint=options.checkpoint,
+        out=options.out,
+        style=options.style,
+        seed=options.seed,
+        where=options.device,
+    )
+    for path in paths:
+        print(path)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from .datasets import load
+    from .training import Recipe, fit, recipe_for
+
+    given = {entry.name: getattr(options, entry.name) for entry in fields(Recipe) if hasattr(options, entry.name)}
+    recipe = recipe_for(options.data, **given)
+    out = options.out or Path("output/checkpoints") / f"{options.data.replace(':', '-').replace('/', '-')}.pt"
+    if out.exists() and not (options.resume or options.overwrite):
+        raise ValueError(
+            f"{out} is there already: --resume goes on from it, --overwrite replaces it, --out is another file"
+        )
+    dataset = load(options.data, "train")
+    print(f"{len(dataset)} images of {len(dataset.classes)} classes; checkpoint after each epoch: {out}")
+    try:
+        step = fit(dataset, recipe, out=out, resume=options.resume, data={"name": options.data}, where=options.device)
+    except KeyboardInterrupt:
+        print(f"\nsst: stopped; {out} holds the whole epochs so far: `sst evaluate {out}`, or go on with --resume")
+        raise SystemExit(130) from None
+    last = step.history[-1]
+    seconds = sum(row["seconds"] for row in step.history)
+    print(f"{last['epoch']} epochs in {seconds:.0f} s, last loss {last['loss']:.4f}: {out}")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from .evaluation import evaluate
+
+    embeddings, dataset, content = _embedded(options, "test")
+    results = evaluate(embeddings, dataset.targets, options.k)
+    for name, value in results.items():
+        print(f"{name:<12} {value:.4f}")
+    if options.out:
+        from .datasets.base import aside
+
+        about = {key: content[key] for key in ("recipe", "data", "versions")}
+        with aside(options.out) as temporary:
+            temporary.write_text(
+                json.dumps({"results": results, "checkpoint": str(options.checkpoint), **about}, indent=1)
+            )
+
+
+def _embed(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from .datasets.base import aside
+
+    embeddings, dataset, _ = _embedded(options, options.split)
+    with aside(options.out) as temporary, open(temporary, "wb") as file:
+        np.savez(
+            file, embeddings=embeddings.numpy(), labels=np.array(dataset.targets), classes=np.array(dataset.classes)
+        )
+    print(f"{options.out}: {len(embeddings)} embeddings of {embeddings.shape[1]} numbers, with labels and classes")
+
+
+def _embedded(options: argparse.Namespace, split: str) -> tuple:
+    """Return the embeddings of a data set by a checkpoint, the data set and the checkpoint's content."""
+    from .datasets import load
+    from .evaluation import embed
+    from .training import load_model
+
+    model, content = load_model(options.checkpoint, options.device)
+    name = options.data or content["data"]["name"]
+    dataset = load(name, split, **({} if options.data else content["data"]["options"]))
+    return embed(model, dataset, size=content["recipe"]["size"], progress=True), dataset, content
+
+
+def _data(options: argparse.Namespace) -> None:
+    from .datasets import NAMES, info, load
+
+    if options.download:
+        if not options.data:
+            raise ValueError("which data set shall be fetched? for example `sst data omniglot --download`")
+        for split in ("train", "test"):
+            load(options.data, split, download=True)
+    if not options.data:
+        for name in NAMES:
+            about = info(name)
+            state = "here" if about["present"] else "to fetch" if about["download"] else ""
+            print(f"{name:<10} {state:<9} {about['description']}")
+        print("\n`sst data NAME` tells more of one.")
+        return
+    about = info(options.data)
+    print(f"{about['name']}: {about['description']}")
+    print(f"{'licence':<10} {about['licence']}\n{'source':<10} {about['source']}")
+    for split, counts in about["splits"].items():
+        print(f"{split:<10} {counts['images']} images of {counts['classes']} classes")
+    for path in about["where"]:
+        print(f"{'on disk':<10} {path}")
+    if about["problem"]:
+        print(f"{'problem':<10} {about['problem']}")
+    if not about["present"]:
+        for file in about["download"]:
+            size = f"{file['bytes'] / 1e6:.1f} MB" if file["bytes"] else "size not known"
+            print(f"{'to fetch':<10} {file['file']} ({size}) from {file['urls'][0]}")
+        if about["download"]:
+            print(f"`sst data {options.data} --download` fetches it.")
+        if about["by_hand"]:
+            print(f"By hand: {about['by_hand']}")

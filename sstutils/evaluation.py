@@ -1,0 +1,423 @@
+"""How good is an embedding: Recall@K, MAP@R, R-precision, NMI, and the nearest neighbors themselves.
+
+All measures take an (N, d) matrix of embeddings and N labels, and go by Euclidean distance. The N x N distances are never
+held all at once, but made block by block, on the device of the embeddings.
+
+Each item is a query in turn, and the others are ranked by their distance to it. A class of one item gives no query (there
+is nothing to find), but its item is ranked for the others. Results are exact: products in float32 decide where their
+rounding error cannot matter, and the few queries where it could are ranked again in float64. Items at the *same* distance
+count as ranked in random order, by the expected value: an embedding that has collapsed to a point scores like chance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from .datasets.base import batches
+from .sampling import class_labels, full_precision, kmeans, matrix
+
+__all__ = ["embed", "evaluate", "map_at_r", "nmi", "recall_at_k", "top_k"]
+
+
+@torch.no_grad()
+def embed(
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    size: int | None = None,
+    batch_size: int = 500,
+    workers: int = 0,
+    device: str | torch.device | None = None,
+    progress: bool = False,
+) -> Tensor:
+    """Embed a whole data set in evaluation mode, in its order, without augmentation.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Afterwards every part of it is again in the mode, training or evaluation, that it was in.
+    dataset : Dataset
+        Of (image, label) pairs. If it has a transform of its own and `size` is None, the images are taken as it gives
+        them, which must be as tensors; otherwise as they are before any transform.
+    size : int, optional
+        Side of the square that images are scaled to; None leaves them as they are.
+    batch_size : int
+        Images embedded at once.
+    workers : int
+        Processes that read images from files.
+    device : device, optional
+        Where to compute, and where the model stays; by default, where it is.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    (N, d) float32 tensor on the CPU
+    """
+    count = len(dataset)
+    if not count:
+        raise ValueError("there is nothing to embed: the data set is empty")
+    if device is not None:
+        model.to(device)
+    where = next(model.parameters(), torch.empty(0)).device
+    chunks = [range(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]
+    inner = dataset
+    while isinstance(inner, Subset):
+        inner = inner.dataset
+    if size is None and getattr(inner, "transform", inner) is not None:
+        steps = DataLoader(dataset, batch_sampler=chunks, num_workers=workers)
+    else:
+        steps = batches(dataset, chunks, size, workers)
+    if progress:
+        from tqdm.auto import tqdm
+
+        steps = tqdm(steps, total=len(chunks), desc="embed", unit="batch", leave=False)
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        parts = [model(images.to(where)).float().cpu() for images, *_ in steps]
+    finally:
+        for part, mode in modes:
+            part.training = mode
+    return torch.cat(parts)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Scores: s_ij = -|x_i - x_j|^2 / 2 stands for a distance, greater is nearer, and many are one matrix product
+# ---------------------------------------------------------------------------------------------------------------------
+def _factors(x: Tensor) -> Tensor:
+    """Return rows (x, 1, -|x|^2 / 2), centred and scaled, whose products with (x, -|x|^2 / 2, 1) are scores."""
+    x = x - x.mean(0)  # the rounding error of products grows with the norm
+    x /= 2.0 ** x.abs().max().clamp(min=torch.finfo(x.dtype).tiny).log2().round()  # their range is that of the numbers
+    return torch.cat([x, x.new_ones(len(x), 1), -x.square().sum(1, keepdim=True) / 2], 1)
+
+
+def _scores(factors: Tensor, rows: slice | Tensor, columns: slice, buffer: Tensor) -> Tensor:
+    """Return the scores of some rows with some columns, in the memory of the flat tensor `buffer`."""
+    left, right = factors[rows], factors[columns]
+    left = torch.cat([left[:, :-2], left[:, -1:], left[:, -2:-1]], 1)
+    return torch.mm(left, right.T, out=buffer[: len(left) * len(right)].view(len(left), len(right)))
+
+
+def _slack(minus_half: Tensor, score: Tensor, dim: int) -> Tensor:
+    """Return how far apart two scores of a row must be to be sure which is greater; `minus_half` is -|x|^2 / 2.
+
+    A sum of d products has a rounding error of about sqrt(d) u |x| |y| (Higham and Mary, 2019), u the unit roundoff; an
+    item y with this score has |y|^2 / 2 <= |x|^2 - 2 score.
+    """
+    return (2 * math.sqrt(dim) + 8) * torch.finfo(score.dtype).eps * (-3 * minus_half - 2 * score)
+
+
+def _score_rows(factors: Tensor, queries: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield some of the queries and their scores with all items; an item's score with itself is -inf."""
+    count = len(factors)
+    rows = max(1, (2**24 if factors.device.type == "cpu" else 2**27) // count)
+    buffer = factors.new_empty(min(rows, len(queries)) * count)
+    for chunk in queries.split(rows):
+        scores = _scores(factors, chunk, slice(None), buffer)
+        yield chunk, scores.scatter_(1, chunk[:, None], -math.inf)
+
+
+def _double_rows(x: Tensor, queries: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield some of the queries, their scores with all items in float64, and the slack of each score."""
+    mean = x.mean(0).double()
+    for chunk in queries.split(max(1, 2**22 // len(x))):
+        left = x[chunk].double() - mean
+        minus_half = -left.square().sum(1, keepdim=True) / 2
+        scores = left.new_empty(len(chunk), len(x))
+        for part, out in zip(x.split(4096), scores.split(4096, dim=1), strict=True):
+            right = part.double() - mean
+            torch.sub(left @ right.T + minus_half, right.square().sum(1) / 2, out=out)
+        scores.scatter_(1, chunk[:, None], -math.inf)
+        yield chunk, scores, _slack(minus_half, scores, x.shape[1])
+
+
+def _by_class(embeddings: Tensor, labels: Sequence[int] | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return embeddings sorted by class, small classes first; classes in ascending order; other items of the class."""
+    x = matrix(embeddings)
+    _, classes, sizes = class_labels(labels, len(x)).unique(return_inverse=True, return_counts=True)
+    if len(sizes) < 2:
+        raise ValueError("all items are of one class: any ranking is perfect, so that there is nothing to measure")
+    if sizes.max() < 2:
+        raise ValueError(f"each of the {len(x)} items has a class of its own: there is nothing to find for any of them")
+    by_size = sizes.argsort(stable=True)
+    classes = by_size.argsort()[classes]
+    order = classes.argsort(stable=True)
+    return x[order.to(x.device)], classes[order].to(x.device), sizes[by_size][classes[order]].to(x.device) - 1
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Measures
+# ---------------------------------------------------------------------------------------------------------------------
+@full_precision()
+def recall_at_k(
+    embeddings: Tensor, labels: Sequence[int] | Tensor, ks: Sequence[int] = (1, 2, 4, 8)
+) -> dict[int, float]:
+    """Recall@K: the share of queries with an item of their class among their K nearest other items.
+
+    There is one if fewer than K items lie closer than the nearest item of the class. So no list of neighbors is made:
+    items are counted, in one half of the symmetric matrix of distances, for the rows and the columns of each block.
+
+    Parameters
+    ----------
+    embeddings : (N, d) tensor
+    labels : sequence of N int
+        At least two classes, and a class with at least two items.
+    ks : sequence of int
+        Each from 1 to N - 1.
+
+    Returns
+    -------
+    dict of int to float
+        Recall@K of each K in `ks`. For ties and classes of one item see the head of this module.
+
+    Raises
+    ------
+    ValueError
+        For embeddings that are no finite matrix, labels that do not fit, or a K out of range.
+    """
+    x, y, peers = _by_class(embeddings, labels)
+    ks = list(ks)
+    for k in ks:
+        if not 1 <= k < len(x):
+            raise ValueError(f"Recall@{k} cannot be: K must be from 1 to {len(x) - 1}, the number of other items")
+    factors = _factors(x)
+    closer, perhaps = _count_closer(factors, y, peers)
+    queries = (peers > 0).nonzero()[:, 0]
+    undecided = torch.stack([(closer < k) != (perhaps < k) for k in ks]).any(0)
+    hits = {k: float((closer[queries] < k)[~undecided[queries]].sum()) for k in ks}
+    for chunk, scores, slack in _double_rows(x, queries[undecided[queries]]):
+        same = y[chunk, None] == y
+        best = scores.masked_fill(~same, -math.inf).max(1, keepdim=True)
+        margin = slack.gather(1, best.indices)
+        ahead = scores > best.values + margin
+        level = (scores >= best.values - margin) & ~ahead
+        right, wrong = (level & same).sum(1).double(), (level & ~same).sum(1).double()
+        for k in ks:
+            # the chance that `draws` of the level items are all wrong is C(wrong, draws) / C(wrong + right, draws)
+            draws = (k - ahead.sum(1)).clamp(min=0).double()
+            missed = torch.exp(
+                torch.lgamma(wrong + 1)
+                - torch.lgamma((wrong - draws).clamp(min=0) + 1)
+                + torch.lgamma((wrong + right - draws).clamp(min=0) + 1)
+                - torch.lgamma(wrong + right + 1)
+            )
+            hits[k] += float((1 - missed.where(draws <= wrong, 0).where(draws > 0, 1)).sum())
+    return {k: hits[k] / len(queries) for k in ks}
+
+
+def _count_closer(factors: Tensor, y: Tensor, peers: Tensor) -> tuple[Tensor, Tensor]:
+    """Count for each item the others that are surely, and that are perhaps, closer than its nearest peer."""
+    count, size = len(y), 1024 if y.device.type == "cpu" else 8192
+    blocks = [slice(i, min(i + size, count)) for i in range(0, count, size)]
+    ends = [(int(y[block.start]), int(y[block.stop - 1])) for block in blocks]
+    buffer, flags = factors.new_empty(2, min(size, count) ** 2)
+
+    # Nearest peers: as items are sorted by class, they are in blocks about the diagonal.
+    best = factors.new_full((count,), -math.inf)
+    for i, rows in enumerate(blocks):
+        for j, columns in enumerate(blocks[i:], i):
+            if ends[j][0] > ends[i][1]:
+                break
+            scores = _scores(factors, rows, columns, buffer).masked_fill_(y[rows, None] != y[columns], -math.inf)
+            if i == j:
+                scores.fill_diagonal_(-math.inf)
+            best[rows] = torch.maximum(best[rows], scores.amax(1))
+            best[columns] = torch.maximum(best[columns], scores.amax(0))
+    best[peers == 0] = 0
+    slack = _slack(factors[:, -1], best, factors.shape[1])
+    low, high = best - slack, best + slack
+
+    surely, perhaps = torch.zeros_like(best), torch.zeros_like(best)
+    for i, rows in enumerate(blocks):
+        for j, columns in enumerate(blocks[i:], i):
+            scores = _scores(factors, rows, columns, buffer)
+            if ends[j][0] <= ends[i][1]:
+                scores.masked_fill_(y[rows, None] == y[columns], -math.inf)
+            flag = flags[: scores.numel()].view_as(scores)
+            # comparing into floats and summing them is several times faster than into booleans
+            surely[rows] += torch.gt(scores, high[rows, None], out=flag).sum(1)
+            perhaps[rows] += torch.ge(scores, low[rows, None], out=flag).sum(1)
+            if i != j:
+                surely[columns] += torch.gt(scores, high[columns], out=flag).sum(0)
+                perhaps[columns] += torch.ge(scores, low[columns], out=flag).sum(0)
+    return surely, perhaps
+
+
+@full_precision()
+def map_at_r(embeddings: Tensor, labels: Sequence[int] | Tensor) -> dict[str, float]:
+    """MAP@R and R-precision (Musgrave et al., A Metric Learning Reality Check, 2020).
+
+    With R other items of a query's class, R-precision is the share of that class among the query's R nearest items.
+    MAP@R also asks for their order: the mean, over ranks r = 1..R, of the precision of the first r items where the r-th
+    is of the class, else 0.
+
+    Parameters
+    ----------
+    embeddings : (N, d) tensor
+    labels : sequence of N int
+        At least two classes, and a class with at least two items.
+
+    Returns
+    -------
+    dict
+        "map_at_r" and "r_precision", means over the queries. For ties and classes of one item see the head of this
+        module.
+
+    Raises
+    ------
+    ValueError
+        For embeddings that are no finite matrix, or labels that do not fit.
+    """
+    x, y, peers = _by_class(embeddings, labels)
+    factors = _factors(x)
+    queries = (peers > 0).nonzero()[:, 0]
+    average = precision = 0.0
+    undecided = []
+    for chunk, scores in _score_rows(factors, queries):
+        r = peers[chunk, None]
+        near = scores.topk(int(r.max()) + 1)
+        hit = y[near.indices] == y[chunk, None]
+        rank = torch.arange(1, hit.shape[1] + 1, device=y.device)
+        # the order matters between a hit and a miss, and at the end of the list
+        close = near.values[:, :-1] - near.values[:, 1:] <= _slack(factors[chunk, -1:], near.values[:, 1:], x.shape[1])
+        unsure = (close & ((hit[:, :-1] != hit[:, 1:]) & (rank[:-1] < r) | (rank[:-1] == r))).any(1)
+        undecided.append(chunk[unsure])
+        counts = (hit & (rank <= r) & ~unsure[:, None]).double() / r
+        average += float((counts * hit.cumsum(1) / rank).sum())
+        precision += float(counts.sum())
+    for chunk, scores, slack in _double_rows(x, torch.cat(undecided)):
+        r = peers[chunk, None]
+        scores, order = scores.sort(1, descending=True)
+        hits = (y[order] == y[chunk, None]).double()
+        # Expected values over all orders of each run of equal items; it has `length` items, `right` of them hits, and
+        # follows on `before` hits.
+        rank = torch.arange(len(x), device=y.device)
+        begins = torch.ones_like(hits, dtype=torch.bool)
+        begins[:, 1:] = scores[:, :-1] - scores[:, 1:] > slack.gather(1, order)[:, 1:]
+        run = begins.cumsum(1) - 1
+        length = torch.zeros_like(hits).scatter_add_(1, run, torch.ones_like(hits)).gather(1, run)
+        right = torch.zeros_like(hits).scatter_add_(1, run, hits).gather(1, run)
+        start = rank.where(begins, 0).cummax(1).values
+        before = (hits.cumsum(1) - hits).gather(1, start)
+        counts = right / length * (rank < r) / r
+        average += float(
+            (counts * (before + 1 + (rank - start) * (right - 1) / (length - 1).clamp(min=1)) / (rank + 1)).sum()
+        )
+        precision += float(counts.sum())
+    return {"map_at_r": average / len(queries), "r_precision": precision / len(queries)}
+
+
+def nmi(
+    embeddings: Tensor,
+    labels: Sequence[int] | Tensor,
+    *,
+    restarts: int | None = None,
+    iterations: int = 100,
+    seed: int = 0,
+) -> float:
+    """Normalised mutual information, 2 I / (H + H'), of the classes and as many k-means clusters.
+
+    Parameters
+    ----------
+    embeddings : (N, d) tensor
+    labels : sequence of N int
+        At least two classes, C.
+    restarts : int, optional
+        Starts of k-means, of which the one of the lowest inertia counts. By default 10, but only as many as keep
+        restarts * N * C at 10^8: one for the 11,316 classes of Stanford Online Products.
+    iterations : int
+        Greatest number of k-means iterations.
+    seed : int
+        Of k-means.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
+    """
+    from sklearn.metrics import normalized_mutual_info_score
+
+    x = matrix(embeddings)
+    labels = class_labels(labels, len(x))
+    classes = len(labels.unique())
+    if classes < 2:
+        raise ValueError("all items are of one class: there is nothing to measure")
+    if restarts is None:
+        restarts = max(1, min(10, 10**8 // (len(x) * classes)))
+    _, cluster, _ = kmeans(x, classes, iterations=iterations, restarts=restarts, seed=seed)
+    return float(normalized_mutual_info_score(labels.numpy(), cluster.cpu().numpy()))
+
+
+@full_precision()
+def top_k(embeddings: Tensor, k: int, *, queries: Sequence[int] | Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Find the k nearest other items of each item.
+
+    Parameters
+    ----------
+    embeddings : (N, d) tensor
+    k : int
+        From 1 to N - 1.
+    queries : sequence of Q int, optional
+        Items to ask for, by number; by default all, in order.
+
+    Returns
+    -------
+    distances : (Q, k) tensor on the CPU
+        Euclidean, in ascending order; exactly 0 for a duplicate.
+    indices : (Q, k) LongTensor on the CPU
+        Numbers of the items; of items at one distance the first comes first.
+
+    Raises
+    ------
+    ValueError
+        For embeddings that are no finite matrix, a k or a query out of range.
+    """
+    x = matrix(embeddings)
+    if not 1 <= k < len(x):
+        raise ValueError(f"k must be from 1 to {len(x) - 1}, the number of other items; got {k}")
+    queries = torch.arange(len(x)) if queries is None else torch.as_tensor(queries)
+    if queries.ndim != 1 or queries.is_floating_point() or ((queries < 0) | (queries >= len(x))).any():
+        raise ValueError(f"queries must be a list of item numbers from 0 to {len(x) - 1}")
+    queries = queries.long().to(x.device)
+    distances, indices = [torch.empty(0, k, dtype=x.dtype)], [torch.empty(0, k, dtype=torch.long)]
+    for chunk, scores in _score_rows(_factors(x), queries):
+        # some more than k, because products order close calls at random; the differences of the points decide
+        near = scores.topk(min(k + 8, len(x) - 1)).indices.sort(1).values
+        rows = max(1, 2**23 // (near.shape[1] * x.shape[1]))
+        for query, items in zip(chunk.split(rows), near.split(rows), strict=True):
+            d2 = (x[items].double() - x[query, None].double()).square_().sum(2)
+            d2, order = d2.sort(dim=1, stable=True)
+            distances.append(d2[:, :k].sqrt().to(x.dtype).cpu())
+            indices.append(items.gather(1, order[:, :k]).cpu())
+    return torch.cat(distances), torch.cat(indices)
+
+
+def evaluate(
+    embeddings: Tensor,
+    labels: Sequence[int] | Tensor,
+    ks: Sequence[int] = (1, 2, 4, 8),
+    *,
+    restarts: int | None = None,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Measure an embedding by all of `recall_at_k`, `map_at_r` and `nmi`, whose parameters these are.
+
+    Returns
+    -------
+    dict of str to float
+        "recall@1" and so on, "map@r", "r_precision", "nmi".
+    """
+    recall = recall_at_k(embeddings, labels, ks)
+    ranking = map_at_r(embeddings, labels)
+    return {
+        **{f"recall@{k}": value for k, value in recall.items()},
+        "map@r": ranking["map_at_r"],
+        "r_precision": ranking["r_precision"],
+        "nmi": nmi(embeddings, labels, restarts=restarts, seed=seed),
+    }

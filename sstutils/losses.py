@@ -1,0 +1,428 @@
+"""Losses over a batch of embeddings: stochastic symmetric triplet (SST), triplet and contrastive.
+
+All three depend on the embeddings only through the matrix D of their squared distances. So each is written as a
+function of D that returns its value and its derivative dl/dD, a (B, B) matrix; the chain rule to the embeddings, one
+matrix product, is the same for all (:class:`_OfDistances`). No (anchor, positive, negative) array of vectors is made.
+
+A loss is called as ``loss(embeddings, labels, indices_tuple=None)``, the convention of pytorch-metric-learning, so
+that its miners plug in. ``indices_tuple`` says which triplets count:
+
+===================  ===================================================================================
+``None``             each item with its ``k`` nearest positives, and all negatives of the batch
+``(a, p)``           these pairs, and all negatives of the batch
+``(a, p, n)``        exactly these triplets; one that is listed twice counts twice
+``(a1, p, a2, n)``   positive pairs and negative pairs: all triplets that they form with ``a1 == a2``
+===================  ===================================================================================
+
+Notation: anchor a, positive p, negative n, ``d2(x, y) = |x - y|^2``. Values are means over all triplets, those of
+zero loss included. The case of one triplet, in numpy, is :mod:`sstutils.geometry`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""From D, (B, B), to the value of a loss and its derivative dl/dD, (B, B)."""
+
+_BLOCK = 2**21  # numbers in a block of (pair, negative): 8 MB in float32, which stays in the cache
+
+
+# Distances and the choice of positives
+
+
+def squared_distances(x: Tensor) -> Tensor:
+    """Return the squared Euclidean distances between all rows.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, D), floating point
+
+    Returns
+    -------
+    Tensor, shape (B, B)
+        At least 0, with a zero diagonal; float64 for float64, else float32.
+
+    Raises
+    ------
+    ValueError
+        If `x` has another shape or type, or a row that is not finite.
+    """
+    _check_embeddings(x)
+    with _full_precision(x):
+        return _centred_distances(x)[1]
+
+
+def _centred_distances(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows less their mean, and their squared distances."""
+    # The Gram matrix cancels badly far from the origin; and float16 holds no squared distance above 65504.
+    centred = x if x.dtype == torch.float64 else x.float()
+    centred = centred - centred.mean(0)
+    gram = centred @ centred.T
+    norms = gram.diagonal()  # taken from here, so that the distance of an item to itself is exactly zero
+    d2 = (norms[:, None] + norms).sub(gram, alpha=2).clamp_min(0)
+    if not math.isfinite(d2.sum()):  # one pass tells all: the mean has spread what is not finite to every row
+        _raise_not_finite(x, d2)
+    return centred, d2
+
+
+def nearest_positives(d2: Tensor, labels: Tensor, k: int | None = 5) -> tuple[Tensor, Tensor]:
+    """Pair each item with the nearest others of its class (Nguyen and De Baets, 2020, local sampling).
+
+    Parameters
+    ----------
+    d2 : Tensor, shape (B, B)
+        Distances, in any monotone measure.
+    labels : Tensor, shape (B,), integers
+    k : int, optional
+        Positives of an anchor; ``None`` for all. A class of n items has at most n - 1 of them.
+
+    Returns
+    -------
+    anchor, positive : Tensors of int64, shape (P,)
+        Positions within the batch, anchors ascending. Items without a positive are no anchors, and if all items are
+        of one class there are no pairs at all, for want of negatives.
+
+    Raises
+    ------
+    ValueError
+        If `labels` does not fit `d2`, or `k` is below 1.
+    """
+    if d2.ndim != 2 or d2.shape[0] != d2.shape[1]:
+        raise ValueError(f"d2 must be a square matrix of distances, got shape {tuple(d2.shape)}")
+    labels = _check_labels(labels, d2)
+    _check_k(k)
+    same = labels[:, None] == labels
+    anchor, positive = _nearest(d2, same, k)
+    return (anchor[:0], positive[:0]) if same.all() else (anchor, positive)
+
+
+def _nearest(d2: Tensor, same: Tensor, k: int | None) -> tuple[Tensor, Tensor]:
+    others = torch.where(same, d2, math.inf).fill_diagonal_(math.inf)
+    if k is None:
+        return (others < math.inf).nonzero().unbind(1)
+    distance, positive = others.topk(min(k, max(len(d2) - 1, 0)), largest=False, sorted=False)
+    found = distance < math.inf
+    return found.nonzero()[:, 0], positive[found]
+
+
+# The three losses
+
+
+def sst_loss(
+    embeddings: Tensor, labels: Tensor | None, indices_tuple: Sequence[Tensor] | None = None, k: int | None = 5
+) -> Tensor:
+    """Compute the stochastic symmetric triplet loss, the mean over triplets of log(1 + exp(z)).
+
+    Here z = d2(a, p) - (d2(a, n) + d2(p, n)) / 2. There is no margin, and anchor and positive are treated alike
+    (Nguyen and De Baets, 2020).
+
+    Parameters
+    ----------
+    embeddings : Tensor, shape (B, D), floating point
+        Not normalised: their scale is what the loss has in place of a temperature.
+    labels : Tensor, shape (B,), integers
+        May be ``None`` if triplets or pairs of pairs are given.
+    indices_tuple : tuple of Tensors, optional
+        Which triplets count, as said at the head of this module.
+    k : int, optional
+        Without an `indices_tuple`: positives of an anchor, ``None`` for all.
+
+    Returns
+    -------
+    Tensor
+        A number; float64 for float64, else float32. A batch without triplets gives 0, with a zero gradient.
+
+    Raises
+    ------
+    ValueError
+        If an argument has a wrong shape or type, an index is out of range, or an embedding is not finite.
+    """
+    return _triplet_mean(embeddings, labels, indices_tuple, k, _logistic, symmetric=True)
+
+
+def triplet_loss(
+    embeddings: Tensor,
+    labels: Tensor | None,
+    indices_tuple: Sequence[Tensor] | None = None,
+    margin: float = 0.2,
+    k: int | None = 5,
+) -> Tensor:
+    """Compute the triplet loss, the mean over triplets of max(0, d2(a, p) + margin - d2(a, n)).
+
+    Parameters, results and errors are those of :func:`sst_loss`; `margin` is in units of squared distance.
+    """
+    return _triplet_mean(embeddings, labels, indices_tuple, k, lambda z: _hinge(z + margin), symmetric=False)
+
+
+def contrastive_loss(
+    embeddings: Tensor,
+    labels: Tensor | None,
+    indices_tuple: Sequence[Tensor] | None = None,
+    margin: float = 0.5,
+    k: int | None = None,
+) -> Tensor:
+    """Compute the contrastive loss, a sum over the ordered pairs of a batch, per item.
+
+    The loss is 1/B sum_i [ sum_p d2(i, p) + sum_n max(0, margin - d2(i, n)) ], over all positives p and negatives n
+    of item i.
+
+    Parameters, results and errors are those of :func:`sst_loss`; `margin` is in units of squared distance. Triplets
+    in `indices_tuple` are read as the pairs (a, p) and (a, n). By default (`k` is ``None``) all items of the same
+    class are positives.
+    """
+    labels, indices = _check(embeddings, labels, indices_tuple, k)
+
+    def objective(d2: Tensor) -> tuple[Tensor, Tensor]:
+        same = None if labels is None else labels[:, None] == labels
+        a1, p, *rest = indices or _nearest(d2, same, k)
+        a2, n = (a1, *rest)[-2:] if rest else (~same).nonzero().unbind(1)
+        near, far = (_sums(d2, i, j) / max(len(d2), 1) for i, j in ((a1, p), (a2, n)))
+        short, active = _hinge(margin - d2)
+        return (near * d2 + far * short).sum(), near - far * active
+
+    return _OfDistances.apply(embeddings, objective)
+
+
+class SSTLoss(nn.Module):
+    """The stochastic symmetric triplet loss, :func:`sst_loss`, as a module."""
+
+    def __init__(self, k: int | None = 5) -> None:
+        super().__init__()
+        self.k = k
+
+    def forward(self, embeddings: Tensor, labels: Tensor | None, indices_tuple: Any = None) -> Tensor:
+        """See :func:`sst_loss`."""
+        return sst_loss(embeddings, labels, indices_tuple, self.k)
+
+    def extra_repr(self) -> str:  # noqa: D102
+        return f"k={self.k}"
+
+
+class TripletLoss(nn.Module):
+    """The triplet loss, :func:`triplet_loss`, as a module."""
+
+    def __init__(self, margin: float = 0.2, k: int | None = 5) -> None:
+        super().__init__()
+        self.margin, self.k = margin, k
+
+    def forward(self, embeddings: Tensor, labels: Tensor | None, indices_tuple: Any = None) -> Tensor:
+        """See :func:`triplet_loss`."""
+        return triplet_loss(embeddings, labels, indices_tuple, self.margin, self.k)
+
+    def extra_repr(self) -> str:  # noqa: D102
+        return f"margin={self.margin}, k={self.k}"
+
+
+class ContrastiveLoss(nn.Module):
+    """The contrastive loss, :func:`contrastive_loss`, as a module."""
+
+    def __init__(self, margin: float = 0.5, k: int | None = None) -> None:
+        super().__init__()
+        self.margin, self.k = margin, k
+
+    def forward(self, embeddings: Tensor, labels: Tensor | None, indices_tuple: Any = None) -> Tensor:
+        """See :func:`contrastive_loss`."""
+        return contrastive_loss(embeddings, labels, indices_tuple, self.margin, self.k)
+
+    def extra_repr(self) -> str:  # noqa: D102
+        return f"margin={self.margin}, k={self.k}"
+
+
+# From distances to embeddings
+
+
+class _OfDistances(torch.autograd.Function):
+    """A function of the squared distances, with the chain rule to the embeddings in closed form."""
+
+    @staticmethod
+    def forward(ctx: Any, embeddings: Tensor, objective: Objective) -> Tensor:
+        with _full_precision(embeddings):
+            x, d2 = _centred_distances(embeddings)
+            value, slope = objective(d2)
+            # With S = dl/dD + (dl/dD)', the gradient at x_i is 2 sum_j S_ij (x_i - x_j). As a product it is -2 P x,
+            # where P is S less its row sums on the diagonal.
+            pull = slope + slope.T
+            pull.diagonal().sub_(pull.sum(1))
+        ctx.save_for_backward(x, pull)
+        ctx.dtype = embeddings.dtype
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        x, pull = ctx.saved_tensors
+        with _full_precision(x):
+            return (-2 * grad * (pull @ x)).to(ctx.dtype), None
+
+
+def _full_precision(x: Tensor) -> torch.autocast:
+    """Keep autocast from rounding distances to half precision."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def _sums(d2: Tensor, i: Tensor, j: Tensor, values: Tensor | None = None) -> Tensor:
+    """Return a matrix like `d2` that holds at (i, j) the sum of the values (or the count) listed there."""
+    values = d2.new_ones(len(i)) if values is None else values
+    return torch.zeros_like(d2).view(-1).index_add_(0, i * len(d2) + j, values).view_as(d2)
+
+
+# Means over triplets. A link maps the logits z of triplets to their losses and the slopes dl/dz.
+
+Link = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def _logistic(z: Tensor) -> tuple[Tensor, Tensor]:
+    slope = z.sigmoid()
+    # log(1 + exp(z)) by a logarithm between log 1/2 and 0: safe for all z, and several times faster than log1p
+    return z.clamp_min(0).sub_(torch.maximum(slope, 1 - slope).log_()), slope
+
+
+def _hinge(z: Tensor) -> tuple[Tensor, Tensor]:
+    return z.clamp_min(0), (z > 0).to(z.dtype)
+
+
+def _triplet_mean(
+    embeddings: Tensor, labels: Tensor | None, indices_tuple: Any, k: int | None, link: Link, symmetric: bool
+) -> Tensor:
+    labels, indices = _check(embeddings, labels, indices_tuple, k)
+
+    def objective(d2: Tensor) -> tuple[Tensor, Tensor]:
+        if len(indices) > 2:
+            triplets = indices if len(indices) == 3 else _joined(*indices, size=len(d2))
+            return _over_triplets(d2, *triplets, link, symmetric)
+        same = labels[:, None] == labels
+        return _over_negatives(d2, same, *(indices or _nearest(d2, same, k)), link, symmetric)
+
+    return _OfDistances.apply(embeddings, objective)
+
+
+def _over_triplets(d2: Tensor, a: Tensor, p: Tensor, n: Tensor, link: Link, symmetric: bool) -> tuple[Tensor, Tensor]:
+    """Take the mean over listed triplets."""
+    ends = (a, p) if symmetric else (a,)
+    value, slope = link(d2[a, p] - sum(d2[end, n] for end in ends) / len(ends))
+    count = max(len(a), 1)
+    slope /= count
+    total = _sums(d2, a, p, slope)
+    for end in ends:
+        total -= _sums(d2, end, n, slope) / len(ends)
+    return value.sum() / count, total
+
+
+def _over_negatives(
+    d2: Tensor, same: Tensor, a: Tensor, p: Tensor, link: Link, symmetric: bool
+) -> tuple[Tensor, Tensor]:
+    """Take the mean over the triplets of each pair (a, p) with all items that are not of its class."""
+    size, weight = len(d2), torch.ones_like(a)
+    if symmetric:  # (a, p) and (p, a) are one pair of weight 2: a third to a half of the work less
+        pair, weight = torch.unique(torch.minimum(a, p) * size + torch.maximum(a, p), return_counts=True)
+        a, p = pair // size, pair % size
+    triplets = (weight * (size - same.sum(1))[a]).sum()
+    weight = weight / triplets.clamp_min(1).to(d2.dtype)
+    # Items of the same class are infinitely far: there z is -inf, and losses and slopes vanish without a mask.
+    ends = 2 if symmetric else 1
+    nearness = torch.where(same, -math.inf, d2 / -ends)
+    value, total = d2.new_zeros(()), torch.zeros_like(d2)
+    rows = max(1, _BLOCK // max(size, 1))
+    for a_, p_, weight_ in zip(a.split(rows), p.split(rows), weight.split(rows), strict=True):
+        z = nearness.index_select(0, a_).add_(d2[a_, p_][:, None])
+        if symmetric:
+            z += nearness.index_select(0, p_)
+        losses, slopes = link(z)
+        slopes *= weight_[:, None]
+        value += weight_ @ losses.sum(1)
+        total.index_put_((a_, p_), slopes.sum(1), accumulate=True)
+        for end in (a_, p_)[:ends]:
+            total.index_add_(0, end, slopes, alpha=-1 / ends)
+    return value, total
+
+
+def _joined(a1: Tensor, p: Tensor, a2: Tensor, n: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return all triplets (a, p, n) of positive pairs (a1, p) and negative pairs (a2, n) with a1 == a2."""
+    n = n[a2.argsort()]  # the negatives of an anchor now stand together,
+    many = torch.bincount(a2, minlength=size)  # so many of them,
+    first = many.cumsum(0) - many  # from here on
+    repeats = many[a1]
+    pair = torch.arange(len(a1), device=a1.device).repeat_interleave(repeats)
+    nth = torch.arange(len(pair), device=a1.device) - (repeats.cumsum(0) - repeats)[pair]
+    return a1[pair], p[pair], n[first[a1[pair]] + nth]
+
+
+# Checks of what users pass
+
+
+def _check(
+    embeddings: Tensor, labels: Tensor | None, indices_tuple: Any, k: int | None
+) -> tuple[Tensor | None, tuple[Tensor, ...]]:
+    """Return labels and indices as tensors on the device of the embeddings; no indices as an empty tuple."""
+    _check_embeddings(embeddings)
+    _check_k(k)
+    indices = () if indices_tuple is None else _check_indices(indices_tuple, embeddings)
+    if labels is not None:
+        labels = _check_labels(labels, embeddings)
+    elif len(indices) <= 2:
+        raise ValueError("labels are None: they may be left out only if indices_tuple holds 3 or 4 tensors")
+    if len(indices) == 2:
+        a, p = indices
+        wrong = (labels[a] != labels[p]) | (a == p)
+        if wrong.any():
+            raise ValueError(
+                f"indices_tuple: {int(wrong.sum())} of {len(a)} pairs (a, p) do not join two items of one class"
+            )
+    return labels, indices
+
+
+def _check_embeddings(x: Tensor) -> None:
+    if not isinstance(x, Tensor) or x.ndim != 2 or not x.is_floating_point():
+        found = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"embeddings must be a floating-point tensor of shape (B, D), got {found}")
+
+
+def _check_labels(labels: Any, like: Tensor) -> Tensor:
+    labels = torch.as_tensor(labels, device=like.device)
+    if labels.shape != like.shape[:1] or labels.is_floating_point() or labels.is_complex():
+        found = f"{labels.dtype} of shape {tuple(labels.shape)}"
+        raise ValueError(f"labels must be {len(like)} integers, one for each item of the batch, got {found}")
+    return labels
+
+
+def _check_k(k: int | None) -> None:
+    if k is not None and (k != int(k) or k < 1):
+        raise ValueError(f"k, the positives of an anchor, must be a whole number from 1, or None for all: got {k}")
+
+
+def _check_indices(indices_tuple: Any, like: Tensor) -> tuple[Tensor, ...]:
+    if not isinstance(indices_tuple, (tuple, list)) or len(indices_tuple) not in (2, 3, 4):
+        found = len(indices_tuple) if isinstance(indices_tuple, (tuple, list)) else type(indices_tuple).__name__
+        raise ValueError(f"indices_tuple must hold (a, p), (a, p, n) or (a1, p, a2, n), got {found}")
+    indices = tuple(torch.as_tensor(i, device=like.device) for i in indices_tuple)
+    indices = tuple(i if i.numel() else i.long() for i in indices)  # empty tensors are float by default
+    lengths = [len(i) if i.ndim == 1 else tuple(i.shape) for i in indices]
+    parts = (lengths[:2], lengths[2:]) if len(indices) == 4 else (lengths,)
+    if any(i.ndim != 1 for i in indices) or any(len(set(part)) > 1 for part in parts):
+        raise ValueError(f"indices_tuple must hold 1-D tensors of equal lengths, got {lengths}")
+    if any(i.dtype in (torch.bool, torch.uint8) or i.is_floating_point() or i.is_complex() for i in indices):
+        raise ValueError(f"indices_tuple must hold integers, got {[str(i.dtype) for i in indices]}")
+    listed = torch.cat(indices).long()
+    if len(listed):
+        low, high = (int(end) for end in listed.aminmax())
+        if low < 0 or high >= len(like):
+            raise ValueError(f"indices_tuple must lie from 0 to {len(like) - 1}, got {low} to {high}")
+    return tuple(i.long() for i in indices)
+
+
+def _raise_not_finite(x: Tensor, d2: Tensor) -> None:
+    rows = int((~x.isfinite().all(1)).sum())
+    if rows:
+        raise ValueError(
+            f"embeddings: {rows} of {len(x)} rows are not finite (NaN or inf); is the learning rate too high?"
+        )
+    raise ValueError(
+        f"embeddings: squared distances overflow {d2.dtype}, as numbers go up to {float(x.abs().max()):.3g}"
+    )

@@ -1,0 +1,202 @@
+"""The command line as a user meets it: real runs on small data, and one clear line for each mistake."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from sstutils import cli
+
+TRAIN = ["train", "digits", "--epochs", "2", "--warmup", "0.5", "--dim", "16"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "digits.pt"
+    assert cli.main([*TRAIN, "--out", str(out)]) == 0
+    return out
+
+
+def command(*args):
+    return [sys.executable, "-m", "sstutils", *map(str, args)]
+
+
+def fails(capsys, *args):
+    """Run a command that must fail with status 2 and one line; return the line."""
+    try:
+        status = cli.main([str(arg) for arg in args])
+    except SystemExit as stop:  # argparse
+        status = stop.code
+    error = capsys.readouterr().err
+    assert status == 2
+    assert "Traceback" not in error
+    return error.strip().splitlines()[-1]
+
+
+def test_evaluate_prints_and_writes(checkpoint, tmp_path, capsys):
+    assert cli.main(["evaluate", str(checkpoint), "--k", "1", "10", "--out", str(tmp_path / "r.json")]) == 0
+    printed = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    written = json.loads((tmp_path / "r.json").read_text())
+    assert float(printed["recall@1"]) == pytest.approx(written["results"]["recall@1"], abs=1e-4)
+    assert {"recall@1", "recall@10", "map@r", "r_precision", "nmi"} <= set(printed)
+    assert written["recipe"]["epochs"] == 2 and written["data"]["name"] == "digits"
+
+
+def test_embed_writes_what_evaluate_uses(checkpoint, tmp_path):
+    assert cli.main(["embed", str(checkpoint), "--out", str(tmp_path / "e.npz")]) == 0
+    archive = np.load(tmp_path / "e.npz")
+    assert archive["embeddings"].shape == (len(archive["labels"]), 16)
+    assert archive["classes"].tolist() == ["5", "6", "7", "8", "9"]
+
+
+def test_existing_checkpoint_is_not_lost(checkpoint, capsys):
+    before = checkpoint.read_bytes()
+    assert "--resume" in fails(capsys, *TRAIN, "--out", checkpoint)
+    assert checkpoint.read_bytes() == before
+
+
+def test_resume_goes_on(checkpoint, tmp_path, capsys):
+    out = tmp_path / "more.pt"
+    out.write_bytes(checkpoint.read_bytes())
+    arguments = ["train", "digits", "--epochs", "3", "--warmup", "0.5", "--dim", "16", "--out", str(out), "--resume"]
+    assert cli.main(arguments) == 0
+    assert "3 epochs" in capsys.readouterr().out
+    assert "3 epochs already" in fails(capsys, *arguments)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a single process")
+def test_ctrl_c_leaves_a_usable_checkpoint(tmp_path, capsys):
+    out = tmp_path / "net.pt"
+    arguments = command("train", "digits", "--epochs", 200, "--out", out)
+    run = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not out.exists():
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.2)
+    time.sleep(2)
+    run.send_signal(signal.SIGINT)
+    printed, errors = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "Traceback" not in errors and "--resume" in printed
+    assert cli.main(["evaluate", str(out)]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["net.pt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["trian", "glyphs"], "did you mean `sst train`"),
+        (["train", "glyph"], "did you mean 'glyphs'"),
+        (["train", "digits", "--los", "sst", "--sampler", "locla"], "sampler must be one of"),
+        (["train", "digits", "--batch-size", "many"], "invalid int value: 'many'"),
+        (["train", "digits", "--backbone", "resnet19"], "did you mean resnet1"),
+        (["train", "digits", "--device", "cuda:77"], "try 'cpu'"),
+        (["train", "omniglot"], "download"),
+        (["train", "folder:/nowhere"], "/nowhere"),
+        (["evaluate", "nowhere.pt"], "no checkpoint at nowhere.pt"),
+        (["evaluate", __file__], "not a whole checkpoint"),
+        (["data", "omniglott"], "did you mean 'omniglot'"),
+        (["data", "--download"], "which data set"),
+        (["figures", "42"], "42"),
+        (["figures", "Tripet"], "Triplet"),
+        (["figures", "--style", "papre"], "paper"),
+    ],
+)
+def test_mistakes_get_one_line(arguments, line, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SSTUTILS_DATA", str(tmp_path))
+    assert line in fails(capsys, *arguments)
+    assert not list(tmp_path.rglob("*.p*"))  # neither checkpoints nor figures
+
+
+def test_more_mistakes_with_a_checkpoint(checkpoint, capsys, tmp_path):
+    assert "K" in fails(capsys, "evaluate", checkpoint, "--k", "100000")
+    assert "did you mean" in fails(capsys, "evaluate", checkpoint, "--data", "glyps")
+    assert "digits" in fails(capsys, "figures", "--data", "glyphs", "--checkpoint", checkpoint, "--out", tmp_path)
+    (tmp_path / "file").touch()
+    assert "file" in fails(capsys, "embed", checkpoint, "--out", tmp_path / "file" / "e.npz")
+
+
+def test_help_names_every_command_and_option(capsys):
+    for arguments in ([], ["train"], ["figures"], ["evaluate"], ["embed"], ["data"]):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([*arguments, "--help"])
+        assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for word in (*cli.COMMANDS, "--sampler", "--batch-size", "--resume", "--checkpoint"):
+        assert word in text
+
+
+def test_data_tells_what_is_there(capsys):
+    assert cli.main(["data"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in ("glyphs", "digits", "fashion", "omniglot", "folder"))
+    assert cli.main(["data", "digits"]) == 0
+    assert "5 classes" in capsys.readouterr().out
+
+
+def test_import_is_light():
+    """Importing the package loads neither torch nor matplotlib, nor does the command's help."""
+    code = (
+        "import sys, sstutils, sstutils.cli; sstutils.cli._parser([]); "
+        "print(sorted({'torch', 'matplotlib', 'numpy', 'sklearn'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_every_public_name_can_be_imported():
+    import sstutils
+
+    for name in sstutils.__all__:
+        assert getattr(sstutils, name).__doc__, name
+    with pytest.raises(AttributeError, match="no attribute 'SSTLos'"):
+        _ = sstutils.SSTLos
+
+
+def test_lower_rooms_do_not_know_the_upper():
+    """Imports run one way, and nothing imports the command line."""
+    import ast
+    from pathlib import Path
+
+    import sstutils
+
+    order = [
+        "geometry",
+        "datasets",
+        "losses",
+        "models",
+        "sampling",
+        "evaluation",
+        "training",
+        "plots",
+        "figures",
+        "cli",
+    ]
+    package = Path(sstutils.__file__).parent
+    for path in package.rglob("*.py"):
+        parts = path.relative_to(package).with_suffix("").parts
+        if parts[0] not in order:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level == (2 if len(parts) > 1 else 1):
+                names = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sstutils."):
+                names = [node.module.split(".")[1]]
+            else:
+                continue
+            for name in set(names) & set(order):
+                assert order.index(name) <= order.index(parts[0]), f"{path.name} imports {name}"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="uses the module table of a POSIX shell")
+def test_module_and_script_are_one_command():
+    script = os.path.join(os.path.dirname(sys.executable), "sst")
+    by_module, by_script = (
+        subprocess.run([*start, "--help"], capture_output=True, text=True).stdout
+        for start in ([sys.executable, "-m", "sstutils"], [script])
+    )
+    assert by_module == by_script != ""

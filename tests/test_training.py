@@ -1,0 +1,226 @@
+"""Training: it learns, resumes bit for bit, stops when it must, and never leaves half a checkpoint."""
+
+import itertools
+import os
+import pickle
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+
+from sstutils import Glyphs, Recipe, embed, fit, load_checkpoint, load_model, recall_at_k, recipe_for, train
+from sstutils.training import Plateau, augment
+
+TINY = {"epochs": 3, "warmup": 0.3, "batch_size": 64, "dim": 32, "precision": "float32"}
+
+
+@pytest.fixture(scope="module")
+def glyphs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    return {split: Glyphs(root, split, classes=24, images=24, difficulty=0.5) for split in ("train", "test")}
+
+
+@pytest.fixture
+def run(glyphs, tmp_path):
+    def run(resume=False, out=tmp_path / "net.pt", split="train", **values):
+        return train(glyphs[split], Recipe(**{**TINY, **values}), out=out, resume=resume, where="cpu")
+
+    return run
+
+
+def numbers(history):
+    """A history without its clock."""
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in history]
+
+
+def test_training_raises_recall_on_unseen_classes(tmp_path):
+    training, test = (Glyphs(tmp_path, split, classes=40, images=24) for split in ("train", "test"))
+    recipe = Recipe(**{**TINY, "epochs": 10})
+    untrained = next(train(training, recipe, where="cpu")).model
+    before = recall_at_k(embed(untrained, test), test.targets, (1,))[1]
+    step = fit(training, recipe, progress=False, where="cpu")
+    after = recall_at_k(embed(step.model, test), test.targets, (1,))[1]
+    assert after > before + 0.15
+    assert not step.model.training
+    assert [row["epoch"] for row in step.history] == list(range(1, 11))
+    assert step.history[-1]["loss"] < step.history[0]["loss"]
+
+
+@pytest.mark.parametrize("sampler", ["local", "balanced", "shuffled"])
+@pytest.mark.parametrize("loss", ["sst", "triplet", "contrastive"])
+def test_every_loss_with_every_sampler(run, loss, sampler):
+    steps = list(run(loss=loss, sampler=sampler, epochs=2, positives="batch"))
+    assert np.isfinite([step.loss for step in steps]).all()
+    assert {step.epoch for step in steps} == {0, 1}
+    assert all(len(step.indices) <= 64 for step in steps)
+
+
+def test_same_seed_same_numbers(run):
+    once, again, other = (list(run(seed=seed)) for seed in (0, 0, 1))
+    assert [s.loss for s in once] == [s.loss for s in again] != [s.loss for s in other]
+    assert all(map(torch.equal, once[-1].model.parameters(), again[-1].model.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("stop", "values"),
+    [(0, {}), (4, {}), (9, {}), (5, {"holdout": 0.25}), (7, {"schedule": "plateau"}), (6, {"sampler": "balanced"})],
+)
+def test_resumed_run_equals_an_uninterrupted_one(run, tmp_path, stop, values):
+    whole = list(run(out=tmp_path / "whole.pt", **values))[-1]
+    for _ in itertools.islice(run(**values), stop):
+        pass  # stopped in mid-epoch; the checkpoint holds the whole epochs before
+    if stop == 0:
+        next(run(**values))
+    resumed = list(run(resume=True, **values))[-1]
+    assert numbers(resumed.history) == numbers(whole.history)
+    for name, weights in whole.model.state_dict().items():
+        assert torch.equal(weights, resumed.model.state_dict()[name]), name
+    one, two = load_checkpoint(tmp_path / "whole.pt"), load_checkpoint(tmp_path / "net.pt")
+    assert all(torch.equal(one["model"][name], two["model"][name]) for name in one["model"])
+
+
+def test_held_out_classes_choose_the_epoch(run, glyphs, tmp_path):
+    last = list(run(holdout=0.25, epochs=4))[-1]
+    recalls = [row["recall@1"] for row in last.history]
+    content = load_checkpoint(tmp_path / "net.pt")
+    assert len(content["history"]) == 4
+    if recalls.index(max(recalls)) < 3:  # then the chosen weights are not the last ones
+        assert not torch.equal(content["model"]["head.weight"], content["training"]["model"]["head.weight"])
+    assert torch.equal(content["model"]["head.weight"], last.model.state_dict()["head.weight"])
+
+
+def test_divergence_stops_with_the_place_and_keeps_the_epoch_before(run, tmp_path):
+    with pytest.raises(FloatingPointError, match=r"epoch 2, batch 2 of \d+.*learning rate.*holds the 1 whole epochs"):
+        for step in run():
+            if step.epoch == 1:
+                with torch.no_grad():
+                    step.model.head.weight.fill_(torch.nan)
+    assert len(load_checkpoint(tmp_path / "net.pt")["history"]) == 1
+
+
+def test_interrupted_run_leaves_a_usable_checkpoint(run, glyphs, tmp_path):
+    for step in run():
+        if step.epoch == 1:
+            break
+    model, content = load_model(tmp_path / "net.pt", "cpu")
+    assert len(content["history"]) == 1
+    assert embed(model, glyphs["test"]).isfinite().all()
+    assert [path.name for path in tmp_path.iterdir()] == ["net.pt"]  # nothing left aside
+
+
+def test_failed_write_keeps_the_old_checkpoint(run, tmp_path, monkeypatch):
+    steps = run()
+    next(steps)
+    before = (tmp_path / "net.pt").read_bytes()
+
+    def full_disk(content, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        list(steps)
+    assert (tmp_path / "net.pt").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["net.pt"]
+
+
+def test_resume_refuses_another_recipe_or_data(run):
+    next(run())
+    with pytest.raises(ValueError, match=r"trained with lr 0\.003 \(now 0\.5\)"):
+        next(run(resume=True, lr=0.5))
+    with pytest.raises(ValueError, match="other data"):
+        next(run(resume=True, split="test"))
+    list(run(resume=True))
+    with pytest.raises(ValueError, match="3 epochs already"):
+        next(run(resume=True))
+    assert len(list(run(resume=True, epochs=4))[-1].history) == 4
+
+
+def test_missing_and_damaged_checkpoints(run, tmp_path):
+    with pytest.raises(FileNotFoundError, match="sst train"):
+        load_checkpoint(tmp_path / "none.pt")
+    next(run())
+    whole = (tmp_path / "net.pt").read_bytes()
+    for damaged in (b"", b"no checkpoint", whole[: len(whole) // 2]):
+        (tmp_path / "net.pt").write_bytes(damaged)
+        with pytest.raises(ValueError, match="not a whole checkpoint"):
+            load_checkpoint(tmp_path / "net.pt")
+
+
+def test_hostile_checkpoint_is_not_executed(tmp_path):
+    class Attack:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "owned"),)
+
+    torch.save({"format": 1, "recipe": Attack()}, tmp_path / "net.pt")
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps(Attack()))
+    for name in ("net.pt", "plain.pt"):
+        with pytest.raises(ValueError, match="not a whole checkpoint"):
+            load_checkpoint(tmp_path / name)
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"loss": "tripplet"}, "loss must be one of sst, triplet, contrastive"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"k": 0}, "k must be at least 1"),
+        ({"lr": 0.0}, "lr must be positive"),
+        ({"holdout": 1.0}, "holdout is a share"),
+        ({"warmup": -0.1}, "warmup is a share"),
+        ({"lr": float("nan")}, "lr must be positive"),
+    ],
+)
+def test_bad_recipe(values, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**values)
+
+
+def test_recipe_for_suggests_names():
+    assert asdict(recipe_for("folder:x", lr=0.1)) == asdict(Recipe(lr=0.1))
+    with pytest.raises(ValueError, match="did you mean 'epochs'"):
+        recipe_for("glyphs", epoch=3)
+
+
+def test_one_class_cannot_train(glyphs):
+    from sstutils import ClassSubset
+
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        next(train(ClassSubset(glyphs["train"], [0]), Recipe()))
+
+
+def test_augment_moves_each_picture_its_own_way():
+    images = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
+    images[:, :, 8:24, 14:18] = 255
+    generator = torch.Generator().manual_seed(0)
+    assert torch.equal(augment(images, 0.0, generator), images.float() / 255)
+    moved = augment(images, 1.0, generator)
+    assert len({picture.numpy().tobytes() for picture in moved}) == 4
+    assert moved.min() >= 0 and moved.max() <= 1
+
+
+def test_turned_classes_are_the_eight_symmetries_and_alike_within_a_class():
+    picture = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(64).repeat_interleave(2)
+    turned = augment(picture.expand(128, -1, -1, -1), 0.0, torch.Generator().manual_seed(1), labels)
+    exact = picture[0].float() / 255
+    symmetries = [torch.rot90(side, turns, (1, 2)) for side in (exact, exact.flip(2)) for turns in range(4)]
+    found = [
+        [i for i, symmetry in enumerate(symmetries) if torch.allclose(symmetry, image, atol=1e-4)] for image in turned
+    ]
+    assert all(len(which) == 1 for which in found)
+    assert found[::2] == found[1::2]
+    assert {which[0] for which in found} == set(range(8))
+
+
+def test_plateau_halves_and_counts():
+    plateau = Plateau()
+    for loss in [3.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]:
+        plateau.update(loss)
+    assert (plateau.stale, plateau.factor) == (5, 1.0)
+    plateau.update(2.5)
+    assert (plateau.stale, plateau.factor, plateau.best) == (6, 0.5, 2.0)
+    plateau.update(1.0)
+    assert (plateau.stale, plateau.factor, plateau.best) == (0, 0.5, 1.0)

@@ -39,7 +39,8 @@ def _bfloat16_is_fast(kind: str) -> bool:
     """Tell whether the processors of this kind multiply bfloat16 faster than float32."""
     if kind == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    can = torch.cpu.get_capabilities() if kind == "cpu" else {}
+    # torch older than 2.10 cannot tell: float32 then
+    can = getattr(torch.cpu, "get_capabilities", dict)() if kind == "cpu" else {}
     return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
 
 

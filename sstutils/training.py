@@ -271,6 +271,7 @@ def train(
     main = make_sampler(recipe, training.targets)
     first = _balanced(recipe, training.targets)  # the epochs before local sampling
     plateau = Plateau()
+    ended = ""  # why training ended before its last epoch
     history: list[dict[str, float]] = []
     chosen: dict[str, Tensor] | None = None  # the weights of the best epoch, if classes are held out
     about = {"name": "", "options": {}, **(data or {}), "fingerprint": getattr(dataset, "fingerprint", "")}
@@ -295,6 +296,7 @@ def train(
             "sampler": main.state_dict(),
             "warmup": first.state_dict(),
             "plateau": asdict(plateau),
+            "ended": ended,
         }
         content = {
             "format": FORMAT,
@@ -318,7 +320,8 @@ def train(
         sampler = first if recipe.sampler == "local" and not local else main
         sampler.refresh(embed(model, training, size=recipe.size) if local else None)
         if not len(sampler) and history:
-            break  # every neighborhood holds one class: there is nothing left to pull or push
+            ended = "every neighborhood holds one class only, there is nothing left to pull or push"
+            break
         if not len(sampler):
             raise ValueError(
                 f"no batch of {recipe.batch_size} holds two images of one class beside another class: "
@@ -359,9 +362,12 @@ def train(
         history.append(row)
         if recipe.schedule == "plateau" and (local or recipe.sampler != "local"):
             plateau.update(row["loss"])
-        save()
         if plateau.stale >= recipe.patience:
+            ended = f"the training loss did not fall for {plateau.stale} epochs"
             break
+        save()
+    if ended:
+        save()
     if chosen:
         model.load_state_dict(chosen)
     model.eval()
@@ -486,6 +492,8 @@ def _check_same(path: str | PathLike, saved: dict[str, Any], recipe: Recipe, abo
     ]
     if differing:
         raise ValueError(f"{path} was trained with {', '.join(differing)}: resume with the same or choose another file")
+    if saved["training"]["ended"]:
+        raise ValueError(f"{path} is trained to its end: {saved['training']['ended']}")
     if len(saved["history"]) >= recipe.epochs:
         raise ValueError(f"{path} has its {len(saved['history'])} epochs already: ask for more epochs to go on")
     if saved["data"]["fingerprint"] != about["fingerprint"]:

@@ -137,6 +137,23 @@ def test_resume_refuses_another_recipe_or_data(run):
     assert len(list(run(resume=True, epochs=4))[-1].history) == 4
 
 
+def test_training_ends_where_nothing_is_left_to_learn(tmp_path):
+    """Three letters that differ in everything are soon apart: each neighborhood is then one class."""
+    easy = Glyphs(tmp_path, "train", classes=6, images=24, difficulty=0.0)
+    recipe = Recipe(**{**TINY, "batch_size": 24, "epochs": 40, "warmup": 0.2})
+    last = list(train(easy, recipe, out=tmp_path / "net.pt"))[-1]
+    assert 8 < len(last.history) < 40
+    assert not last.model.training
+    with pytest.raises(ValueError, match="trained to its end: every neighborhood holds one class"):
+        next(train(easy, recipe, out=tmp_path / "net.pt", resume=True))
+
+
+def test_plateau_ends_training(run, tmp_path):
+    last = list(run(schedule="plateau", patience=2, epochs=60, warmup=0.0, lr=1e-9))[-1]
+    assert len(last.history) < 60
+    assert "did not fall for 2 epochs" in load_checkpoint(tmp_path / "net.pt")["training"]["ended"]
+
+
 def test_missing_and_damaged_checkpoints(run, tmp_path):
     with pytest.raises(FileNotFoundError, match="sst train"):
         load_checkpoint(tmp_path / "none.pt")

@@ -22,7 +22,7 @@ __all__ = ["Glyphs"]
 SIDE = 32  # pixels
 _DRAWN = 80  # side of the canvas on which a letter is drawn before it is turned, shifted and halved
 _EM = 50  # font size on that canvas, in pixels
-_TWINS = 0.12  # two letters whose shapes are closer than this (1 - cosine) count as one shape
+_TWINS = 0.12  # two letters whose shapes are closer than this (1 - cosine) in most faces are one class
 
 
 def _faces() -> list[str]:
@@ -75,7 +75,7 @@ def letters() -> tuple[str, ...]:
             shapes[i, j] = np.asarray(mask.resize((16, 16), Image.Resampling.BOX, box), np.float32).ravel()
     shapes /= np.linalg.norm(shapes, axis=2, keepdims=True)
     distance = 1 - shapes @ shapes.transpose(0, 2, 1)  # (faces, letters, letters)
-    twins = (np.median(distance, axis=0) < _TWINS) | (distance.min(axis=0) < _TWINS / 4)
+    twins = (np.median(distance, axis=0) < _TWINS) | (distance.min(axis=0) < _TWINS / 2)
     kept: list[int] = []
     for j in range(len(pool)):
         if not twins[j, kept].any():
@@ -147,7 +147,7 @@ class Glyphs(ArrayDataset):
     download : bool
         Without effect: nothing is downloaded.
     classes : int
-        Number of classes of both splits together, an even number from 4 to some 350.
+        Number of classes of both splits together, an even number from 4 to some 260.
     images : int
         Images a class, at least 2.
     difficulty : float

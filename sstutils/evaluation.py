@@ -1,12 +1,13 @@
 """How good is an embedding: Recall@K, MAP@R, R-precision, NMI, and the nearest neighbors themselves.
 
-All measures take an (N, d) matrix of embeddings and N labels, and go by Euclidean distance. The N x N distances are never
-held all at once, but made block by block, on the device of the embeddings.
+All measures take an (N, d) matrix of embeddings and N labels, and go by Euclidean distance. The N x N distances are
+never held all at once, but made block by block, on the device of the embeddings.
 
-Each item is a query in turn, and the others are ranked by their distance to it. A class of one item gives no query (there
-is nothing to find), but its item is ranked for the others. Results are exact: products in float32 decide where their
-rounding error cannot matter, and the few queries where it could are ranked again in float64. Items at the *same* distance
-count as ranked in random order, by the expected value: an embedding that has collapsed to a point scores like chance.
+Each item is a query in turn, and the others are ranked by their distance to it. A class of one item gives no query
+(there is nothing to find), but its item is ranked for the others. Results are exact: products in float32 decide where
+their rounding error cannot matter, and the few queries where it could are ranked again in float64. Items at the *same*
+distance count as ranked in random order, by the expected value: an embedding that has collapsed to a point scores like
+chance.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from .datasets.base import batches
 from .sampling import class_labels, full_precision, kmeans, matrix
 
+SIZE = 1024
 __all__ = ["embed", "evaluate", "map_at_r", "nmi", "recall_at_k", "top_k"]
 
 
@@ -133,8 +135,8 @@ def _double_rows(x: Tensor, queries: Tensor) -> Iterator[tuple[Tensor, Tensor, T
         for part, out in zip(x.split(4096), scores.split(4096, dim=1), strict=True):
             right = part.double() - mean
             torch.sub(left @ right.T + minus_half, right.square().sum(1) / 2, out=out)
-        scores.scatter_(1, chunk[:, None], -math.inf)
-        yield chunk, scores, _slack(minus_half, scores, x.shape[1])
+        slack = _slack(minus_half, scores, x.shape[1])
+        yield chunk, scores.scatter_(1, chunk[:, None], -math.inf), slack
 
 
 def _by_class(embeddings: Tensor, labels: Sequence[int] | Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -213,7 +215,7 @@ def recall_at_k(
 
 def _count_closer(factors: Tensor, y: Tensor, peers: Tensor) -> tuple[Tensor, Tensor]:
     """Count for each item the others that are surely, and that are perhaps, closer than its nearest peer."""
-    count, size = len(y), 1024 if y.device.type == "cpu" else 8192
+    count, size = len(y), SIZE
     blocks = [slice(i, min(i + size, count)) for i in range(0, count, size)]
     ends = [(int(y[block.start]), int(y[block.stop - 1])) for block in blocks]
     buffer, flags = factors.new_empty(2, min(size, count) ** 2)
@@ -382,7 +384,8 @@ def top_k(embeddings: Tensor, k: int, *, queries: Sequence[int] | Tensor | None 
     if not 1 <= k < len(x):
         raise ValueError(f"k must be from 1 to {len(x) - 1}, the number of other items; got {k}")
     queries = torch.arange(len(x)) if queries is None else torch.as_tensor(queries)
-    if queries.ndim != 1 or queries.is_floating_point() or ((queries < 0) | (queries >= len(x))).any():
+    wrong = (queries < 0) | (queries >= len(x)) | (queries != queries.long())
+    if queries.ndim != 1 or wrong.any():
         raise ValueError(f"queries must be a list of item numbers from 0 to {len(x) - 1}")
     queries = queries.long().to(x.device)
     distances, indices = [torch.empty(0, k, dtype=x.dtype)], [torch.empty(0, k, dtype=torch.long)]

@@ -67,7 +67,7 @@ def _centred_distances(x: Tensor) -> tuple[Tensor, Tensor]:
     gram = centred @ centred.T
     norms = gram.diagonal()  # taken from here, so that the distance of an item to itself is exactly zero
     d2 = (norms[:, None] + norms).sub(gram, alpha=2).clamp_min(0)
-    if not math.isfinite(d2.sum()):  # one pass tells all: the mean has spread what is not finite to every row
+    if not math.isfinite(d2.detach().sum()):  # one pass tells all: the mean has spread what is not finite to every row
         _raise_not_finite(x, d2)
     return centred, d2
 
@@ -251,7 +251,6 @@ class _OfDistances(torch.autograd.Function):
             pull = slope + slope.T
             pull.diagonal().sub_(pull.sum(1))
         ctx.save_for_backward(x, pull)
-        ctx.dtype = embeddings.dtype
         return value
 
     @staticmethod
@@ -259,7 +258,7 @@ class _OfDistances(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         x, pull = ctx.saved_tensors
         with _full_precision(x):
-            return (-2 * grad * (pull @ x)).to(ctx.dtype), None
+            return -2 * grad * (pull @ x), None  # autograd casts it to the type of the embeddings
 
 
 def _full_precision(x: Tensor) -> torch.autocast:

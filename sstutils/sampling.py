@@ -151,12 +151,12 @@ def kmeans(
             centres = x[torch.randperm(len(x), generator=generator)[:k].to(x.device)]
         else:
             centres = x[_spread_seeds(x, square, k, generator)]
-        assignment, d2 = _fill_empty(x, centres, *_nearest(x, square, centres))
+        assignment, d2 = _fill_empty(x, square, centres, *_nearest(x, square, centres))
         for _ in range(iterations):
             before, old = assignment, centres
             centres = _cluster_means(x, before, k)
             moved = (centres != old).any(1)
-            assignment, d2 = _fill_empty(x, centres, *_reassign(x, square, centres, moved, before, d2))
+            assignment, d2 = _fill_empty(x, square, centres, *_reassign(x, square, centres, moved, before, d2))
             if torch.equal(assignment, before):
                 break
         inertia = _distances(x, centres, assignment).sum(dtype=torch.float64).item()
@@ -172,9 +172,9 @@ def _row_squares(x: Tensor) -> Tensor:
 
 def _nearest(x: Tensor, square: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """Index of the nearest centre of each point, and the squared distance to it."""
-    # argmin |x - c|^2 = argmin |c|^2 / 2 - x.c : one product, whose blocks (a few MB) are reduced while in cache
+    # argmin |x - c|^2 = argmin |c|^2 / 2 - x.c : one product, whose blocks (8 MB) are reduced while in cache
     half = _row_squares(centres) / 2
-    rows = max(1, min(len(x), 1024 if x.device.type == "cpu" else 2**27 // len(centres)))
+    rows = min(len(x), max(1024, (2**21 if x.device.type == "cpu" else 2**27) // len(centres)))
     score = x.new_empty(rows, len(centres))
     lowest, index = x.new_empty(len(x)), torch.empty(len(x), dtype=torch.long, device=x.device)
     for i in range(0, len(x), rows):
@@ -224,8 +224,8 @@ def _reassign(
     return near, closest
 
 
-def _fill_empty(x: Tensor, centres: Tensor, assignment: Tensor, d2: Tensor) -> tuple[Tensor, Tensor]:
-    """Move the centres without points to the points farthest from their own (in place); assignment and d2 then."""
+def _fill_empty(x: Tensor, square: Tensor, centres: Tensor, assignment: Tensor, d2: Tensor) -> tuple[Tensor, Tensor]:
+    """Move centres without points (in place) to the points farthest from theirs; return the assignment and d2 then."""
     # Each round puts at least one centre on a point that had none, so that the loop ends.
     while True:
         empty = (torch.bincount(assignment, minlength=len(centres)) == 0).nonzero()[:, 0]
@@ -238,7 +238,7 @@ def _fill_empty(x: Tensor, centres: Tensor, assignment: Tensor, d2: Tensor) -> t
             return assignment, d2
         filled = empty[: len(far)]
         centres[filled] = x[far]
-        near, closer = _nearest(x, _row_squares(x), x[far])
+        near, closer = _nearest(x, square, x[far])
         near[far], closer[far] = torch.arange(len(far), device=x.device), 0
         better = closer < d2
         better[far] = True
@@ -283,6 +283,7 @@ class _Epochs(Sampler[list[int]]):
         self.seed = _at_least(0, "seed", seed)
         self.epoch = 0
 
+    # Called by __iter__ of the baselines, which are generators: DataLoader can make more iterators than it starts.
     def _next_epoch(self) -> torch.Generator:
         state = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)[0]
         self.epoch += 1
@@ -520,15 +521,15 @@ class ClassBalancedSampler(_Epochs):
     def __iter__(self) -> Iterator[list[int]]:
         random = self._next_epoch()
 
-        def some(count: int, size: int) -> Tensor:
-            """Draw `size` of range(count); each comes before any comes again."""
-            return torch.cat([torch.randperm(count, generator=random) for _ in range(-(-size // count))])[:size]
+        def some(items: Tensor, size: int) -> Tensor:
+            """Draw `size` items; each comes before any comes again."""
+            rounds = math.ceil(size / len(items))
+            return torch.cat([items[torch.randperm(len(items), generator=random)] for _ in range(rounds)])[:size]
 
-        def batch() -> list[int]:
-            classes = some(len(self._members), self.batch_size // self.per_class).tolist()
-            return torch.cat([self._members[c][some(len(self._members[c]), self.per_class)] for c in classes]).tolist()
-
-        return iter([batch() for _ in range(len(self))])
+        classes = torch.arange(len(self._members))
+        for _ in range(len(self)):
+            chosen = some(classes, self.batch_size // self.per_class)
+            yield torch.cat([some(self._members[c], self.per_class) for c in chosen]).tolist()
 
     def __len__(self) -> int:
         return max(1, len(self.labels) // self.batch_size)
@@ -552,7 +553,7 @@ class ShuffledSampler(_Epochs):
 
     def __iter__(self) -> Iterator[list[int]]:
         items = RandomSampler(self.labels, generator=self._next_epoch())
-        return iter(BatchSampler(items, self.batch_size, drop_last=len(items) >= self.batch_size))
+        yield from BatchSampler(items, self.batch_size, drop_last=len(items) >= self.batch_size)
 
     def __len__(self) -> int:
         return max(1, len(self.labels) // self.batch_size)

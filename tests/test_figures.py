@@ -1,0 +1,294 @@
+import dataclasses
+import errno
+import html
+import json
+import re
+import string
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sstutils import datasets, figures, plots, training
+
+FILES = ("idea", "Triplet", "SymTriplet", "digits_example", "digits_TSNE")
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """All figures of a network that was trained for an epoch."""
+    out = tmp_path_factory.mktemp("output")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "recipe_for", lambda data: training.Recipe(epochs=1, warmup=0.5, batch_size=50, dim=16))
+        patch.setattr(plots, "tsne_layout", lambda x, seed: np.asarray(x)[:, :2])  # tested with the plots
+        figures.make(data="digits", out=out, progress=False)
+    return out
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    def fail(*args, **options):
+        raise AssertionError("nothing should be trained or loaded")
+
+    monkeypatch.setattr(training, "fit", fail)
+    monkeypatch.setattr(datasets, "load", fail)
+
+
+def hidden(folder):
+    return [path.name for path in Path(folder).rglob("*") if path.name.startswith(".") or path.suffix == ".part"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The table
+# ---------------------------------------------------------------------------------------------------------------------
+def test_the_table_is_whole():
+    stems = [row.stem for row in figures.FIGURES]
+    assert len(set(stems)) == len(stems)
+    assert stems == ["idea", "Triplet", "SymTriplet", "{data}_example", "{data}_TSNE"]
+    for row in figures.FIGURES:
+        assert row.caption.endswith(".") and "{" not in row.caption and len(row.caption) > 60
+        fields = {name for _, name, _, _ in string.Formatter().parse(row.alt) if name}
+        assert fields and fields <= {"data", "seen"} and row.alt != row.caption
+        assert row.embedding == (row.id != "2")
+
+
+@pytest.mark.parametrize(
+    ("name", "stems"),
+    [
+        ("1", ["idea"]),
+        (2, ["Triplet", "SymTriplet"]),
+        ("gradients", ["Triplet", "SymTriplet"]),
+        ("symtriplet", ["SymTriplet"]),
+        ("Triplet.svg", ["Triplet"]),
+        ("3", ["{data}_example"]),
+        ("glyphs_example", ["{data}_example"]),
+        *((name, ["{data}_TSNE"]) for name in (4, "5", 6, "tsne", "t-SNE", "cub200_TSNE", "stand_TSNE.png")),
+    ],
+)
+def test_figures_are_found_by_number_name_and_file(name, stems):
+    assert [row.stem for row in figures.find([name])] == stems
+
+
+def test_all_figures_are_found_once_in_the_order_of_the_table():
+    assert figures.find() == list(figures.FIGURES)
+    assert figures.find(["tsne", "6", "1", 4]) == [figures.FIGURES[0], figures.FIGURES[4]]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("Tripet", "did you mean 'Triplet'"), ("tsn", "'tsne'"), ("idae", "'idea'"), ("42", "4 (tsne)")]
+)
+def test_unknown_figures_get_a_suggestion(name, hint, no_training, tmp_path):
+    with pytest.raises(ValueError, match=f"no figure is called '{name}'.*{re.escape(hint)}"):
+        figures.make([name, "2"], out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_file_names_follow_the_data_set_and_the_papers_spelling():
+    def names(data):
+        return [figures._stem(row, figures.Context(data)) for row in figures.FIGURES[3:]]
+
+    assert names("glyphs") == ["glyphs_example", "glyphs_TSNE"]
+    assert names("sop") == ["stanford_example", "stand_TSNE"]
+    assert names("cub") == ["cub200_example", "cub200_TSNE"] and names("cars") == ["cars196_example", "cars196_TSNE"]
+    assert names("folder:/somewhere/my pets/") == ["my-pets_example", "my-pets_TSNE"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is written
+# ---------------------------------------------------------------------------------------------------------------------
+def test_every_figure_is_written_in_three_files(out):
+    written = {path.name for path in (out / "figures").iterdir()}
+    assert written == {f"{stem}{suffix}" for stem in FILES for suffix in (".png", ".svg", ".json")}
+    assert not hidden(out)
+    for path in (out / "figures").iterdir():
+        assert path.stat().st_size < {".png": 1.5e6, ".svg": 2e6, ".json": 1e4}[path.suffix]
+
+
+@pytest.mark.parametrize("stem", FILES)
+def test_json_tells_how_a_figure_came_about(out, stem):
+    import matplotlib
+
+    about = json.loads((out / "figures" / f"{stem}.json").read_text(encoding="utf-8"))
+    (row,) = figures.find([stem])
+    assert (about["id"], about["name"], about["caption"]) == (row.id, row.name, row.caption)
+    assert about["files"] == [f"{stem}.png", f"{stem}.svg"] and about["seconds"] > 0
+    assert (about["style"], about["seed"]) == ("default", 0)
+    assert about["command"].startswith(f"sst figures {stem} --data digits --out ")
+    assert about["versions"]["matplotlib"] == matplotlib.__version__ and "python" in about["versions"]
+    if row.embedding:
+        test, train = datasets.load("digits", "test"), datasets.load("digits", "train")
+        assert about["data"] == {
+            "name": "digits",
+            "split": "test",
+            "images": len(test),
+            "classes": 5,
+            "fingerprint": test.fingerprint,
+            "train_fingerprint": train.fingerprint,
+        }
+        assert about["checkpoint"]["file"].endswith("checkpoints/digits.pt")
+        assert about["checkpoint"]["epochs"] == 1 and about["checkpoint"]["recipe"]["loss"] == "sst"
+    else:
+        assert about["data"] is None and about["checkpoint"] is None
+
+
+@pytest.mark.parametrize("stem", FILES)
+def test_alternative_text_is_in_all_three_files(out, stem):
+    from xml.etree import ElementTree
+
+    alt = json.loads((out / "figures" / f"{stem}.json").read_text(encoding="utf-8"))["alt"]
+    assert len(alt) > 80 and "{" not in alt
+    with Image.open(out / "figures" / f"{stem}.png") as image:
+        assert image.text["Description"] == alt
+    root = ElementTree.parse(out / "figures" / f"{stem}.svg").getroot()
+    assert root.find("{http://www.w3.org/2000/svg}desc").text == alt
+
+
+def test_the_example_shows_what_the_network_retrieves(out):
+    context = figures.Context("digits", out=out, progress=False, seed=5)
+    shown = figures.draw("3", context)
+    queries = np.random.default_rng(5).choice(len(context.labels), 10, replace=False)
+    x = context.embeddings.astype(float)
+    distances = np.linalg.norm(x[queries, None] - x, axis=2)
+    distances[np.arange(10), queries] = np.inf
+    nearest = np.argsort(distances, axis=1)[:, :4]
+    np.testing.assert_array_equal(context.retrieved(queries), nearest)
+    right = int((context.labels[nearest] == context.labels[queries][:, None]).sum())
+    assert f"{right} of the 40 retrieved" in shown.alt and shown.alt.startswith("A grid of small test images of digits")
+
+
+def test_the_network_is_trained_once_and_work_is_shared(out, monkeypatch):
+    from sstutils import evaluation
+
+    calls = []
+    embed = evaluation.embed
+    monkeypatch.setattr(training, "fit", None)  # not to be called
+    monkeypatch.setattr(evaluation, "embed", lambda *a, **k: calls.append("embed") or embed(*a, **k))
+    monkeypatch.setattr(plots, "tsne_layout", lambda x, seed: calls.append("tsne") or np.asarray(x)[:, :2])
+    written = figures.make(["example", "tsne", "idea"], data="digits", out=out, progress=False)
+    assert calls in (["embed", "tsne"], ["tsne", "embed"]) and len(written) == 9
+
+
+def test_training_that_was_stopped_goes_on(tmp_path):
+    recipe = training.Recipe(epochs=2, warmup=0.5, batch_size=50, dim=8)
+    context = figures.Context("digits", out=tmp_path, progress=False)
+    for step in training.train(datasets.load("digits", "train"), recipe, out=context.path, data={"name": "digits"}):
+        if step.epoch == 1:
+            break  # after the first epoch's checkpoint
+    assert len(training.load_checkpoint(context.path)["history"]) == 1
+    _, content = context.network
+    assert len(content["history"]) == 2
+
+
+def test_gradients_need_neither_data_nor_network(no_training, tmp_path):
+    paths = figures.make([2], out=tmp_path / "deep" / "er", style="paper", progress=False)
+    assert [path.name for path in paths][::3] == ["Triplet.png", "SymTriplet.png"] and all(p.exists() for p in paths)
+    about = json.loads(paths[2].read_text(encoding="utf-8"))
+    assert about["style"] == "paper" and about["command"].endswith("--style paper")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Mistakes and accidents
+# ---------------------------------------------------------------------------------------------------------------------
+def test_the_checkpoint_of_other_data_is_refused(out, tmp_path):
+    checkpoint = out / "checkpoints" / "digits.pt"
+    pictures = tmp_path / "pets"
+    for number in range(4):
+        (pictures / f"class {number}").mkdir(parents=True)
+        for image in range(3):
+            Image.new("RGB", (9, 9), (60 * number, 9 * image, 0)).save(pictures / f"class {number}" / f"{image}.png")
+    with pytest.raises(ValueError, match=r"digits\.pt was trained on digits .*, these figures are of folder:.*pets"):
+        figures.make(["3"], data=f"folder:{pictures}", checkpoint=checkpoint, out=tmp_path, progress=False)
+    content = training.load_checkpoint(checkpoint)
+    content["data"]["fingerprint"] = "0" * 12
+    import torch
+
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match=r"other\.pt was trained on digits 000000000000"):
+        figures.make(["3"], data="digits", checkpoint=tmp_path / "other.pt", out=tmp_path, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"style": "papre"}, ValueError, "paper"),
+        ({"out": "file"}, OSError, "cannot make the folder .*file.*--out"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_trained(options, error, message, no_training, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    with pytest.raises(error, match=message):
+        figures.make(**options)
+
+
+def test_missing_checkpoints_and_data_sets_are_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no checkpoint at"):
+        figures.make([3], data="digits", checkpoint=tmp_path / "none.pt", out=tmp_path, progress=False)
+    with pytest.raises(ValueError, match="did you mean 'digits'"):
+        figures.make([3], data="digit", out=tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("failing", ["png", "svg", "json"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_full_disk_or_ctrl_c_leaves_the_old_figure(failing, error, tmp_path, monkeypatch, no_training):
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    for suffix in ("png", "svg", "json"):
+        (folder / f"SymTriplet.{suffix}").write_text("old")
+    write = Path.write_bytes
+
+    def write_half(path, content):
+        if f".{failing}." in path.name:
+            write(path, content[: len(content) // 2])
+            raise error
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    monkeypatch.setattr(plots, "gradients", lambda *a, **k: plots.scatter(np.eye(2), [0, 1]))
+    with pytest.raises(type(error)) as told:
+        figures.make(["SymTriplet"], out=tmp_path, progress=False)
+    if isinstance(error, OSError):
+        assert re.fullmatch(r"cannot write figure .*SymTriplet \(No space left on device\): .*--out", str(told.value))
+    assert sorted(path.name for path in folder.iterdir()) == ["SymTriplet.json", "SymTriplet.png", "SymTriplet.svg"]
+    assert {path.read_text() for path in folder.iterdir()} == {"old"}
+
+
+def test_a_figure_without_alternative_text_is_an_error(monkeypatch, tmp_path):
+    def silent(context):
+        figure = plots.scatter(np.eye(2), [0, 1])
+        figure.alt = " "
+        return figure
+
+    rows = [dataclasses.replace(figures.FIGURES[1], draw=silent)]
+    monkeypatch.setattr(figures, "FIGURES", rows)
+    with pytest.raises(ValueError, match="has no alternative text"):
+        figures.make(out=tmp_path, progress=False)
+    assert not list((tmp_path / "figures").iterdir())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# In notebooks
+# ---------------------------------------------------------------------------------------------------------------------
+def test_display_shows_written_figures_with_their_words(out, monkeypatch):
+    import IPython.display
+
+    shown = []
+    monkeypatch.setattr(IPython.display, "display", lambda what, **options: shown.append((what, options)))
+    figures.display("2", out=out, data="digits")
+    (picture, options), (caption, _), *more = shown
+    assert len(more) == 2 and options["raw"]  # the other file
+    about = json.loads((out / "figures" / "Triplet.json").read_text(encoding="utf-8"))
+    assert html.escape(about["alt"]) in picture["text/html"] and 'width="691"' in picture["text/html"]
+    assert options["metadata"]["image/png"]["alt"] == about["alt"]
+    assert about["caption"] in caption.data and "<b>Figure 2.</b>" in caption.data
+
+
+def test_nbconvert_makes_alternative_text_of_it():
+    from nbconvert import HTMLExporter
+    from nbformat import v4
+
+    data, metadata = plots.scatter(np.eye(2), [0, 1])._repr_mimebundle_()
+    cell = v4.new_code_cell(outputs=[v4.new_output("display_data", data, metadata=metadata)])
+    page, _ = HTMLExporter().from_notebook_node(v4.new_notebook(cells=[cell]))
+    assert re.search(r"<img[^>]*\salt=\"2 points of 2 classes in the plane", page)

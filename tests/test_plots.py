@@ -1,0 +1,511 @@
+import io
+import itertools
+
+import matplotlib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from matplotlib.colors import Normalize, same_color, to_hex
+from matplotlib.patches import Circle, Rectangle
+from PIL import Image
+
+from sstutils import plots
+
+RNG = np.random.default_rng(0)
+LABELS = np.repeat(np.arange(8), 12)
+IMAGES = RNG.integers(0, 256, (96, 16, 16, 3), dtype=np.uint8)
+LAYOUT = RNG.normal(size=(96, 2)) + 4 * np.stack([LABELS % 3, LABELS // 3], axis=1)
+NAMES = [f"class {label}" for label in range(8)]
+HISTORY = [{"epoch": e, "loss": 1 / e, **({"recall@1": 1 - 0.9 / e} if e % 2 else {})} for e in range(1, 8)]
+RESULTS = {("SST", "local"): [0.91, 0.93, 0.92], ("SST", "shuffled"): [0.85, 0.88], ("triplet", "local"): [0.9]}
+
+PICTURES = {
+    "sst": lambda **k: plots.gradients("sst", **k),
+    "triplet": lambda **k: plots.gradients("triplet", **k),
+    "field": lambda **k: plots.field("sst", **k),
+    "field of triplet": lambda **k: plots.field("triplet", **k),
+    "gallery": lambda **k: plots.gallery(IMAGES, LABELS, [0, 13, 40], [[1, 30], [12, 14], [50, 60]], names=NAMES, **k),
+    "samples": lambda **k: plots.samples(IMAGES, LABELS, names=NAMES, **k),
+    "thumbnails": lambda **k: plots.thumbnails(LAYOUT, IMAGES, labels=LABELS, width=3, **k),
+    "scatter": lambda **k: plots.scatter(LAYOUT, LABELS, names=NAMES, title="a map", **k),
+    "neighborhoods": lambda **k: plots.neighborhoods(LAYOUT, np.arange(96).reshape(8, 12)[:, :10], LABELS, **k),
+    "one neighborhood": lambda **k: plots.neighborhoods(LAYOUT, np.arange(96).reshape(8, 12), highlight=3, **k),
+    "distances": lambda **k: plots.distances(LAYOUT, LABELS, title="in the plane", **k),
+    "history": lambda **k: plots.history(HISTORY, **k),
+    "histories": lambda **k: plots.history({"SST, local": HISTORY, "triplet, local": HISTORY[:4]}, **k),
+    "comparison": lambda **k: plots.comparison(RESULTS, **k),
+    "idea": lambda **k: plots.idea(LAYOUT, IMAGES, LABELS, np.arange(0, 96, 3), **k),
+}
+
+
+@pytest.fixture(params=list(itertools.product(PICTURES, plots.STYLES)), ids=" ".join, scope="module")
+def figure(request):
+    name, style = request.param
+    return PICTURES[name](style=style)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# All pictures
+# ---------------------------------------------------------------------------------------------------------------------
+def test_texts_lie_inside_and_do_not_overlap(figure, monkeypatch):
+    drawn = {}
+    draw = matplotlib.text.Text.draw
+
+    def note(text, renderer):
+        draw(text, renderer)
+        if text.get_text().strip() and text.get_visible():
+            drawn[text] = text.get_window_extent(renderer)
+
+    monkeypatch.setattr(matplotlib.text.Text, "draw", note)
+    figure.savefig(io.BytesIO(), format="png", dpi=100)
+    width, height = figure.get_size_inches() * 100
+    for text, box in drawn.items():
+        assert box.x0 > -1 and box.y0 > -1 and box.x1 < width + 1 and box.y1 < height + 1, text
+    # Boxes of slanted texts are larger than the texts, so only upright ones are compared.
+    upright = [(text, box) for text, box in drawn.items() if text.get_rotation() % 90 == 0]
+    for (one, box), (other, second) in itertools.combinations(upright, 2):
+        overlap = min(box.x1, second.x1) - max(box.x0, second.x0), min(box.y1, second.y1) - max(box.y0, second.y0)
+        assert min(overlap) < 1, (one, other)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_picture_has_alternative_text_and_carries_it_along(name):
+    figure = PICTURES[name]()
+    assert len(figure.alt) > 40 and figure.alt.endswith(".") and "{" not in figure.alt
+    with Image.open(io.BytesIO(figure.png(50))) as image:
+        assert image.text["Description"] == figure.alt and image.mode == "RGB"
+        assert image.size == tuple(np.floor(figure.get_size_inches() * 50 + 1e-6).astype(int))
+
+
+@pytest.mark.parametrize("name", ["field", "gallery", "idea", "history"])
+def test_the_same_bytes_again_whatever_the_callers_settings(name):
+    import matplotlib.pyplot as plt
+
+    first = PICTURES[name]()
+    before = first.png(), first.svg("t")
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.hashsalt": None, "image.cmap": "jet"}):
+        settings_before = dict(matplotlib.rcParams)
+        second = PICTURES[name]()
+        assert (second.png(), second.svg("t")) == before
+        assert dict(matplotlib.rcParams) == settings_before
+    assert not plt.get_fignums()
+
+
+def test_svg_has_title_and_description():
+    import xml.etree.ElementTree as ElementTree
+
+    figure = plots.scatter(LAYOUT, LABELS)
+    figure.alt = r"less < more & \1 \n"
+    root = ElementTree.fromstring(figure.svg("a < b"))
+    space = "{http://www.w3.org/2000/svg}"
+    assert root.get("role") == "img"
+    assert root.find(space + "title").text == "a < b" and root.find(space + "desc").text == figure.alt
+
+
+def test_notebooks_show_figures_with_alternative_text():
+    from IPython.core.formatters import DisplayFormatter
+
+    figure = plots.scatter(LAYOUT, LABELS)
+    data, metadata = DisplayFormatter().format(figure)
+    assert metadata["image/png"] == {"alt": figure.alt, "width": 345, "height": 345}
+    assert 'width="345" height="345" alt="96 points of 8 classes' in data["text/html"]
+    assert data["image/png"].startswith("iVBOR") and figure.alt in data["text/plain"]
+
+
+def test_unknown_styles_are_told():
+    with pytest.raises(ValueError, match="'default', 'paper', got 'papre'"):
+        plots.gradients(style="papre")
+    with pytest.raises(ValueError, match="'papre'"), plots.style("papre"):
+        pass
+
+
+def test_palette_is_okabe_ito():
+    assert set(plots.OKABE_ITO.values()) == {
+        *("#000000", "#E69F00", "#56B4E9", "#009E73"),
+        *("#F0E442", "#0072B2", "#D55E00", "#CC79A7"),
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Gradients
+# ---------------------------------------------------------------------------------------------------------------------
+def negative_gradients(loss, u, v, margin=1.0):
+    """The six formulas of figure 2, written out."""
+    w = -u - v
+    if loss == "sst":
+        s = 1 / (1 + np.exp(-(u**2 - (v**2 + w**2) / 2)))
+        return s * (v - u), s * (u - w), s * (w - v)
+    active = u**2 + margin - w**2 > 0
+    return 2 * v * active, 2 * u * active, 2 * w * active
+
+
+@pytest.mark.parametrize("style", plots.STYLES)
+@pytest.mark.parametrize("loss", ["sst", "triplet"])
+def test_gradients_show_the_right_colours_at_the_right_places(loss, style):
+    figure = plots.gradients(loss, style=style)
+    *panels, _ = figure.axes
+    pixels = np.asarray(Image.open(io.BytesIO(figure.png())), dtype=float)
+    colours = matplotlib.colormaps["RdYlGn_r" if style == "paper" else "RdBu_r"]
+    # Places away from the edges, the grid lines (multiples of 2) and the sharp edge of the triplet loss.
+    u, v = (x.ravel() for x in np.meshgrid(np.arange(-1.5, 3.6, 0.5), np.arange(-1.5, 3.6, 0.5)))
+    w = -u - v
+    inside = (w >= -1.5) & (w <= 3.5) & (np.minimum.reduce([abs(x - 2 * np.round(x / 2)) for x in (u, v, w)]) > 0.3)
+    u, v, w = u[inside], v[inside], w[inside]
+    clear = np.abs(u**2 + 1 - w**2) > 0.4 if loss == "triplet" else np.ones(len(u), dtype=bool)
+    assert clear.sum() >= 10
+    for axes, values in zip(panels, negative_gradients(loss, u, v), strict=True):
+        expected = 255 * colours(Normalize(-4, 4, clip=True)(values))[:, :3]
+        box = axes.get_position()
+        # Right vertex u = 4, top v = 4, left w = 4.
+        b, r = (u + 2) / 6, (v + 2) / 6
+        x = (box.x0 + (b + r / 2) * box.width) * pixels.shape[1]
+        y = (1 - box.y0 - r * box.height) * pixels.shape[0]
+        seen = pixels[np.floor(y).astype(int), np.floor(x).astype(int)]
+        assert np.abs(seen - expected)[clear].max() < 14  # a pixel is about 0.02 of u wide
+
+
+def test_gradients_have_the_papers_axes():
+    figure = plots.gradients("triplet")
+    *panels, bar = figure.axes
+    assert len(panels) == 3 and all(axes.name == "ternary" for axes in panels)
+    for axes, role in zip(panels, ("anchor", "positive", "negative"), strict=True):
+        assert role in axes.get_title()
+        assert "phi_a-" in axes.raxis.get_label_text() and axes.raxis.get_label_text().startswith("$u")
+        assert axes.taxis.get_label_text().startswith("$v") and axes.laxis.get_label_text().startswith("$w")
+        for axis in (axes.taxis, axes.laxis, axes.raxis):
+            np.testing.assert_allclose(axis.get_ticklocs(), [0, 1 / 3, 2 / 3, 1])
+            assert [label.get_text() for label in axis.get_ticklabels()] == ["−2", "0", "2", "4"]
+            assert all(line.get_linestyle() == ":" and line.get_visible() for line in axis.get_gridlines())
+        (mesh,) = axes.collections
+        assert (mesh.norm.vmin, mesh.norm.vmax, mesh.norm.clip) == (-4, 4, True) and mesh.get_rasterized()
+    assert bar.get_ylim() == (-4, 4) and len({axes.collections[0].get_cmap().name for axes in panels}) == 1
+
+
+def test_gradients_take_a_margin_and_refuse_other_losses():
+    def active(margin):
+        return np.count_nonzero(plots.gradients("triplet", margin).axes[0].collections[0].get_array())
+
+    assert active(0.2) < active(1.0) < active(3.0)
+    with pytest.raises(ValueError, match="contrastive"):
+        plots.gradients("contrastive")
+    with pytest.raises(ValueError, match="contrastive"):
+        plots.field("contrastive")
+
+
+@pytest.mark.parametrize("loss", ["sst", "triplet"])
+def test_field_arrows_lead_away_from_the_centre_of_the_circle(loss):
+    axes = plots.field(loss, margin=1.0).axes[0]
+    (arrows,) = (c for c in axes.collections if isinstance(c, matplotlib.quiver.Quiver))
+    (circle,) = (p for p in axes.patches if isinstance(p, Circle))
+    away = np.stack([arrows.X, arrows.Y], axis=1) - circle.center
+    push = np.stack([arrows.U, arrows.V], axis=1)
+    np.testing.assert_allclose(away[:, 0] * push[:, 1], away[:, 1] * push[:, 0], atol=1e-12)  # parallel
+    assert ((away * push).sum(axis=1) >= 0).all()
+    if loss == "sst":
+        assert tuple(circle.center) == (0, 0) and circle.radius == pytest.approx(np.sqrt(3) / 2 * 1.2)
+    else:
+        outside = np.linalg.norm(away, axis=1) > circle.radius
+        assert not push[outside].any() and push[~outside].any()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Images
+# ---------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("style", plots.STYLES)
+def test_gallery_marks_correct_and_incorrect_by_colour_and_by_sign(style):
+    queries, neighbors = [0, 13, 40], np.array([[1, 30, 2], [12, 50, 60], [41, 42, 43]])
+    figure = plots.gallery(IMAGES, LABELS, queries, neighbors, names=NAMES, style=style)
+    (axes,) = figure.axes
+    correct = (LABELS[neighbors] == LABELS[queries][:, None]).ravel()
+    frames = [p for p in axes.patches if isinstance(p, Rectangle) and p.get_gid()]
+    badges = [p for p in axes.patches if isinstance(p, Circle)]
+    colours = {"default": ("#0072B2", "#D55E00"), "paper": ("#00A000", "#E00000")}[style]
+    assert [f.get_gid() == "correct" for f in frames] == correct.tolist()
+    assert [b.get_gid() == "tick" for b in badges] == correct.tolist()
+    for frame, badge, right in zip(frames, badges, correct, strict=True):
+        assert same_color(frame.get_edgecolor(), colours[0 if right else 1])
+        assert same_color(badge.get_facecolor(), colours[0 if right else 1])
+        corner = frame.get_x() + frame.get_width(), frame.get_y()
+        np.testing.assert_allclose(badge.center, corner, atol=0.03)
+    strokes = sum(line.get_color() == "white" for line in axes.lines)
+    assert strokes == correct.sum() + 2 * (~correct).sum()  # a tick is one stroke, a cross is two
+    assert len(axes.images) == 12
+    texts = [text.get_text() for text in axes.texts]
+    assert texts.count("query") == 2 and texts.count("class 0") == 3
+    assert "6 of the 9 retrieved; incorrect, with a cross: 3" in figure.alt and figure.alt.endswith("correct: 3.")
+
+
+def test_gallery_shows_each_item_where_it_belongs():
+    flat = np.arange(0, 240, 20, dtype=np.uint8)[:, None, None, None] * np.ones((12, 8, 8, 3), np.uint8)
+    figure = plots.gallery(flat, np.zeros(12, int), [3, 7], [[1, 2], [5, 11]], columns=1)
+    values = [int(image.get_array()[4, 4, 0]) for image in figure.axes[0].images]
+    np.testing.assert_allclose(values, [60, 20, 40, 140, 100, 220], atol=3)  # six bits are kept
+    lefts = [image.get_extent()[0] for image in figure.axes[0].images]
+    assert lefts[:3] == lefts[3:] and lefts[0] < lefts[1] < lefts[2]
+
+
+def test_images_of_any_kind_and_size_keep_their_proportions():
+    import torch
+
+    kinds = [
+        Image.new("RGB", (60, 20), (255, 0, 0)),
+        (Image.new("L", (20, 60), 0), 3),
+        np.zeros((40, 40), np.uint8),
+        torch.zeros(3, 30, 15),
+        np.zeros((10, 10, 3)),
+        Image.new("P", (5, 5)),
+    ]
+    figure = plots.gallery(kinds, [0] * 6, [0], [[1, 2, 3, 4, 5]])
+    shown = [np.asarray(image.get_array()) for image in figure.axes[0].images]
+    white = [(image == 255).all(axis=2).mean() for image in shown]
+    np.testing.assert_allclose(white, [2 / 3, 2 / 3, 0, 0.5, 0, 0], atol=0.02)
+    assert all(image.shape[0] == image.shape[1] and image.dtype == np.uint8 for image in shown)
+
+
+@pytest.mark.parametrize("neighbors", [[1, 2], [[1, 2], [3, 4]]])
+def test_gallery_refuses_neighbors_of_another_shape(neighbors):
+    with pytest.raises(ValueError, match="one row for each of the 1 queries"):
+        plots.gallery(IMAGES, LABELS, [0], neighbors)
+    with pytest.raises(ValueError, match="at least one query"):
+        plots.gallery(IMAGES, LABELS, [], neighbors)
+
+
+def test_long_names_are_cut():
+    names = ["Black_footed_Albatross_of_the_northern_Pacific"] * 8
+    texts = [text.get_text() for text in plots.gallery(IMAGES, LABELS, [0], [[1]], names=names).axes[0].texts]
+    assert sum(text.startswith("Black") and text.endswith("…") for text in texts) == 2
+
+
+def test_samples_show_one_class_a_row():
+    marked = np.broadcast_to(LABELS[:, None, None, None] * 30, (96, 4, 4, 3)).astype(np.uint8)
+    figure = plots.samples(marked, LABELS, classes=5, per_class=7, seed=3)
+    rows = {}
+    for image in figure.axes[0].images:
+        rows.setdefault(image.get_extent()[3], set()).add(int(image.get_array()[0, 0, 0]))
+    assert len(figure.axes[0].images) == 35 and len(rows) == 5 and all(len(values) == 1 for values in rows.values())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The map
+# ---------------------------------------------------------------------------------------------------------------------
+def snap_slowly(layout, centres, size):
+    """For each centre, the points of its cell, by brute force."""
+    return [np.flatnonzero((np.abs(layout - centre) <= size / 2 * (1 + 1e-6)).all(axis=1)) for centre in centres]
+
+
+@given(
+    arrays(float, st.tuples(st.integers(1, 60), st.just(2)), elements=st.floats(-1e3, 1e3)),
+    st.integers(1, 12) | st.none(),
+)
+@settings(max_examples=150, deadline=None)
+def test_snapped_points_do_not_overlap_and_are_the_nearest_of_their_cells(layout, cells):
+    shown, centres, size = plots.snap(layout, cells)
+    assert size > 0 and len(shown) == len(centres) == len(set(shown.tolist()))
+    scale = np.abs(layout).max() + size
+    moved = np.abs(layout[shown] - centres).max()
+    assert moved <= size / 2 + 1e-9 * scale  # at most half a cell along either axis
+    for one, other in itertools.combinations(centres, 2):
+        assert np.abs(one - other).max() >= size - 1e-9 * scale  # so the squares do not overlap
+    members = snap_slowly(layout, centres, size)
+    assert set(np.concatenate(members).tolist()) == set(range(len(layout)))  # each point has a cell that shows one
+    for item, centre, cell in zip(shown, centres, members, strict=True):
+        nearest = np.linalg.norm(layout[cell] - centre, axis=1).min()
+        assert np.linalg.norm(layout[item] - centre) <= nearest + 1e-9 * scale
+
+
+@pytest.mark.parametrize("count", [300, 5_000, 60_000])
+def test_one_idea_serves_few_points_and_many(count):
+    layout = np.random.default_rng(1).normal(size=(count, 2))
+    shown, centres, size = plots.snap(layout)
+    cells = np.ptp(layout, axis=0).max() / size
+    assert 8 <= cells <= 48 + 1e-6
+    if count == 300:
+        assert 150 <= len(shown) < 200  # the fewest cells that show half of the points
+    assert len(shown) > 100 and len(np.unique(np.round(centres / size, 3), axis=0)) == len(shown)
+
+
+@pytest.mark.parametrize("layout", [np.zeros((0, 2)), np.zeros((4, 3)), np.array([[0, np.nan]]), np.zeros(4)])
+def test_snap_refuses_what_is_no_layout(layout):
+    with pytest.raises(ValueError, match="layout must be a finite array"):
+        plots.snap(layout)
+
+
+def test_thumbnails_hold_each_picture_once_at_its_place():
+    count = 200
+    layout = np.random.default_rng(2).uniform(size=(count, 2)) * [3, 1]
+    colours = np.stack([np.arange(count) % 6, np.arange(count) // 6 % 6, np.arange(count) // 36], axis=1) * 40 + 8
+    images = np.broadcast_to(colours[:, None, None, :], (count, 5, 5, 3)).astype(np.uint8)
+    figure = plots.thumbnails(layout, images, cells=20)
+    shown, centres, size = plots.snap(layout, 20)
+    (axes,) = figure.axes
+    (picture,) = axes.images  # one image, not hundreds
+    canvas = np.asarray(picture.get_array())
+    left, right, bottom, top = picture.get_extent()
+    height, width, _ = canvas.shape
+    assert (right - left) / width == pytest.approx((top - bottom) / height)
+    dots = size * width / (right - left)
+    assert dots == pytest.approx(round(dots))
+    for item, (x, y) in zip(shown, centres, strict=True):
+        column, row = int((x - left) / (right - left) * width), int((top - y) / (top - bottom) * height)
+        np.testing.assert_allclose(canvas[row, column], colours[item], atol=8)
+    filled = (canvas != 255).any(axis=2).sum()
+    assert filled == len(shown) * (round(dots) - 1) ** 2  # no picture hides a part of another
+    assert f"{len(shown)} of 200 images" in figure.alt and any(
+        f"{len(shown)} of 200" in t.get_text() for t in figure.texts
+    )
+
+
+def test_thumbnails_are_copied_dot_by_dot():
+    figure = plots.thumbnails(LAYOUT, IMAGES, width=2)
+    canvas = np.asarray(figure.axes[0].images[0].get_array())
+    pixels = np.asarray(Image.open(io.BytesIO(figure.png())))
+    margin = 8  # 0.04 inches
+    inside = pixels[margin : margin + canvas.shape[0], margin : margin + canvas.shape[1]]
+    np.testing.assert_array_equal(inside, canvas)
+
+
+def test_files_stay_small_even_for_noise():
+    layout = np.random.default_rng(0).normal(size=(5000, 2))
+    images = RNG.integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
+    figure = plots.thumbnails(layout, [images[i % 64] for i in range(5000)])
+    assert len(figure.png()) < 1.5e6 and len(figure.svg()) < 2e6
+
+
+def test_the_map_tells_how_well_classes_hang_together():
+    layout = np.array([[0, 0], [0, 1], [9, 0], [9, 1.0], [9, 3]])
+    assert "For 80% of the images" in plots.thumbnails(layout, IMAGES, labels=[0, 0, 1, 1, 0]).alt
+
+
+def test_tsne_keeps_neighbors_and_repeats_itself():
+    from sklearn.datasets import load_digits
+    from sklearn.manifold import trustworthiness
+
+    x = load_digits().data[:300]
+    layout = plots.tsne_layout(x, perplexity=20, iterations=150)
+    assert layout.shape == (300, 2) and layout.dtype == np.float32
+    np.testing.assert_array_equal(layout, plots.tsne_layout(x, perplexity=20, iterations=150))
+    assert trustworthiness(x, layout, n_neighbors=5) > 0.95
+
+
+def test_tsne_takes_few_points_and_refuses_bad_ones():
+    assert plots.tsne_layout(RNG.normal(size=(6, 3)), iterations=20).shape == (6, 2)
+    with pytest.raises(ValueError, match="at least 5"):
+        plots.tsne_layout(np.zeros((4, 3)))
+    with pytest.raises(ValueError, match="1 of 6 embeddings are not finite"):
+        plots.tsne_layout(np.vstack([np.zeros((5, 3)), [[0, np.inf, 0]]]))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The embedding and training
+# ---------------------------------------------------------------------------------------------------------------------
+def test_scatter_gives_each_class_its_own_look():
+    labels = np.arange(64)
+    axes = plots.scatter(RNG.normal(size=(64, 2)), labels).axes[0]
+    looks = {(to_hex(c.get_facecolor()[0]), c.get_paths()[0].vertices.tobytes()) for c in axes.collections}
+    assert len(looks) == 64
+
+
+def test_neighborhoods_that_touch_differ_in_colour():
+    grid = np.stack(np.meshgrid(np.arange(20.0), np.arange(20.0)), axis=-1).reshape(-1, 2)
+    block = (grid[:, 0] // 5 * 4 + grid[:, 1] // 5).astype(int)
+    batches = [np.flatnonzero(block == number)[:20] for number in range(16)]
+    figure = plots.neighborhoods(grid, batches)
+    grey, *parts = figure.axes[0].collections
+    assert len(grey.get_offsets()) == 80 and [len(part.get_offsets()) for part in parts] == [20] * 16
+    colour = [to_hex(part.get_facecolor()[0]) for part in parts]
+    for one, other in itertools.combinations(range(16), 2):
+        if abs(one // 4 - other // 4) + abs(one % 4 - other % 4) == 1:
+            assert colour[one] != colour[other]
+    assert "16 neighborhoods; 80 of 400 items in none" in figure.alt
+    assert len(figure.axes[0].texts) == 16
+    with pytest.raises(ValueError, match="no neighborhood"):
+        plots.neighborhoods(grid, [])
+
+
+def test_a_highlighted_neighborhood_is_the_only_one_in_colour():
+    grey, chosen = PICTURES["one neighborhood"]().axes[0].collections
+    np.testing.assert_array_equal(chosen.get_offsets(), LAYOUT[36:48])
+    assert len(grey.get_offsets()) == 84
+
+
+def test_distances_are_those_of_all_pairs():
+    figure = plots.distances(LAYOUT, LABELS)
+    same, other = [], []
+    for i, j in itertools.combinations(range(96), 2):
+        (same if LABELS[i] == LABELS[j] else other).append(np.linalg.norm(LAYOUT[i] - LAYOUT[j]))
+    filled = [patch for patch in figure.axes[0].patches if patch.get_fill()]
+    for patch, values in zip(filled, (same, other), strict=True):
+        heights, edges, _ = patch.get_data()
+        np.testing.assert_allclose(heights, np.histogram(values, edges, density=True)[0])
+    assert f"median {np.median(same):.3g}" in figure.alt and f"classes {np.median(other):.3g}" in figure.alt
+    assert "between 24 items" in plots.distances(LAYOUT, LABELS, sample=30).alt  # two whole classes
+    with pytest.raises(ValueError, match="pairs of one class and of different classes"):
+        plots.distances(LAYOUT, np.zeros(96))
+    with pytest.raises(ValueError, match="pairs of one class and of different classes"):
+        plots.distances(LAYOUT, np.arange(96))
+
+
+def test_history_draws_what_is_known():
+    loss, recall = plots.history(HISTORY).axes
+    np.testing.assert_allclose(loss.lines[0].get_xydata(), [(row["epoch"], row["loss"]) for row in HISTORY])
+    np.testing.assert_allclose(
+        recall.lines[0].get_xydata(), [(row["epoch"], row["recall@1"]) for row in HISTORY if "recall@1" in row]
+    )
+    assert recall.get_ylim() == (0, 1)
+    assert len(plots.history([{"epoch": 1, "loss": 2.0}]).axes) == 1
+    for nothing in ([], {}, {"SST": []}):
+        with pytest.raises(ValueError, match="at least one epoch"):
+            plots.history(nothing)
+
+
+def test_histories_differ_in_colour_and_line():
+    axes = PICTURES["histories"]().axes[0]
+    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in axes.lines}
+    assert len(axes.lines) == 2 and all(len(set(kind)) == 2 for kind in zip(*looks, strict=True))
+
+
+def test_comparison_draws_means_and_students_intervals():
+    from scipy import stats
+
+    axes = plots.comparison(RESULTS).axes[0]
+    drawn = [container.lines for container in axes.containers]
+    for (mean, _, bars), values in zip(drawn, RESULTS.values(), strict=True):
+        assert mean.get_xdata()[0] == pytest.approx(np.mean(values))
+        if len(values) > 1:
+            segment = bars[0].get_segments()[0][:, 0]
+            low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+            np.testing.assert_allclose(segment, [low, high])
+        else:
+            assert not bars  # no interval from a single run
+    rows = [mean.get_ydata()[0] for mean, _, _ in drawn]
+    assert len(set(rows)) == len(rows) and rows[0] < rows[2] < rows[1]  # grouped by sampler
+    with pytest.raises(ValueError, match="at least one value"):
+        plots.comparison({("SST", "local"): []})
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The idea
+# ---------------------------------------------------------------------------------------------------------------------
+def test_idea_shows_the_neighborhood_and_an_objective_that_is_reached():
+    batch = np.arange(0, 96, 3)
+    figure = plots.idea(LAYOUT, IMAGES, LABELS, batch)
+    (axes,) = figure.axes
+    outside, others, own = (len(c.get_offsets()) for c in axes.collections)
+    assert (outside, others + own) == (96 - len(batch), len(batch)) and own >= 2
+    assert len(axes.images) == 12 + 4 + 4
+    before, after = (p for p in axes.patches if isinstance(p, Circle) and p.get_fill())
+    places = [np.mean(np.reshape(image.get_extent(), (2, 2)), axis=1) for image in axes.images[12:]]
+    start, end = np.array(places[:4]), np.array(places[4:])
+    for circle, points, inside in ((before, start, True), (after, end, False)):
+        a, p, *negatives = points
+        assert circle.radius == pytest.approx(np.sqrt(3) / 2 * np.linalg.norm(a - p), abs=0.01)  # z = 0
+        assert all((np.linalg.norm(n - circle.center) < circle.radius) == inside for n in negatives)
+    assert "neighborhood of 32" in figure.alt
+
+
+def test_idea_needs_a_neighborhood_that_can_be_drawn():
+    for batch in ([0, 12, 24], [0, 1, 2], [0, 1, 12]):
+        with pytest.raises(ValueError, match="two items of one class and two of others"):
+            plots.idea(LAYOUT, IMAGES, LABELS, batch)

@@ -7,7 +7,7 @@ import difflib
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
@@ -24,7 +24,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             close = difflib.get_close_matches(argv[0], COMMANDS, n=1)
             hint = f"did you mean `sst {close[0]}`?" if close else f"there are {', '.join(COMMANDS)}"
             raise ValueError(f"no command is called {argv[0]!r}: {hint}")
-        options = _parser(argv[:1]).parse_args(argv)
+        parser, commands = _parser(argv[:1])
+        options, unknown = parser.parse_known_args(argv)
+        if unknown:
+            known = [
+                name for name in commands[argv[0]].format_usage().replace("[", " ").split() if name.startswith("--")
+            ]
+            close = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"see `sst {argv[0]} --help`"
+            raise ValueError(f"`sst {argv[0]}` knows no {unknown[0]!r}: {hint}")
         options.run(options)
     except (ValueError, OSError, FloatingPointError) as error:
         # A user's mistake: what is wrong and what to do, on one line. All else is a bug and shows its traceback.
@@ -36,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser(command_line: Sequence[str]) -> argparse.ArgumentParser:
+def _parser(command_line: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Return the parser, and that of each command."""
     parser = argparse.ArgumentParser(
         prog="sst",
         description="Deep metric learning with local sampling and the stochastic symmetric triplet (SST) loss.",
@@ -75,9 +84,7 @@ def _parser(command_line: Sequence[str]) -> argparse.ArgumentParser:
     command = commands.add_parser("evaluate", help="Recall@K, MAP@R, R-precision and NMI of a checkpoint")
     command.description = "Evaluate a trained network on the test classes of its data set."
     _add_checkpoint(command)
-    command.add_argument(
-        "--k", type=int, nargs="+", default=[1, 2, 4, 8], metavar="K", help="of Recall@K (default: 1 2 4 8)"
-    )
+    command.add_argument("--k", type=int, nargs="+", metavar="K", help="of Recall@K (default: 1 2 4 8)")
     _add_common(command, out=None, out_help="write the result as JSON too", metavar="FILE")
     command.set_defaults(run=_evaluate)
 
@@ -92,7 +99,7 @@ def _parser(command_line: Sequence[str]) -> argparse.ArgumentParser:
     command.add_argument("data", nargs="?", metavar="NAME", help=_DATA_HELP)
     command.add_argument("--download", action="store_true", help="fetch NAME, if it is not there")
     command.set_defaults(run=_data)
-    return parser
+    return parser, commands.choices
 
 
 def _add_common(command: argparse.ArgumentParser, out: Path | None, out_help: str, metavar: str) -> None:
@@ -146,11 +153,14 @@ def _figures(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     from .datasets import load
-    from .training import Recipe, fit, recipe_for
+    from .training import Recipe, checkpoint_path, fit, load_checkpoint, recipe_for
 
     given = {entry.name: getattr(options, entry.name) for entry in fields(Recipe) if hasattr(options, entry.name)}
-    recipe = recipe_for(options.data, **given)
-    out = options.out or Path("output/checkpoints") / f"{options.data.replace(':', '-').replace('/', '-')}.pt"
+    out = options.out or checkpoint_path(options.data)
+    if options.resume:  # the checkpoint's recipe, unless told otherwise
+        recipe = replace(Recipe(**load_checkpoint(out)["recipe"]), **given)
+    else:
+        recipe = recipe_for(options.data, **given)
     if out.exists() and not (options.resume or options.overwrite):
         raise ValueError(
             f"{out} is there already: --resume goes on from it, --overwrite replaces it, --out is another file"
@@ -171,7 +181,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .evaluation import evaluate
 
     embeddings, dataset, content = _embedded(options, "test")
-    results = evaluate(embeddings, dataset.targets, options.k)
+    ks = options.k or [k for k in (1, 2, 4, 8) if k < len(embeddings)]
+    results = evaluate(embeddings, dataset.targets, ks)
     for name, value in results.items():
         print(f"{name:<12} {value:.4f}")
     if options.out:
@@ -204,8 +215,15 @@ def _embedded(options: argparse.Namespace, split: str) -> tuple:
     from .training import load_model
 
     model, content = load_model(options.checkpoint, options.device)
-    name = options.data or content["data"]["name"]
-    dataset = load(name, split, **({} if options.data else content["data"]["options"]))
+    about = content["data"]
+    if not content["history"]:
+        print("sst: the network is untrained: its first epoch was not finished", file=sys.stderr)
+    if not options.data and load(about["name"], "train", **about["options"]).fingerprint != about["fingerprint"]:
+        raise ValueError(
+            f"{about['name']} has changed since {options.checkpoint} was trained, and classes may have moved between "
+            f"train and test: train again, or say --data {about['name']} to go on all the same"
+        )
+    dataset = load(options.data or about["name"], split, **({} if options.data else about["options"]))
     return embed(model, dataset, size=content["recipe"]["size"], progress=True), dataset, content
 
 
@@ -231,6 +249,8 @@ def _data(options: argparse.Namespace) -> None:
         print(f"{split:<10} {counts['images']} images of {counts['classes']} classes")
     for path in about["where"]:
         print(f"{'on disk':<10} {path}")
+    if about["where"]:
+        print(f"{'size':<10} {about['bytes'] / 1e6:.1f} MB")
     if about["problem"]:
         print(f"{'problem':<10} {about['problem']}")
     if not about["present"]:

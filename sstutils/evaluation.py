@@ -22,7 +22,6 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from .datasets.base import batches
 from .sampling import class_labels, full_precision, kmeans, matrix
 
-SIZE = 1024
 __all__ = ["embed", "evaluate", "map_at_r", "nmi", "recall_at_k", "top_k"]
 
 
@@ -99,11 +98,15 @@ def _factors(x: Tensor) -> Tensor:
     return torch.cat([x, x.new_ones(len(x), 1), -x.square().sum(1, keepdim=True) / 2], 1)
 
 
-def _scores(factors: Tensor, rows: slice | Tensor, columns: slice, buffer: Tensor) -> Tensor:
-    """Return the scores of some rows with some columns, in the memory of the flat tensor `buffer`."""
-    left, right = factors[rows], factors[columns]
-    left = torch.cat([left[:, :-2], left[:, -1:], left[:, -2:-1]], 1)
-    return torch.mm(left, right.T, out=buffer[: len(left) * len(right)].view(len(left), len(right)))
+def _swapped(factors: Tensor) -> Tensor:
+    """Return the rows (x, -|x|^2 / 2, 1) that go with these factors."""
+    return torch.cat([factors[:, :-2], factors[:, -1:], factors[:, -2:-1]], 1)
+
+
+def _scores(swapped: Tensor, factors: Tensor, buffer: Tensor) -> Tensor:
+    """Return scores, a row for each of `swapped`, a column for each of `factors`, in the memory of `buffer`."""
+    shape = len(swapped), len(factors)
+    return torch.mm(swapped, factors.T, out=buffer[: shape[0] * shape[1]].view(shape))
 
 
 def _slack(minus_half: Tensor, score: Tensor, dim: int) -> Tensor:
@@ -121,7 +124,7 @@ def _score_rows(factors: Tensor, queries: Tensor) -> Iterator[tuple[Tensor, Tens
     rows = max(1, (2**24 if factors.device.type == "cpu" else 2**27) // count)
     buffer = factors.new_empty(min(rows, len(queries)) * count)
     for chunk in queries.split(rows):
-        scores = _scores(factors, chunk, slice(None), buffer)
+        scores = _scores(_swapped(factors[chunk]), factors, buffer)
         yield chunk, scores.scatter_(1, chunk[:, None], -math.inf)
 
 
@@ -215,7 +218,7 @@ def recall_at_k(
 
 def _count_closer(factors: Tensor, y: Tensor, peers: Tensor) -> tuple[Tensor, Tensor]:
     """Count for each item the others that are surely, and that are perhaps, closer than its nearest peer."""
-    count, size = len(y), SIZE
+    count, size = len(y), 1024 if y.device.type == "cpu" else 8192
     blocks = [slice(i, min(i + size, count)) for i in range(0, count, size)]
     ends = [(int(y[block.start]), int(y[block.stop - 1])) for block in blocks]
     buffer, flags = factors.new_empty(2, min(size, count) ** 2)
@@ -223,10 +226,11 @@ def _count_closer(factors: Tensor, y: Tensor, peers: Tensor) -> tuple[Tensor, Te
     # Nearest peers: as items are sorted by class, they are in blocks about the diagonal.
     best = factors.new_full((count,), -math.inf)
     for i, rows in enumerate(blocks):
+        swapped = _swapped(factors[rows])
         for j, columns in enumerate(blocks[i:], i):
             if ends[j][0] > ends[i][1]:
                 break
-            scores = _scores(factors, rows, columns, buffer).masked_fill_(y[rows, None] != y[columns], -math.inf)
+            scores = _scores(swapped, factors[columns], buffer).masked_fill_(y[rows, None] != y[columns], -math.inf)
             if i == j:
                 scores.fill_diagonal_(-math.inf)
             best[rows] = torch.maximum(best[rows], scores.amax(1))
@@ -237,8 +241,9 @@ def _count_closer(factors: Tensor, y: Tensor, peers: Tensor) -> tuple[Tensor, Te
 
     surely, perhaps = torch.zeros_like(best), torch.zeros_like(best)
     for i, rows in enumerate(blocks):
+        swapped = _swapped(factors[rows])
         for j, columns in enumerate(blocks[i:], i):
-            scores = _scores(factors, rows, columns, buffer)
+            scores = _scores(swapped, factors[columns], buffer)
             if ends[j][0] <= ends[i][1]:
                 scores.masked_fill_(y[rows, None] == y[columns], -math.inf)
             flag = flags[: scores.numel()].view_as(scores)

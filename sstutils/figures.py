@@ -7,15 +7,12 @@ SVG, with a JSON file beside it that tells how it came about.
 from __future__ import annotations
 
 import json
-import platform
-import re
 import shlex
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import plots
+from .datasets.base import file_name
 
 if TYPE_CHECKING:
     from torchvision.datasets import VisionDataset
@@ -68,13 +66,14 @@ class Context:
     @property
     def name(self) -> str:
         """The data set's name in file names: a folder of pictures goes by its own name."""
-        short, _, path = self.data.partition(":")
-        return re.sub(r"\W+", "-", Path(path).expanduser().resolve().name if path else short).strip("-") or short
+        return file_name(self.data)
 
     @property
     def path(self) -> Path:
         """The file of the checkpoint."""
-        return Path(self.checkpoint or Path(self.out) / "checkpoints" / f"{self.name}.pt")
+        from .training import checkpoint_path
+
+        return Path(self.checkpoint or checkpoint_path(self.data, self.out))
 
     @cached_property
     def network(self) -> tuple[Any, dict[str, Any]]:
@@ -93,7 +92,7 @@ class Context:
             )
         content = training.load_checkpoint(self.path)
         theirs = content["data"]
-        if theirs["name"] != self.data or theirs["fingerprint"] != train.fingerprint:
+        if theirs["fingerprint"] != train.fingerprint:
             raise ValueError(
                 f"checkpoint {self.path} was trained on {theirs['name']} {theirs['fingerprint']}, these figures are of "
                 f"{self.data} {train.fingerprint}: remove it to train anew, or give another checkpoint or data set"
@@ -163,7 +162,8 @@ class Context:
             away = np.linalg.norm(place - np.median(place, axis=0), axis=1)
             return float(np.quantile(away, 0.9) / len(batch))
 
-        return min((np.asarray(batch) for batch in sampler.batches), key=spread)
+        batches = [np.asarray(batch) for batch in sampler.batches]
+        return min(batches, key=spread, default=np.arange(len(self.labels)))
 
 
 def _unfinished(content: dict[str, Any]) -> bool:
@@ -429,6 +429,8 @@ def make(
     """
     from tqdm.auto import tqdm
 
+    from .training import versions
+
     rows = find(ids)
     with plots.style(style):
         pass  # an unknown style is told before anything is trained
@@ -453,7 +455,7 @@ def make(
             "style": style,
             "seed": seed,
             **(_source(context) if row.embedding else {"data": None, "checkpoint": None}),
-            "versions": _versions(),
+            "versions": versions(),
             "seconds": round(time.perf_counter() - started, 2),
             "command": _command(stem, context),
         }
@@ -503,18 +505,6 @@ def _source(context: Context) -> dict[str, Any]:
             "versions": content["versions"],
         },
     }
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions that a picture depends on; nothing is imported for it."""
-    names = ("sstutils", "matplotlib", "mpltern", "numpy", "pillow", "openTSNE", "scikit-learn", "torch")
-    found = {"python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
 
 
 def _command(stem: str, context: Context) -> str:

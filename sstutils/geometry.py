@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Gradients = tuple[NDArray, NDArray, NDArray]
+Three = tuple[NDArray, NDArray, NDArray]
 
 
 def sst_logit(a: ArrayLike, p: ArrayLike, n: ArrayLike) -> NDArray:
@@ -31,7 +31,7 @@ def sst_logit(a: ArrayLike, p: ArrayLike, n: ArrayLike) -> NDArray:
     return _d2(a, p) - (_d2(a, n) + _d2(p, n)) / 2
 
 
-def sst(a: ArrayLike, p: ArrayLike, n: ArrayLike) -> tuple[NDArray, Gradients]:
+def sst(a: ArrayLike, p: ArrayLike, n: ArrayLike) -> tuple[NDArray, Three]:
     """Compute the stochastic symmetric triplet loss, log(1 + exp(z)) with z of :func:`sst_logit`, and its gradient.
 
     With s = 1 / (1 + exp(-z)), the three gradients (they add up to zero) are::
@@ -63,7 +63,7 @@ def sst(a: ArrayLike, p: ArrayLike, n: ArrayLike) -> tuple[NDArray, Gradients]:
     return np.logaddexp(0, z), (s * (a - 2 * p + n), s * (p - 2 * a + n), s * (a + p - 2 * n))
 
 
-def triplet(a: ArrayLike, p: ArrayLike, n: ArrayLike, margin: float = 1.0) -> tuple[NDArray, Gradients]:
+def triplet(a: ArrayLike, p: ArrayLike, n: ArrayLike, margin: float = 1.0) -> tuple[NDArray, Three]:
     """Compute the triplet loss, max(0, d2(a, p) + margin - d2(a, n)), and its gradient.
 
     Where the loss is above zero the three gradients are 2(n - p), 2(p - a) and 2(a - n); elsewhere they vanish.
@@ -119,7 +119,7 @@ class TernaryField(NamedTuple):
     panels: NDArray  #: (3, N) with respect to the anchor, the positive, the negative
 
 
-def ternary_coordinates(resolution: int) -> Gradients:
+def ternary_coordinates(resolution: int) -> Three:
     """Return the barycentric coordinates of a regular triangular grid, its edges and vertices included.
 
     Parameters

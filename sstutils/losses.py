@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ from torch.autograd.function import once_differentiable
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From D, (B, B), to the value of a loss and its derivative dl/dD, (B, B)."""
 
-_BLOCK = 2**21  # numbers in a block of (pair, negative): 8 MB in float32, which stays in the cache
+_BLOCK = 2**19  # numbers in a block of (pair, negative): 2 MB in float32, which stays in the cache
 
 
 # Distances and the choice of positives
@@ -328,7 +329,7 @@ def _over_negatives(
     ends = 2 if symmetric else 1
     nearness = torch.where(same, -math.inf, d2 / -ends)
     value, total = d2.new_zeros(()), torch.zeros_like(d2)
-    rows = max(1, _BLOCK // max(size, 1))
+    rows = _BLOCK // (size + 1) + 1
     for a_, p_, weight_ in zip(a.split(rows), p.split(rows), weight.split(rows), strict=True):
         z = nearness.index_select(0, a_).add_(d2[a_, p_][:, None])
         if symmetric:
@@ -392,7 +393,7 @@ def _check_labels(labels: Any, like: Tensor) -> Tensor:
 
 
 def _check_k(k: int | None) -> None:
-    if k is not None and (k != int(k) or k < 1):
+    if k is not None and (not isinstance(k, Integral) or k < 1):
         raise ValueError(f"k, the positives of an anchor, must be a whole number from 1, or None for all: got {k}")
 
 

@@ -925,12 +925,12 @@ def neighborhoods(
     else:
         text = f"neighborhood {highlight}: {sizes[highlight]} of {len(layout):,} items"
     axes.set_title(text)
-    figure.alt = f"A map of {len(layout):,} points. {text}. The neighborhoods hold {min(sizes)} to {max(sizes)} items"
+    figure.alt = f"A map of {len(layout):,} points: {text}. The neighborhoods hold {min(sizes)} to {max(sizes)} items"
     if labels is not None:
         labels = np.asarray(labels)
         classes = [len(np.unique(labels[batch])) for batch in batches]
         figure.alt += f" of {min(classes)} to {max(classes)} classes; all data have {len(np.unique(labels))}"
-    figure.alt += ". Each is a compact patch of the map." if highlight is None else "."
+    figure.alt += "."
     return figure
 
 

@@ -172,9 +172,9 @@ def _row_squares(x: Tensor) -> Tensor:
 
 def _nearest(x: Tensor, square: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """Index of the nearest centre of each point, and the squared distance to it."""
-    # argmin |x - c|^2 = argmin |c|^2 / 2 - x.c : one product, whose blocks (8 MB) are reduced while in cache
+    # argmin |x - c|^2 = argmin |c|^2 / 2 - x.c : one product, whose blocks (a few MB) are reduced while in cache
     half = _row_squares(centres) / 2
-    rows = min(len(x), max(1024, (2**21 if x.device.type == "cpu" else 2**27) // len(centres)))
+    rows = min(len(x), 1024 if x.device.type == "cpu" else max(1024, 2**27 // len(centres)))
     score = x.new_empty(rows, len(centres))
     lowest, index = x.new_empty(len(x)), torch.empty(len(x), dtype=torch.long, device=x.device)
     for i in range(0, len(x), rows):

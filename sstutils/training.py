@@ -6,6 +6,7 @@ A checkpoint is one file with all that is needed to use the network, or to go on
 
 from __future__ import annotations
 
+import io
 import math
 import platform
 import time
@@ -25,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from .datasets.base import aside, batches, split_classes
+from .datasets.base import aside, batches, file_name, split_classes
 from .evaluation import embed, recall_at_k
 from .losses import ContrastiveLoss, SSTLoss, TripletLoss
 from .models import EmbeddingNet, device
@@ -148,7 +149,7 @@ def recipe_for(data: str, **values: Any) -> Recipe:
             raise ValueError(
                 f"a recipe has no {name!r}: " + (f"did you mean {close[0]!r}?" if close else ", ".join(names))
             )
-    return Recipe(**{**_SUITED.get(data.partition(":")[0], {}), **values})
+    return Recipe(**{**_SUITED.get(data.partition(":")[0].lower(), {}), **values})
 
 
 def make_loss(recipe: Recipe) -> nn.Module:
@@ -179,7 +180,7 @@ def make_sampler(recipe: Recipe, labels: list[int]) -> LocalSampler | ClassBalan
 def _balanced(recipe: Recipe, labels: list[int]) -> ClassBalancedSampler:
     """Return class-balanced batches near the recipe's size, of all classes where there are few."""
     most = min(recipe.batch_size, len(labels))
-    classes = max(1, min(len(set(labels)), most // recipe.per_class))
+    classes = max(2, min(len(set(labels)), most // recipe.per_class))
     return ClassBalancedSampler(labels, most // classes * classes, most // classes, seed=recipe.seed)
 
 
@@ -260,7 +261,9 @@ def train(
     recipe = recipe or Recipe()
     where = device(where)
     if len(dataset.classes) < 2:
-        raise ValueError(f"training needs at least 2 classes, found {len(dataset.classes)}")
+        raise ValueError(
+            f"training needs at least 2 classes, found {len(dataset.classes)}: add images of other classes"
+        )
     training, held_out = split_classes(dataset, recipe.holdout, recipe.seed) if recipe.holdout else (dataset, None)
     torch.manual_seed(recipe.seed)
     model = make_model(recipe).to(where)
@@ -269,7 +272,8 @@ def train(
     groups = [{"params": list(model.backbone.parameters()), "factor": 1.0}, *([head] if head["params"] else [])]
     optimizer = torch.optim.Adam(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
     main = make_sampler(recipe, training.targets)
-    first = _balanced(recipe, training.targets)  # the epochs before local sampling
+    # The epochs before local sampling.
+    first = _balanced(recipe, training.targets) if recipe.sampler == "local" and recipe.warmup else None
     plateau = Plateau()
     ended = ""  # why training ended before its last epoch
     history: list[dict[str, float]] = []
@@ -283,7 +287,8 @@ def train(
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         main.load_state_dict(state["sampler"])
-        first.load_state_dict(state["warmup"])
+        if first:
+            first.load_state_dict(state["warmup"])
         plateau = Plateau(**state["plateau"])
         history, chosen = saved["history"], saved["model"] if held_out else None
 
@@ -294,7 +299,7 @@ def train(
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
             "sampler": main.state_dict(),
-            "warmup": first.state_dict(),
+            "warmup": first.state_dict() if first else None,
             "plateau": asdict(plateau),
             "ended": ended,
         }
@@ -307,18 +312,25 @@ def train(
             "versions": versions(),
             "training": state,
         }
-        with aside(out) as temporary:
-            torch.save(content, temporary)
+        raw = io.BytesIO()  # torch itself tells a full disk by an error that names nothing
+        torch.save(content, raw)
+        try:
+            with aside(out) as temporary:
+                temporary.write_bytes(raw.getbuffer())
+        except OSError as error:
+            raise OSError(
+                f"cannot write the checkpoint {out} ({error.strerror or error}): make room, or choose another file"
+            ) from error
 
-    if not resume:
-        save()
+    if out is not None and not Path(out).exists():
+        save()  # from the first moment on there is something to go on from; what was there stays for an epoch
     for epoch in range(len(history), recipe.epochs):
         started, losses, items = time.perf_counter(), [], 0
         torch.manual_seed(1_000_003 * recipe.seed + epoch)
         generator = torch.Generator().manual_seed(1_000_003 * recipe.seed + epoch)
         local = recipe.sampler == "local" and epoch >= recipe.warmup * recipe.epochs
         sampler = first if recipe.sampler == "local" and not local else main
-        sampler.refresh(embed(model, training, size=recipe.size) if local else None)
+        sampler.refresh(embed(model, training, size=recipe.size).to(where) if local else None)
         if not len(sampler) and history:
             ended = "every neighborhood holds one class only, there is nothing left to pull or push"
             break
@@ -375,7 +387,7 @@ def train(
 
 @dataclass
 class Plateau:
-    """Halve the learning rate after each 5 epochs without a better training loss; count such epochs.
+    """Halve the learning rate at each 6th epoch in a row without a better training loss; count such epochs.
 
     Attributes
     ----------
@@ -432,6 +444,8 @@ def fit(dataset: Dataset, recipe: Recipe | None = None, *, progress: bool = True
         for step in train(dataset, recipe, **options):
             bar.set_postfix({"loss": f"{step.loss:.4f}", **recall(step.history)}, refresh=False)
             bar.update(step.epoch + (step.batch + 1) / step.batches - bar.n)
+    if step is None:
+        raise ValueError("there was nothing left to train: every neighborhood holds one class only")
     return step
 
 
@@ -440,8 +454,13 @@ FORMAT = 1  # of checkpoints
 
 def versions() -> dict[str, str]:
     """Return the versions of what a result depends on."""
-    names = ("sstutils", "torch", "torchvision", "numpy", "scikit-learn", "openTSNE", "matplotlib")
+    names = ("sstutils", "torch", "torchvision", "numpy", "scikit-learn", "openTSNE", "matplotlib", "mpltern", "pillow")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def checkpoint_path(data: str, out: str | PathLike = "output") -> Path:
+    """Return where the network of a data set is kept by default: OUT/checkpoints/NAME.pt."""
+    return Path(out) / "checkpoints" / f"{file_name(data)}.pt"
 
 
 def load_checkpoint(path: str | PathLike) -> dict[str, Any]:
@@ -468,6 +487,8 @@ def load_checkpoint(path: str | PathLike) -> dict[str, Any]:
             content = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise ValueError("another format")
+        if lacking := {"data", "model", "history", "versions", "training"} - set(content):
+            raise ValueError(f"without {', '.join(sorted(lacking))}")
         Recipe(**content["recipe"])
     except Exception as error:  # torch raises some ten kinds on damaged files
         reason = " ".join(str(error).split())[:80] or type(error).__name__
@@ -479,7 +500,10 @@ def load_model(path: str | PathLike, where: str | torch.device | None = None) ->
     """Return the trained network of a checkpoint, in evaluation mode, and the checkpoint itself."""
     content = load_checkpoint(path)
     model = make_model(replace(Recipe(**content["recipe"]), weights=None))
-    model.load_state_dict(content["model"])
+    try:
+        model.load_state_dict(content["model"])
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"{path} holds weights that do not fit its recipe: train it again") from error
     return model.to(device(where)).eval(), content
 
 

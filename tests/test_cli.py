@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sstutils import cli
 
@@ -86,12 +87,50 @@ def test_ctrl_c_leaves_a_usable_checkpoint(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["net.pt"]
 
 
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of four classes with four pictures each."""
+    for number, name in enumerate(("ant", "bee", "cat", "dog")):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for i in range(4):
+            noise = np.random.default_rng([number, i]).integers(0, 60, (20 + i, 24, 3))
+            Image.fromarray((noise + 50 * number).astype(np.uint8)).save(tmp_path / "pets" / name / f"{i}.png")
+    return f"folder:{tmp_path / 'pets'}"
+
+
+@pytest.mark.parametrize("sampler", ["local", "balanced", "shuffled"])
+def test_a_small_folder_of_pictures_goes_all_the_way(folder, sampler, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", folder, "--epochs", "2", "--sampler", sampler]) == 0
+    assert cli.main(["evaluate", "output/checkpoints/pets.pt"]) == 0
+    assert cli.main(["figures", "3", "4", "--data", folder]) == 0  # with the network that was trained
+    assert (tmp_path / "output/figures/pets_TSNE.png").exists()
+
+
+def test_data_that_changed_are_noticed(folder, tmp_path, capsys):
+    assert cli.main(["train", folder, "--epochs", "1", "--out", str(tmp_path / "net.pt")]) == 0
+    (tmp_path / "pets" / "ape").mkdir()
+    (tmp_path / "pets" / "ant" / "0.png").rename(tmp_path / "pets" / "ape" / "0.png")
+    assert "has changed since" in fails(capsys, "evaluate", tmp_path / "net.pt")
+    assert cli.main(["evaluate", str(tmp_path / "net.pt"), "--data", folder]) == 0
+
+
+def test_overwrite_keeps_the_old_network_until_an_epoch_is_over(folder, tmp_path, capsys):
+    out = tmp_path / "net.pt"
+    assert cli.main(["train", folder, "--epochs", "1", "--out", str(out)]) == 0
+    before = out.read_bytes()
+    (tmp_path / "pets" / "ant" / "0.png").write_bytes(b"broken")
+    assert "0.png" in fails(capsys, "train", folder, "--epochs", "1", "--out", out, "--overwrite")
+    assert out.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (["trian", "glyphs"], "did you mean `sst train`"),
         (["train", "glyph"], "did you mean 'glyphs'"),
         (["train", "digits", "--los", "sst", "--sampler", "locla"], "sampler must be one of"),
+        (["train", "digits", "--samplre", "local"], "did you mean --sampler"),
         (["train", "digits", "--batch-size", "many"], "invalid int value: 'many'"),
         (["train", "digits", "--backbone", "resnet19"], "did you mean resnet1"),
         (["train", "digits", "--device", "cuda:77"], "try 'cpu'"),

@@ -190,7 +190,7 @@ def test_gradcheck(loss, k):
 def test_blocks_change_nothing(monkeypatch):
     x, y = batch([i % 4 for i in range(40)])
     whole = [value_and_gradient(loss, x, y) for loss in ALL_LOSSES]
-    monkeypatch.setattr(module, "_BLOCK", 70)  # less than two rows
+    monkeypatch.setattr(module, "_BLOCK", 70)  # two rows
     for loss, expected in zip(ALL_LOSSES, whole):
         close(value_and_gradient(loss, x, y), expected)
 
@@ -578,7 +578,7 @@ def test_bad_arguments(loss, x, y, indices, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("k", [0, -1, 2.5])
+@pytest.mark.parametrize("k", [0, -1, 2.5, 3.0])
 @pytest.mark.parametrize("loss", ALL_LOSSES)
 def test_bad_k(loss, k):
     with pytest.raises(ValueError, match=f"whole number from 1, or None for all: got {k}"):

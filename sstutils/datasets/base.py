@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import secrets
 import sys
 import warnings
@@ -45,6 +46,19 @@ def root() -> Path:
 def resolve(folder: str | os.PathLike | None) -> Path:
     """Return `folder` as a path with ``~`` expanded, or :func:`root` for None."""
     return root() if folder is None else Path(folder).expanduser()
+
+
+def file_name(data: str) -> str:
+    """Return what a data set is called in file names: a folder of pictures goes by its own name.
+
+    Examples
+    --------
+    >>> file_name("Glyphs"), file_name("folder:photos/my birds")
+    ('glyphs', 'my-birds')
+    """
+    short, _, path = data.partition(":")
+    name = Path(path).expanduser().resolve().name if path else short.lower()
+    return re.sub(r"\W+", "-", name).strip("-") or short
 
 
 @contextmanager

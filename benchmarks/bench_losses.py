@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -37,12 +38,13 @@ def loop_of_blocks(x: torch.Tensor, labels: torch.Tensor, size: int = 100) -> to
     """SST as it is written down: gather triplets of vectors, a hundred at a time, and leave the rest to autograd."""
     a, p = nearest_positives(squared_distances(x.detach()), labels)
     pair, n = (labels[a][:, None] != labels).nonzero().unbind(1)
-    total = x.new_zeros(())
+    losses = []
     for block_a, block_p, block_n in zip(a[pair].split(size), p[pair].split(size), n.split(size)):
-        va, vp, vn = x[block_a], x[block_p], x[block_n]
-        near, far = (va - vp).square().sum(1), ((va - vn).square() + (vp - vn).square()).sum(1) / 2
-        total = total + F.softplus(near - far).sum()
-    return total / len(n)
+        anchor, positive, negative = x[block_a], x[block_p], x[block_n]
+        near = (anchor - positive).pow(2).sum(1)
+        far = (anchor - negative).pow(2).sum(1) + (positive - negative).pow(2).sum(1)
+        losses.append(F.softplus(near - far / 2))
+    return torch.cat(losses).mean()
 
 
 def side_by_side(ours: Callable, peer: Callable, rounds: int, of_ours: int = 1) -> tuple[float, float]:
@@ -102,7 +104,9 @@ def rows() -> list[dict]:
     table.append(row(f"Triplet loss, B = {len(x)}, all triplets", "TripletMarginLoss, the same triplets", every, 1))
     if platform.system() == "Linux":
         code = "import json, bench_losses; print(json.dumps(bench_losses.large_batch()))"
-        done = subprocess.run([sys.executable, "-c", code], cwd=_here(), capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
         large = json.loads(done.stdout)
         table.append(
             {
@@ -117,10 +121,6 @@ def rows() -> list[dict]:
             }
         )
     return table
-
-
-def _here() -> str:
-    return __file__.rpartition("/")[0] or "."
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ and pictures are kept with 256 colours: a quarter of the bytes, for a difference
 
 import base64
 import io
-import os
+import re
 import sys
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
+VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 def outputs(notebook: NotebookNode) -> list[NotebookNode]:
@@ -35,8 +36,21 @@ def lean(png: str) -> str:
     return min(png, base64.b64encode(small.getvalue()).decode("ascii"), key=len)
 
 
+def drop_bars(notebook: NotebookNode) -> None:
+    """Remove finished progress bars, and the state of widgets that nothing shows any more."""
+    for cell in notebook.cells:
+        if "outputs" in cell:
+            shown = [output.get("data", {}).get("text/plain", "") for output in cell.outputs]
+            cell.outputs = [
+                o for o, text in zip(cell.outputs, shown, strict=True) if not re.match(r"\w+: +\d+%\|", text)
+            ]
+    if VIEW not in str(notebook.cells):
+        notebook.metadata.pop("widgets", None)
+
+
 def clean(notebook: NotebookNode, root: Path = ROOT, home: Path | None = None) -> NotebookNode:
     """Remove clock times, versions and machine paths, and make pictures smaller; in place."""
+    drop_bars(notebook)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
     for output in outputs(notebook):
@@ -82,7 +96,6 @@ def main(numbers: list[str]) -> None:
 
     from sstutils.figures import Context
 
-    os.environ["TQDM_DISABLE"] = "1"  # in the kernels: no bars among the outputs
     paths = [p for p in sorted(NOTEBOOKS.glob("*.ipynb")) if p.name.startswith(tuple(numbers or [""]))]
     if not paths:
         sys.exit(f"no notebook in {NOTEBOOKS} starts with {' or '.join(numbers)}")

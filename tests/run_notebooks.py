@@ -1,6 +1,7 @@
 """Run the notebooks in place, in order, as they are committed: ``python tests/run_notebooks.py [NUMBER ...]``.
 
-What differs from run to run or from machine to machine without a reason (clock times, paths, progress bars) is not kept,
+What differs from run to run or from machine to machine without a reason (clock times, paths, progress bars) is not
+kept,
 and pictures are kept with 256 colours: a quarter of the bytes, for a difference that is hard to see.
 """
 

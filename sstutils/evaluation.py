@@ -221,9 +221,7 @@ def _count_closer(factors: Tensor, y: Tensor, peers: Tensor) -> tuple[Tensor, Te
     count, size = len(y), 1024 if y.device.type == "cpu" else 8192
     blocks = [slice(i, min(i + size, count)) for i in range(0, count, size)]
     ends = [(int(y[block.start]), int(y[block.stop - 1])) for block in blocks]
-    buffer, flags = factors.new_empty(3 * min(size, count) ** 2).split(
-        [min(size, count) ** 2, 2 * min(size, count) ** 2]
-    )
+    buffer, flags = factors.new_empty(2, min(size, count) ** 2)
 
     # Nearest peers: as items are sorted by class, they are in blocks about the diagonal.
     best = factors.new_full((count,), -math.inf)
@@ -239,21 +237,23 @@ def _count_closer(factors: Tensor, y: Tensor, peers: Tensor) -> tuple[Tensor, Te
             best[columns] = torch.maximum(best[columns], scores.amax(0))
     best[peers == 0] = 0
     slack = _slack(factors[:, -1], best, factors.shape[1])
-    bounds = torch.stack([best + slack, best - slack])
+    low, high = best - slack, best + slack
 
-    closer = torch.zeros_like(bounds)
+    surely, perhaps = torch.zeros_like(best), torch.zeros_like(best)
     for i, rows in enumerate(blocks):
         swapped = _swapped(factors[rows])
         for j, columns in enumerate(blocks[i:], i):
             scores = _scores(swapped, factors[columns], buffer)
             if ends[j][0] <= ends[i][1]:
                 scores.masked_fill_(y[rows, None] == y[columns], -math.inf)
+            flag = flags[: scores.numel()].view_as(scores)
             # comparing into floats and summing them is several times faster than into booleans
-            flag = flags[: 2 * scores.numel()].view(2, *scores.shape)
-            closer[:, rows] += torch.ge(scores, bounds[:, rows, None], out=flag).sum(2)
+            surely[rows] += torch.gt(scores, high[rows, None], out=flag).sum(1)
+            perhaps[rows] += torch.ge(scores, low[rows, None], out=flag).sum(1)
             if i != j:
-                closer[:, columns] += torch.ge(scores, bounds[:, None, columns], out=flag).sum(1)
-    return closer[0], closer[1]
+                surely[columns] += torch.gt(scores, high[columns], out=flag).sum(0)
+                perhaps[columns] += torch.ge(scores, low[columns], out=flag).sum(0)
+    return surely, perhaps
 
 
 @full_precision()

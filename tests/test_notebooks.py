@@ -1,12 +1,16 @@
 """The form of the notebooks: short, run to the end, readable without a kernel and without seeing the pictures."""
 
+import base64
+import io
 import json
 import re
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
-from run_notebooks import NOTEBOOKS, clean, outputs
+from PIL import Image
+from run_notebooks import NOTEBOOKS, STATE, VIEW, clean, outputs
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 MACHINE = re.compile(r"(?<![\w.~])/(?:work|root|tmp|home|Users|private|opt|usr|var)/|[A-Z]:\\\\?Users")
@@ -89,12 +93,45 @@ def test_next_leads_on(path, notebook):
     assert (says and int(says[1])) == (number + 1 if number < len(PATHS) else None)
 
 
-def test_clean_shortens_paths_and_drops_clocks():
-    output = nbformat.v4.new_output("execute_result", {"text/plain": "'/home/me/a', '/src/project/output/b'"})
-    cell = nbformat.v4.new_code_cell("x", outputs=[output], metadata={"execution": {"iopub.status.busy": "2026"}})
-    dirty = nbformat.v4.new_notebook(cells=[cell], metadata={"language_info": {"name": "python", "version": "3.11.7"}})
+def test_clean_shortens_paths_and_drops_clocks_and_bars():
+    outputs = [
+        nbformat.v4.new_output("execute_result", {"text/plain": "'/home/me/a', '/src/project/output/b'"}),
+        nbformat.v4.new_output("display_data", {VIEW: {"model_id": "1"}, "text/plain": "embed:   0%|          | 0/10"}),
+    ]
+    cell = nbformat.v4.new_code_cell("x", outputs=outputs, metadata={"execution": {"iopub.status.busy": "2026"}})
+    dirty = nbformat.v4.new_notebook(
+        cells=[cell], metadata={"language_info": {"name": "python", "version": "3.11.7"}, "widgets": {"a": 1}}
+    )
     assert MACHINE.search(without_pictures(dirty))
     cleaned = clean(dirty, Path("/src/project"), Path("/home/me"))
-    assert cleaned.cells[0].outputs[0].data["text/plain"] == "'~/a', '../output/b'"
+    assert [o.data["text/plain"] for o in cleaned.cells[0].outputs] == ["'~/a', '../output/b'"]
     assert not cleaned.cells[0].metadata
-    assert "version" not in cleaned.metadata.language_info
+    assert cleaned.metadata.language_info == {"name": "python"}
+    assert "widgets" not in cleaned.metadata
+
+
+def test_clean_keeps_widgets_and_makes_pictures_smaller():
+    noisy = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(noisy, "PNG")
+    png = base64.b64encode(noisy.getvalue()).decode()
+    data = {"image/png": png, "text/html": f'<img src="data:image/png;base64,{png}" alt="noise">'}
+    outputs = [
+        nbformat.v4.new_output("display_data", data, metadata={"image/png": {"alt": "noise"}}),
+        nbformat.v4.new_output("display_data", {VIEW: {"model_id": "1"}, "text/plain": "interactive(children=())"}),
+    ]
+    cell = nbformat.v4.new_code_cell("x", outputs=outputs)
+    inside = {"1": {"state": {"outputs": [nbformat.v4.new_output("display_data", {"image/png": png})]}}}
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {STATE: {"state": inside}}})
+    cleaned = clean(notebook)
+    small = cleaned.cells[0].outputs[0].data["image/png"]
+    with Image.open(io.BytesIO(base64.b64decode(small))) as image:
+        assert image.size == (60, 50)
+        error = np.abs(np.asarray(image.convert("RGB"), dtype=int) - pixels).mean()
+    assert error < 20  # of 255, and this is the worst picture there is
+    assert len(small) < len(png) / 2
+    assert cleaned.cells[0].outputs[0].data["text/html"] == f'<img src="data:image/png;base64,{small}" alt="noise">'
+    assert cleaned.cells[0].outputs[0].metadata["image/png"]["alt"] == "noise"
+    assert len(cleaned.cells[0].outputs) == 2
+    kept = cleaned.metadata.widgets[STATE].state["1"].state.outputs[0]
+    assert kept.data["image/png"] == small

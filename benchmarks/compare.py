@@ -1,6 +1,7 @@
 """The comparison that the paper makes, on the embedded data: loss x sampler x seeds, under equal budgets.
 
-Every run takes the same number of epochs from the same start with the same schedule; only loss and sampler differ.
+Every run takes the same number of epochs from the same start with the same schedule; only loss and sampler differ, and,
+for the SST loss, the size of the batches. (Small batches make more steps of an epoch.)
 (Local sampling leaves out what exceeds a neighborhood, so it sees fewer items; its first half is class-balanced.)
 Recall@1 is that of the last epoch on the test classes: nothing is chosen by it. Runs are kept as they finish, so that
 an interrupted comparison goes on where it stopped.
@@ -21,6 +22,8 @@ from sstutils import embed, evaluate, fit, load, plots, recipe_for
 from sstutils.datasets.base import aside
 
 LOSSES, SAMPLERS = ("sst", "triplet", "contrastive"), ("local", "balanced", "shuffled")
+SIZES = (50, 100, 200, 400)
+GRID = [*product(LOSSES, SAMPLERS, (200,)), *(row for row in product(("sst",), SAMPLERS, SIZES) if row[2] != 200)]
 
 
 def interval(values: list[float], level: float = 0.95) -> tuple[float, float]:
@@ -39,39 +42,45 @@ def main() -> None:
     path = options.out / f"{options.data}_comparison.json"
     done = json.loads(path.read_text()) if path.exists() else []
     train, test = load(options.data, "train"), load(options.data, "test")
-    for seed, loss, sampler in tqdm(list(product(range(options.seeds), LOSSES, SAMPLERS)), unit="run"):
-        key = {"loss": loss, "sampler": sampler, "seed": seed, "epochs": options.epochs, "data": test.fingerprint}
-        if any(key.items() <= run.items() for run in done):
+
+    def key(loss: str, sampler: str, size: int) -> dict:
+        about = {"epochs": options.epochs, "data": test.fingerprint}
+        return {"loss": loss, "sampler": sampler, "batch_size": size, **about}
+
+    for seed, row in tqdm(list(product(range(options.seeds), GRID)), unit="run"):
+        wanted = key(*row) | {"seed": seed}
+        if any(wanted.items() <= run.items() for run in done):
             continue
-        recipe = recipe_for(options.data, loss=loss, sampler=sampler, seed=seed, epochs=options.epochs)
+        recipe = recipe_for(
+            options.data, **{name: wanted[name] for name in ("loss", "sampler", "batch_size", "epochs", "seed")}
+        )
         try:
             step = fit(train, recipe, progress=False)
             measured = evaluate(embed(step.model, test), test.targets)
-            measured |= {key: sum(row[key] for row in step.history) for key in ("seconds", "items")}
+            measured |= {name: sum(row[name] for row in step.history) for name in ("seconds", "items")}
         except FloatingPointError as error:
             measured = {"recall@1": 0.0, "diverged": str(error)}
-        done.append(key | measured)
+        done.append(wanted | measured)
         with aside(path) as temporary:
             temporary.write_text(json.dumps(done, indent=1) + "\n")
 
-    results = {
-        (loss, sampler): [
-            run
-            for run in done
-            if {"loss": loss, "sampler": sampler, "epochs": options.epochs, "data": test.fingerprint}.items()
-            <= run.items()
-        ]
-        for loss, sampler in product(LOSSES, SAMPLERS)
-    }
-    print("| loss | batches | Recall@1 | MAP@R | seconds |\n|---|---|---|---|---|")
-    for (loss, sampler), runs in results.items():
+    results = {row: [run for run in done if key(*row).items() <= run.items()] for row in GRID}
+    print("| loss | batches | B | Recall@1 | MAP@R | seconds |\n|---|---|---|---|---|---|")
+    for (loss, sampler, size), runs in results.items():
         cells = (interval([run.get(name, 0.0) for run in runs]) for name in ("recall@1", "map@r"))
         numbers = " | ".join(f"{mean:.3f} ± {half:.3f}" for mean, half in cells)
-        print(f"| {loss} | {sampler} | {numbers} | {np.median([run.get('seconds', 0) for run in runs]):.0f} |")
-    figure = plots.comparison({key: [run["recall@1"] for run in runs] for key, runs in results.items()})
-    for kind in ("png", "svg"):
-        with aside(options.out / "figures" / f"{options.data}_comparison.{kind}") as temporary:
-            figure.savefig(temporary, format=kind)
+        print(f"| {loss} | {sampler} | {size} | {numbers} | {np.median([run.get('seconds', 0) for run in runs]):.0f} |")
+    recalls = {row: [run["recall@1"] for run in runs] for row, runs in results.items()}
+    figures = {
+        "comparison": plots.comparison({row[:2]: recalls[row] for row in GRID if row[2] == 200}),
+        "sizes": plots.comparison(
+            {(f"B = {row[2]}", row[1]): recalls[row] for row in sorted(GRID, key=lambda row: row[2]) if row[0] == "sst"}
+        ),
+    }
+    for name, figure in figures.items():
+        for kind in ("png", "svg"):
+            with aside(options.out / "figures" / f"{options.data}_{name}.{kind}") as temporary:
+                figure.savefig(temporary, format=kind)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ _MODULES = {
     "datasets": (
         "ClassSubset Digits FashionMNIST Folder Glyphs Omniglot batches info load split_classes tensors with_transform"
     ),
+    "editions": "",
     "evaluation": "embed evaluate map_at_r nmi recall_at_k top_k",
+    "exercises": "",
     "figures": "",
     "geometry": "",
     "losses": (
@@ -26,7 +28,9 @@ _MODULES = {
     "models": "EmbeddingNet device",
     "plots": "",
     "sampling": "ClassBalancedSampler LocalSampler ShuffledSampler kmeans",
+    "recording": "",
     "training": "Recipe fit load_checkpoint load_model recipe_for train",
+    "widgets": "",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 

@@ -1,6 +1,81 @@
-"""What all tests share."""
+"""What all tests share: one thread for torch, one browser, and a bare page for a widget."""
 
+import os
+import re
+import shutil
+
+import pytest
 import torch
 
 # The batches of tests are small: on one thread they are as fast, and do not suffer from what else the machine does.
 torch.set_num_threads(1)
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run --disable-background-networking"
+    " --disable-component-update --disable-sync"
+).split()
+LOCAL = re.compile(r"(?:https?|wss?)://127\.0\.0\.1[:/]|data:|blob:|file:")
+
+
+@pytest.fixture(scope="session")
+def chrome():
+    """A headless Chromium; tests that need it are skipped where there is none."""
+    if not CHROMIUM:
+        pytest.skip("no browser: neither chromium nor google-chrome is on the PATH, and CHROMIUM is not set")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(chrome):
+    """Make tabs of a width, light or dark, by ``tab(width, dark)``; each lists what went wrong in ``bad``."""
+    contexts = []
+
+    def new(width=1440, dark=False, height=900, **options):
+        options = {"color_scheme": "dark" if dark else "light", "has_touch": width < 600} | options
+        context = chrome.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.bad = []
+        page.on("request", lambda request: LOCAL.match(request.url) or page.bad.append(request.url))
+        page.on("pageerror", lambda error: page.bad.append(str(error)))
+        page.on("console", lambda message: message.type == "error" and page.bad.append(message.text))
+        return page
+
+    yield new
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def page_of(tab, tmp_path):
+    """Open a bare page with one or more widgets and no kernel: ``page = page_of(widget, width=390, dark=True)``.
+
+    ``page.model(name)`` reads a trait of the first widget.
+    """
+
+    def opened(*widgets, width=1440, dark=False, **options):
+        from ipywidgets.embed import dependency_state
+
+        from sstutils.editions.live import live, place
+
+        body = "".join(place(widget.model_id) for widget in widgets)
+        file = tmp_path / "page.html"
+        file.write_text(
+            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>test</title>'
+            '<meta name="viewport" content="width=device-width"><style>:root{color-scheme:light dark}</style></head>'
+            f"<body><main>{body}</main>{live(dependency_state(widgets, drop_defaults=False))}</body></html>",
+            encoding="utf-8",
+        )
+        page = tab(width, dark, **options)
+        page.goto(file.as_uri())
+        for widget in widgets:
+            page.locator(f'[data-widget="{widget.model_id}"][data-ready]').wait_for(state="attached", timeout=10_000)
+        page.model = lambda name: page.evaluate("([id, name]) => sst.model(id).get(name)", [widgets[0].model_id, name])
+        return page
+
+    return opened

@@ -1,0 +1,179 @@
+// What all widgets share. This file is put before the file of each widget, so that each is one module.
+
+const SVG = "http://www.w3.org/2000/svg";
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+
+/** Make an element, of HTML or (s) of SVG: attributes, then children; functions become event listeners. */
+function make(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") node.addEventListener(name, value);
+    else if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return node;
+}
+const h = (tag, attributes = {}, ...children) => make(document.createElement(tag), attributes, children);
+const s = (tag, attributes = {}, ...children) => make(document.createElementNS(SVG, tag), attributes, children);
+
+/**
+ * Prepare the place of a widget: a titled group, and a line that screen readers follow.
+ * `say` tells them, politely and not more often than twice a second, what moved; it also keeps the trait `said`.
+ */
+function stage(el, model, description = "") {
+  const live = h("p", { class: "sst-said", role: "status", "aria-live": "polite" });
+  const root = h("section", { class: "sst-widget", role: "group", "aria-label": model.get("title") },
+    h("h4", { class: "sst-title" }, model.get("title")),
+    description ? h("p", { class: "sst-about" }, description) : null);
+  const body = h("div", { class: "sst-body" });
+  root.append(body, live);
+  // JupyterLab takes arrow keys and letters for itself unless they stay here.
+  root.addEventListener("keydown", (event) => event.stopPropagation());
+  el.append(root);
+  let timer = 0;
+  const say = (text) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => { live.textContent = text; put(model, { said: text }); }, 250);
+  };
+  return { root, body, say };
+}
+
+/** Set traits and send them to the kernel, if there is one; while something is dragged, at most 20 times a second. */
+const waiting = new WeakMap();
+function put(model, values) {
+  for (const [name, value] of Object.entries(values)) model.set(name, value);
+  if (!waiting.has(model)) waiting.set(model, setTimeout(() => { waiting.delete(model); model.save_changes(); }, 50));
+}
+
+/** Redraw once per frame when one of the traits changes; the function that is returned ends it. */
+function follow(model, names, redraw) {
+  let frame = 0;
+  const later = () => { if (!frame) frame = requestAnimationFrame(() => { frame = 0; redraw(); }); };
+  for (const name of names) model.on(`change:${name}`, later);
+  return () => { cancelAnimationFrame(frame); for (const name of names) model.off(`change:${name}`, later); };
+}
+
+/** A slider with its name and its value; `set` moves it from outside. */
+let serial = 0;
+function slider(parent, { label, min, max, step, value, format = String, onInput }) {
+  const id = `sst-${Date.now().toString(36)}-${serial++}`;
+  const shown = h("output", { for: id }, format(value));
+  const input = h("input", { type: "range", id, min, max, step, "aria-valuetext": format(value) });
+  input.value = value;
+  const show = (x) => { shown.textContent = format(x); input.setAttribute("aria-valuetext", format(x)); };
+  input.addEventListener("input", () => { show(input.valueAsNumber); onInput(input.valueAsNumber); });
+  parent.append(h("div", { class: "sst-control" }, h("label", { for: id }, label), input, shown));
+  return { input, set(x) { input.value = x; show(x); } };
+}
+
+/** A choice of a few: radio buttons side by side. `options` are [value, text]. */
+function choice(parent, { label, options, value, onChange }) {
+  const name = `sst-${Date.now().toString(36)}-${serial++}`;
+  const inputs = options.map(([key]) => h("input", { type: "radio", name, value: key, change: () => onChange(key) }));
+  const set = (key) => inputs.forEach((input) => { input.checked = input.value === String(key); });
+  set(value);
+  parent.append(h("fieldset", { class: "sst-choice" }, h("legend", {}, label),
+    options.map(([, text], i) => h("label", {}, inputs[i], h("span", {}, text)))));
+  return { inputs, set };
+}
+
+function button(parent, text, onClick, attributes = {}) {
+  const node = h("button", { type: "button", class: "sst-button", click: onClick, ...attributes }, text);
+  parent.append(node);
+  return node;
+}
+
+/**
+ * Let a handle be dragged (mouse, touch, pen) or moved by the arrow keys (with Shift ten times as far).
+ * `svg` tells the coordinate system: `get` and `set` are in the units of its viewBox.
+ */
+function draggable(handle, svg, { get, set, step = 4, end = () => {} }) {
+  const at = (event) => {
+    const p = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+    return [p.x, p.y];
+  };
+  let offset = null;
+  handle.setAttribute("tabindex", "0");
+  handle.style.touchAction = "none";
+  handle.addEventListener("pointerdown", (event) => {
+    const [x, y] = at(event), [a, b] = get();
+    offset = [a - x, b - y];
+    handle.setPointerCapture(event.pointerId);
+    handle.focus({ preventScroll: true });
+    event.preventDefault();
+  });
+  handle.addEventListener("pointermove", (event) => {
+    if (!offset) return;
+    const [x, y] = at(event);
+    set([x + offset[0], y + offset[1]]);
+  });
+  const stop = () => { if (offset) { offset = null; end(); } };
+  handle.addEventListener("pointerup", stop);
+  handle.addEventListener("pointercancel", stop);
+  handle.addEventListener("keydown", (event) => {
+    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (!way) return;
+    const far = step * (event.shiftKey ? 10 : 1), [x, y] = get();
+    set([x + way[0] * far, y + way[1] * far]);
+    end();
+    event.preventDefault();
+  });
+}
+
+/** The bytes of a trait as a typed array: `numbers(model.get("points"), Int16Array)`. */
+function numbers(view, Type) {
+  return new Type(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
+}
+
+/** The picture in a trait of bytes (PNG, JPEG or WebP), decoded. */
+async function decoded(view, type = "image/png") {
+  return createImageBitmap(new Blob([view], { type }));
+}
+
+/** A canvas of `width` x `height` CSS pixels that is sharp on any screen; drawing is in CSS pixels. */
+function canvas(parent, width, height, label) {
+  const node = h("canvas", { role: "img", "aria-label": label, style: `width:${width}px;max-width:100%` });
+  const scale = Math.max(1, Math.min(3, devicePixelRatio));
+  node.width = Math.round(width * scale);
+  node.height = Math.round(height * scale);
+  const pen = node.getContext("2d");
+  pen.scale(scale, scale);
+  parent.append(node);
+  return { node, pen, width, height };
+}
+
+/** A colour of the style sheet (--sst-ink ...) as the browser resolves it now, light or dark. */
+function colour(root, name) {
+  const probe = h("span", { style: `color:var(--sst-${name});display:none` });
+  root.append(probe);
+  const value = getComputedStyle(probe).color;
+  probe.remove();
+  return value;
+}
+
+/** Call `redraw` when the page turns dark or light; the function that is returned ends it. */
+function onTheme(redraw) {
+  const dark = matchMedia("(prefers-color-scheme: dark)"), watch = new MutationObserver(redraw);
+  dark.addEventListener("change", redraw);
+  for (const node of [document.documentElement, document.body]) {
+    watch.observe(node, { attributes: true, attributeFilter: ["data-theme", "data-jp-theme-light", "class"] });
+  }
+  return () => { dark.removeEventListener("change", redraw); watch.disconnect(); };
+}
+
+/** Random numbers in [0, 1) from a seed: mulberry32. Its twin is `sstutils.widgets.base.random`. */
+function random(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+/** A number for the eye: a fixed count of digits, a true minus sign, and never "-0". */
+function tidy(x, digits = 2) {
+  const text = x.toFixed(digits);
+  return (Number(text) === 0 ? text.replace("-", "") : text).replace("-", "\u2212");
+}

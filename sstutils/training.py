@@ -32,7 +32,7 @@ from .losses import ContrastiveLoss, SSTLoss, TripletLoss
 from .models import EmbeddingNet, device
 from .sampling import ClassBalancedSampler, LocalSampler, ShuffledSampler
 
-__all__ = ["Recipe", "Step", "fit", "load_checkpoint", "load_model", "recipe_for", "train"]
+__all__ = ["Recipe", "Step", "fit", "load_checkpoint", "load_model", "recipe_for", "save_weights", "train"]
 
 
 @dataclass(frozen=True)
@@ -470,7 +470,7 @@ def load_checkpoint(path: str | PathLike) -> dict[str, Any]:
     -------
     dict
         ``recipe`` (dict), ``data`` (name, options, fingerprint), ``model`` (weights), ``history`` (list of rows),
-        ``versions`` and ``training`` (what resuming needs).
+        ``versions`` and ``training`` (what resuming needs; of a file by :func:`save_weights` only how it ended).
 
     Raises
     ------
@@ -490,10 +490,32 @@ def load_checkpoint(path: str | PathLike) -> dict[str, Any]:
         if lacking := {"data", "model", "history", "versions", "training"} - set(content):
             raise ValueError(f"without {', '.join(sorted(lacking))}")
         Recipe(**content["recipe"])
+        content["model"] = _weights(content["model"], torch.float32)
     except Exception as error:  # torch raises some ten kinds on damaged files
         reason = " ".join(str(error).split())[:80] or type(error).__name__
         raise ValueError(f"{path} is not a whole checkpoint of sstutils ({reason}): train it again") from None
     return content
+
+
+def save_weights(content: dict[str, Any], path: str | PathLike) -> None:
+    """Write a checkpoint without what only resuming needs, weights in half precision: a sixth of the size.
+
+    :func:`load_checkpoint` and :func:`load_model` read it as any other; training cannot be resumed from it.
+
+    Parameters
+    ----------
+    content : dict
+        As :func:`load_checkpoint` returns it.
+    path : path
+    """
+    thin = {"model": _weights(content["model"], torch.float16), "training": {"ended": content["training"]["ended"]}}
+    with aside(path) as temporary:
+        torch.save(content | thin, temporary)
+
+
+def _weights(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return weights in a floating-point type; counters stay whole numbers."""
+    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
 
 
 def load_model(path: str | PathLike, where: str | torch.device | None = None) -> tuple[EmbeddingNet, dict[str, Any]]:
@@ -509,6 +531,8 @@ def load_model(path: str | PathLike, where: str | torch.device | None = None) ->
 
 def _check_same(path: str | PathLike, saved: dict[str, Any], recipe: Recipe, about: dict[str, Any]) -> None:
     """Raise ValueError unless a checkpoint can be resumed with this recipe and data; `epochs` may differ."""
+    if "optimizer" not in saved["training"]:
+        raise ValueError(f"{path} holds the weights only, to use and not to resume: train anew into another file")
     differing = [
         f"{name} {value!r} (now {asdict(recipe)[name]!r})"
         for name, value in saved["recipe"].items()

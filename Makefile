@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: figures test lab bench compare notebooks clean
+.PHONY: figures test lab bench compare notebooks recordings clean
 .DELETE_ON_ERROR:
 
 figures: $(VENV)/.base  ## regenerate the figures of the paper, training included
@@ -26,6 +26,9 @@ compare: $(VENV)/.base  ## train loss x sampler x seeds, and write the table and
 
 notebooks: $(VENV)/.test  ## run the notebooks in place, as they are committed
 	$(BIN)/python tests/run_notebooks.py
+
+recordings: $(VENV)/.base  ## make what the notebooks replay: trained networks, runs, maps
+	$(BIN)/python -m sstutils.recording
 
 clean:  ## remove the environment and what it built; figures stay
 	rm -rf $(VENV) build *.egg-info output/checkpoints .pytest_cache .hypothesis .ruff_cache

@@ -6,17 +6,252 @@
 
 from __future__ import annotations
 
+import argparse
+import io
 import json
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-__all__ = ["load", "pack", "save", "unpack"]
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
+    from .training import Recipe
+
+__all__ = ["Frame", "collect", "load", "pack", "plane", "record", "run_name", "save", "sprite", "turned", "unpack"]
 
 FORMAT = 1  # of recordings
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Frames of a run
+# ---------------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """What is seen of a network at one moment of its training.
+
+    Attributes
+    ----------
+    run : str
+        Name of the run.
+    epoch : float
+        Epochs done: 0 is the untrained network.
+    loss : float or None
+        Mean over the steps since the frame before; None at first.
+    recall : float
+        Recall@1 among the watched images, in the whole embedding.
+    shown : float
+        Share of the variance of the embedding that the plane of `points` holds.
+    spread : float
+        Root mean square distance of the embeddings from their mean.
+    points : (N, 2) array
+        The watched images in the plane, of root mean square distance 1 from their mean.
+    watch : Dataset
+        The watched images.
+    epochs : int
+        Length of the whole run.
+    """
+
+    run: str
+    epoch: float
+    loss: float | None
+    recall: float
+    shown: float
+    spread: float
+    points: np.ndarray
+    watch: Dataset
+    epochs: int
+
+
+def plane(embeddings: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Project embeddings onto their two directions of greatest variance (PCA).
+
+    Parameters
+    ----------
+    embeddings : (N, d) array
+
+    Returns
+    -------
+    points : (N, 2) array
+    shown : float
+        Share of the variance that the plane holds.
+    spread : float
+        Root mean square distance of the embeddings from their mean.
+    """
+    centred = np.asarray(embeddings, dtype=np.float64)
+    centred = centred - centred.mean(axis=0)
+    u, s, _ = np.linalg.svd(centred, full_matrices=False)
+    points = np.zeros((len(centred), 2))
+    points[:, : len(s[:2])] = u[:, :2] * s[:2]
+    total = float(s @ s)
+    return points, float(s[:2] @ s[:2]) / total if total else 0.0, (total / len(centred)) ** 0.5
+
+
+def turned(points: np.ndarray, towards: np.ndarray) -> np.ndarray:
+    """Turn (and mirror) points about the origin to lie as near as can be to other points: orthogonal Procrustes.
+
+    Principal axes have no sign, and change places when they are of like length. Distances between points are kept.
+
+    Parameters
+    ----------
+    points, towards : (N, 2) array
+
+    Returns
+    -------
+    (N, 2) array
+    """
+    u, _, vt = np.linalg.svd(points.T @ towards)
+    return points @ (u @ vt)
+
+
+def run_name(recipe: Recipe) -> str:
+    """Return a name for a run, such as "SST, local"."""
+    loss = {"sst": "SST"}.get(recipe.loss, recipe.loss)
+    return f"{loss}, {'class-balanced' if recipe.sampler == 'balanced' else recipe.sampler}"
+
+
+def record(
+    dataset: Dataset, recipe: Recipe | None, watch: Dataset, *, every: float = 0.5, run: str | None = None
+) -> Iterator[Frame]:
+    """Train a network and yield frames of some images that it is not trained on.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        To train on.
+    recipe : Recipe, optional
+    watch : Dataset
+        Some hundred images of classes that are not in `dataset`, several of each class.
+    every : float
+        Epochs from frame to frame; the last step gives a frame too.
+    run : str, optional
+        Name of the run; by default after loss and sampler.
+
+    Yields
+    ------
+    Frame
+        The untrained network first.
+
+    Raises
+    ------
+    ValueError
+        If `every` is not positive, or Recall@1 of the watched images cannot be (one class only).
+
+    Examples
+    --------
+    >>> frames = list(record(train, sst.recipe_for("glyphs", epochs=3), watch))  # doctest: +SKIP
+    """
+    import torch
+
+    from . import training
+    from .evaluation import embed, recall_at_k
+
+    if not every > 0:
+        raise ValueError(f"every is a number of epochs above 0 between frames, got {every}")
+    recipe = recipe or training.Recipe()
+    run = run or run_name(recipe)
+    before = None
+
+    def frame(model: torch.nn.Module, epoch: float, losses: Sequence[float]) -> Frame:
+        nonlocal before
+        embeddings = embed(model, watch, size=recipe.size)
+        recall = recall_at_k(embeddings, watch.targets, (1,))[1]
+        points, shown, spread = plane(embeddings.numpy())
+        points /= max(float(np.sqrt((points**2).sum(axis=1).mean())), 1e-12)
+        before = points if before is None else turned(points, before)
+        loss = float(np.mean(losses)) if losses else None
+        return Frame(run, epoch, loss, recall, shown, spread, before, watch, recipe.epochs)
+
+    torch.manual_seed(recipe.seed)  # as `train` begins: the same untrained network
+    yield frame(training.make_model(recipe).to(training.device()), 0.0, [])
+    losses, due = [], every
+    for step in training.train(dataset, recipe):
+        losses.append(step.loss)
+        done = step.epoch + (step.batch + 1) / step.batches
+        if done >= due - 1e-9 or done >= recipe.epochs:
+            yield frame(step.model, done, losses)
+            losses, due = [], (int(done / every + 1e-9) + 1) * every
+
+
+def sprite(images: Any, side: int = 32, columns: int = 16) -> bytes:
+    """Return pictures on one sheet, row by row, as a WebP file: small enough to go into a page.
+
+    Parameters
+    ----------
+    images : Dataset or sequence of images
+    side : int
+        Of each picture in pixels.
+    columns : int
+        Pictures in a row.
+    """
+    from PIL import Image
+
+    from .plots import _pixels, _squared
+
+    sheet = Image.new("RGB", (columns * side, -(-len(images) // columns) * side), "white")
+    for i in range(len(images)):
+        picture = Image.fromarray(_squared(_pixels(images, i), side))
+        sheet.paste(picture, (i % columns * side, i // columns * side))
+    raw = io.BytesIO()
+    sheet.save(raw, format="WEBP", quality=40, method=6)
+    return raw.getvalue()
+
+
+def collect(frames: Iterable[Frame]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the frames of one or several runs as arrays, and all else that a replay needs: see :func:`save`.
+
+    Parameters
+    ----------
+    frames : iterable of Frame
+        Each run in order; all runs watch the same images.
+
+    Returns
+    -------
+    arrays : dict
+        ``points`` (frames of all runs, N, 2) int16, ``labels`` (N,), ``sprite`` (bytes as uint8).
+    about : dict
+        ``scale`` of the points, ``classes``, and ``runs``: name, epochs, and a list each of epoch, loss, recall, shown
+        and spread.
+
+    Raises
+    ------
+    ValueError
+        If there is no frame, or the runs watch different images.
+    """
+    runs: dict[str, list[Frame]] = {}
+    for frame in frames:
+        runs.setdefault(frame.run, []).append(frame)
+    if not runs:
+        raise ValueError("there is no frame to record")
+    ordered = [frame for run in runs.values() for frame in run]
+    watch = ordered[0].watch
+    if any(list(frame.watch.targets) != list(watch.targets) for frame in ordered):
+        raise ValueError("all runs of a recording must watch the same images")
+    points, scale = pack(np.stack([frame.points for frame in ordered]))
+    curves = ("epoch", "loss", "recall", "shown", "spread")
+    about = {
+        "scale": scale,
+        "classes": list(watch.classes),
+        "runs": [
+            {"name": name, "epochs": run[0].epochs}
+            | {curve: [rounded(getattr(frame, curve)) for frame in run] for curve in curves}
+            for name, run in runs.items()
+        ],
+    }
+    arrays = {"points": points, "labels": np.asarray(watch.targets, dtype=np.int64)}
+    return arrays | {"sprite": np.frombuffer(sprite(watch), np.uint8)}, about
+
+
+def rounded(value: float | None) -> float | None:
+    """Return a number with six digits, enough for a curve; None for what is not finite, as JSON wants it."""
+    return float(f"{value:.6g}") if value is not None and np.isfinite(value) else None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -112,3 +347,75 @@ MAKERS = {
     "stages.npz": ".widgets.neighborhoods:make_recording",
     "tsne.npz": ".widgets.tsne:make_recording",
 }
+
+# The letters that the replay watches: four pairs of near twins, and two that stand alone.
+WATCHED = ["Æ", "Ǽ", "K", "Ķ", "R", "Ŗ", "ɸ", "ф", "β", "M"]
+
+
+def watched(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """Return the images of some classes of a data set.
+
+    Raises
+    ------
+    ValueError
+        If the data set has no class of such a name.
+    """
+    from .datasets.base import ClassSubset
+
+    if absent := [name for name in names if name not in dataset.classes]:
+        raise ValueError(f"the data set has no class {', '.join(absent)}")
+    return ClassSubset(dataset, [dataset.classes.index(name) for name in names])
+
+
+def make_glyphs(path: Path) -> None:
+    """Write the weights of the default network, trained first where it is not there."""
+    from . import datasets, training
+
+    full = training.checkpoint_path("glyphs")
+    if not full.exists():
+        training.fit(datasets.load("glyphs", "train"), training.recipe_for("glyphs"), out=full, data={"name": "glyphs"})
+    training.save_weights(training.load_checkpoint(full), path)
+
+
+def make_replay(path: Path) -> None:
+    """Write three runs from one seed: two losses, two samplers."""
+    from tqdm.auto import tqdm
+
+    from . import datasets, training
+
+    few = {"classes": 200, "images": 24}
+    train, test = datasets.load("glyphs", "train", **few), datasets.load("glyphs", "test", **few)
+    frames = []
+    recipes = [
+        training.recipe_for("glyphs", epochs=12, loss=loss, sampler=sampler)
+        for loss, sampler in (("sst", "local"), ("triplet", "local"), ("sst", "balanced"))
+    ]
+    for recipe in recipes:
+        run = record(train, recipe, watched(test, WATCHED), every=1 / 3)
+        frames += tqdm(run, desc=run_name(recipe), total=37, unit="frame")
+    arrays, about = collect(frames)
+    save(path, "replay", arrays, about | {"recipes": [asdict(recipe) for recipe in recipes]})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make recordings, all or some by name."""
+    parser = argparse.ArgumentParser(prog="python -m sstutils.recording", description=main.__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MAKERS)}; all by default")
+    parser.add_argument("--out", type=Path, default=Path("notebooks/recordings"), help="folder (%(default)s)")
+    options = parser.parse_args(arguments)
+    chosen = {Path(name).stem for name in options.names}
+    if unknown := chosen - {Path(file).stem for file in MAKERS}:
+        parser.error(f"no recording is called {', '.join(sorted(unknown))}: there are {', '.join(MAKERS)}")
+    for file, maker in MAKERS.items():
+        if chosen and Path(file).stem not in chosen:
+            continue
+        module, name = maker.split(":")
+        path, started = options.out / file, time.perf_counter()
+        print(f"{path} ...", file=sys.stderr, flush=True)
+        getattr(import_module(module, __package__), name)(path)
+        seconds = time.perf_counter() - started
+        print(f"{path}: {path.stat().st_size / 1000:.0f} kB in {seconds:.0f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,10 +1,14 @@
-"""The form of the notebooks: short, run to the end, readable without a kernel and without seeing the pictures."""
+"""The form of the notebooks: one anatomy, run to the end, readable without a kernel and without seeing the pictures."""
 
+import ast
 import base64
 import io
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
+from statistics import median
 
 import nbformat
 import numpy as np
@@ -12,8 +16,13 @@ import pytest
 from PIL import Image
 from run_notebooks import NOTEBOOKS, STATE, VIEW, clean, outputs
 
+import sstutils as sst
+
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+LAST = 10
 MACHINE = re.compile(r"(?<![\w.~])/(?:work|root|tmp|home|Users|private|opt|usr|var)/|[A-Z]:\\\\?Users")
+TAGS = {"slide", "fragment", "skip", "exercise", "widget"}
+BOLD = re.compile(r"\*\*[^*]+\*\*")
 
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)
@@ -30,14 +39,27 @@ def code(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def tags(cell):
+    return set(cell.metadata.get("tags", ()))
+
+
+def exercises(notebook):
+    return [cell for cell in notebook.cells if "exercise" in tags(cell) or "exercise" in cell.metadata]
+
+
+def shows(cell, *kinds):
+    """Tell whether a cell has an output of one of these kinds; "image/" stands for all pictures."""
+    return any(kind in key for output in cell.get("outputs", ()) for key in output.get("data", {}) for kind in kinds)
+
+
 def without_pictures(notebook):
-    """The notebook as text, less the base64 of pictures, which may spell anything."""
+    """The notebook as text, less the base64 of pictures and of widgets, which may spell anything."""
     text = json.dumps(notebook, ensure_ascii=False)
-    return re.sub(r'("image/(?:png|jpeg)": |data:image/[a-z+]+;base64,)"?[A-Za-z0-9+/=\\n]+"?', r"\1", text)
+    return re.sub(r'("image/(?:png|jpeg)": |"data": |data:image/[a-z+]+;base64,)"?[A-Za-z0-9+/=\\n]+"?', r"\1", text)
 
 
-def test_there_are_seven_in_order():
-    assert [path.name[:3] for path in PATHS] == [f"{number:02d}-" for number in range(1, 8)]
+def test_the_series_is_whole_and_in_order():
+    assert [path.name[:3] for path in PATHS] == [f"{number:02d}-" for number in range(LAST + 1)]
 
 
 def test_is_a_valid_notebook_for_the_plain_kernel(notebook):
@@ -58,13 +80,77 @@ def test_begins_with_its_number_and_ends_with_what_was_done(path, notebook):
         assert word in notebook.cells[-1].source
 
 
+def test_next_leads_on(path, notebook):
+    number = int(path.name[:2])
+    says = re.search(r"\*\*Next:\*\* (\d\d)", notebook.cells[-1].source)
+    assert (says and int(says[1])) == (number + 1 if number < LAST else None)
+
+
+def test_cells_are_named_after_the_notebook(path, notebook):
+    ids = [cell.id for cell in notebook.cells]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(path.name[:2] + r"-\d\d", name) for name in ids)
+
+
 def test_is_short(path, notebook):
-    first, *rest = [cell.source.splitlines() for cell in code(notebook)]
-    assert len(first) <= 3
+    cells = [cell.source.splitlines() for cell in code(notebook)]
+    assert notebook.cells[1].cell_type == "code"
+    assert len(cells[0]) <= 3
     assert not code(notebook)[0].outputs
-    assert len(rest) < 20
-    assert max(map(len, rest)) <= 25
+    assert len(cells) <= 20
+    assert max(map(len, cells)) <= 25
+    assert median(map(len, cells[1:])) <= 5
     assert path.stat().st_size < 1_000_000
+
+
+def test_classes_are_short_and_sliders_are_in_the_widgets(notebook):
+    for cell in code(notebook):
+        tree = ast.parse(re.sub(r"^\s*[%!].*", "", cell.source, flags=re.MULTILINE))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                assert node.end_lineno - node.lineno < 15
+        assert "ipywidgets" not in cell.source  # dead in a page without a kernel
+
+
+def test_a_question_comes_before_each_figure(notebook):
+    question = ""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            question = cell.source
+        elif shows(cell, "image/", VIEW):
+            assert BOLD.search(question), f"{cell.id}: what should the reader look for?"
+
+
+def test_exercises_are_open(path, notebook):
+    cells = exercises(notebook)
+    assert len(cells) in ((1, 2) if path.name.startswith("00") else (2, 3))
+    for cell in cells:
+        name = cell.metadata.exercise
+        assert "exercise" in tags(cell)
+        assert name in sst.exercises.EXERCISES
+        assert f"def {sst.exercises.EXERCISES[name].signature}:" in cell.source
+        assert "____" in cell.source
+        assert cell.source.splitlines()[-1] == f"sst.exercises.{name}.check({name})"
+        assert [o.data["text/plain"].split(":")[0] for o in cell.outputs if "data" in o] == ["○ not attempted"]
+    assert "from sstutils.exercises import ____" in code(notebook)[0].source
+
+
+def test_a_lecturer_finds_notes_and_minutes_that_add_up(notebook):
+    notes = [cell.metadata.lecturer for cell in notebook.cells if "lecturer" in cell.metadata]
+    for note in notes:
+        assert set(note) <= {"minutes", "note"}
+        assert len(note["note"]) > 20
+    head = int(re.search(r"\*\*(\d+) min\*\*", notebook.cells[0].source)[1])
+    assert sum(note.get("minutes", 0) for note in notes) == head
+    assert 10 <= head <= 30
+    assert all("lecturer" in cell.metadata for cell in exercises(notebook))
+    assert sum("lecturer" in cell.metadata and cell.cell_type == "markdown" for cell in notebook.cells) >= 3
+
+
+def test_makes_a_deck_of_slides(notebook):
+    assert set().union(*map(tags, notebook.cells)) <= TAGS
+    assert "slide" in tags(notebook.cells[0])
+    assert 10 <= sum("slide" in tags(cell) for cell in notebook.cells) <= 28
 
 
 def test_was_run_to_the_end_in_order_without_an_error(notebook):
@@ -73,24 +159,38 @@ def test_was_run_to_the_end_in_order_without_an_error(notebook):
     assert not wrong
 
 
-def test_every_picture_has_alternative_text(notebook):
+def test_every_picture_and_widget_has_alternative_text(notebook):
     for output in outputs(notebook):
-        for kind in output.get("data", {}):
-            if kind.startswith("image/"):
-                assert len(output.metadata.get(kind, {}).get("alt", "")) > 20, f"a {kind} without alternative text"
+        kinds = [kind for kind in output.get("data", {}) if kind.startswith("image/")]
+        assert kinds or VIEW not in output.get("data", {}), "a widget without a still picture"
+        for kind in kinds:
+            assert len(output.metadata.get(kind, {}).get("alt", "")) > 20, f"a {kind} without alternative text"
     text = without_pictures(notebook)
     assert all("alt=" in tag for tag in re.findall(r"<img[^>]*>", text))
     assert not re.search(r"!\[\]\(", text)
+
+
+def test_widgets_are_kept_with_their_state_and_tagged(notebook):
+    state = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
+    for cell in code(notebook):
+        views = [output.data[VIEW].model_id for output in cell.outputs if VIEW in output.get("data", {})]
+        assert all(view in state for view in views)
+        assert bool(views) == ("widget" in tags(cell))
 
 
 def test_names_no_path_of_a_machine(notebook):
     assert not MACHINE.findall(without_pictures(notebook))
 
 
-def test_next_leads_on(path, notebook):
-    number = int(path.name[:2])
-    says = re.search(r"\*\*Next:\*\* (\d\d)", notebook.cells[-1].source)
-    assert (says and int(says[1])) == (number + 1 if number < len(PATHS) else None)
+@pytest.mark.parametrize("number", ["02", "03", "04"])
+def test_opens_without_torch(number):
+    (path,) = [path for path in PATHS if path.name.startswith(number)]
+    cells = [cell.source for cell in code(nbformat.read(path, as_version=4))]
+    with_torch = [i for i, source in enumerate(cells) if re.search(r"^\s*(?:import|from) torch", source, re.MULTILINE)]
+    assert len(with_torch) <= (number == "04")
+    assert all(i >= len(cells) // 2 for i in with_torch)
+    script = f"{cells[0]}\nimport sys\nassert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 
 
 def test_clean_shortens_paths_and_drops_clocks_and_bars():

@@ -3,6 +3,9 @@
 import os
 import re
 import shutil
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 import torch
@@ -85,3 +88,18 @@ def page_of(tab, tmp_path):
         return page
 
     return opened
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Serve tmp_path at an address of this machine; gives the function from a file to its address."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        host = f"http://127.0.0.1:{server.server_port}"
+        yield lambda path: f"{host}/{path.relative_to(tmp_path).as_posix()}"
+        server.shutdown()

@@ -11,10 +11,7 @@ import sys
 import warnings
 import zipfile
 from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import pytest
@@ -28,7 +25,8 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from sstutils import datasets
 from sstutils.datasets import base, fashion, omniglot
-from sstutils.datasets.base import ArrayDataset, Download, aside, cached_arrays, fetch, open_image, rgb
+from sstutils.datasets.archives import Download, fetch
+from sstutils.datasets.base import ArrayDataset, aside, cached_arrays, open_image, rgb
 
 RNG = np.random.default_rng(7)
 
@@ -175,21 +173,6 @@ def test_cache_folder_that_is_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.warns(UserWarning, match="cannot write the cache"):
         cached_arrays(tmp_path / "file" / "cache.npz", lambda: {"data": np.ones(2)}, ["data"])
-
-
-@pytest.fixture
-def serve(tmp_path):
-    """Serve tmp_path at an address of this machine; gives the function from a file to its address."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        host = f"http://127.0.0.1:{server.server_port}"
-        yield lambda path: f"{host}/{path.relative_to(tmp_path).as_posix()}"
-        server.shutdown()
 
 
 def test_fetch(tmp_path, serve):
@@ -432,7 +415,7 @@ def test_with_transform_shares_the_images():
         ("glpyhs", "did you mean 'glyphs'"),
         ("Fashion-MNIST", "did you mean 'fashion'"),
         ("omniglott", "did you mean 'omniglot'"),
-        ("xyzzy", "there are glyphs, digits, fashion, omniglot, folder:PATH"),
+        ("xyzzy", "there are glyphs, digits, fashion, omniglot, cub200, cars196, sop, folder:PATH"),
         ("", "there are glyphs"),
         ("digits:path", "no data set is called 'digits:path'"),
         ("folder", "needs a path"),
@@ -450,7 +433,7 @@ def test_a_path_alone_suggests_folder(tmp_path):
         datasets.load(str(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["glyphs", "digits", "fashion", "omniglot", "folder"])
+@pytest.mark.parametrize("name", ["glyphs", "digits", "fashion", "omniglot", "cub200", "cars196", "sop", "folder"])
 def test_signatures_follow_torchvision(name, tmp_path):
     cls = getattr(datasets, datasets.NAMES[name][0])
     assert issubclass(cls, torchvision.datasets.VisionDataset)

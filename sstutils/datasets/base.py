@@ -1,4 +1,4 @@
-"""What every data set shares: where files live, caches, downloads, images held in memory, class-disjoint subsets."""
+"""What every data set shares: where files live, caches, images held in memory, class-disjoint subsets."""
 
 import hashlib
 import os
@@ -10,17 +10,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from functools import cached_property
-from http.client import HTTPException
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch.utils.data import DataLoader, Dataset, Subset
-from torchvision.datasets.utils import check_integrity, download_url
 from torchvision.datasets.vision import StandardTransform, VisionDataset
 from torchvision.transforms import v2
+
+from .archives import Download, brief
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -112,66 +111,23 @@ def cached_arrays(
             with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
                 return {key: file[key] for key in keys}  # reading to the end checks each array's CRC
         except Exception as error:  # numpy, zipfile and zlib raise some ten kinds
-            warnings.warn(f"cache {path} is corrupt ({_brief(error)}); making it again", stacklevel=2)
+            warnings.warn(f"cache {path} is corrupt ({brief(error)}); making it again", stacklevel=2)
     arrays = make()
     try:
         with aside(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **arrays)
     except OSError as error:
         warnings.warn(
-            f"cannot write the cache {path} ({_brief(error)}); going on without it. "
+            f"cannot write the cache {path} ({brief(error)}); going on without it. "
             "Set SSTUTILS_DATA to a writable folder with room to keep it.",
             stacklevel=2,
         )
     return arrays
 
 
-class Download(NamedTuple):
-    """A file that a data set can fetch: name, size in bytes (None: not known), md5 and the addresses that offer it."""
-
-    name: str
-    size: int | None
-    md5: str
-    urls: tuple[str, ...]
-
-
-def fetch(file: Download, folder: str | os.PathLike) -> Path:
-    """Download `file` into `folder`, unless it is there with the right checksum.
-
-    The bytes go to a file aside, whose md5 is compared before it takes its name.
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    OSError
-        If no address gave the file with the right checksum.
-    """
-    path = Path(folder) / file.name
-    if check_integrity(path, file.md5):
-        return path
-    problems = []
-    for url in file.urls:
-        try:
-            with aside(path) as temporary:
-                download_url(url, str(temporary.parent), temporary.name, file.md5)
-            return path
-        except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: a wrong checksum
-            problems.append(f"{url}: {_brief(error)}")
-    raise OSError(f"cannot download {file.name} ({'; '.join(problems)}). Place it by hand as {path}.")
-
-
 def missing(what: str, looked: Sequence[str | os.PathLike], remedy: str) -> FileNotFoundError:
     """Return the one-line error of a data set that is not there: what, where it was looked for, what to do."""
     return FileNotFoundError(f"{what} not found in {', '.join(str(place) for place in looked)}. {remedy}")
-
-
-def _brief(error: BaseException) -> str:
-    """Return an error's message on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -205,7 +161,7 @@ def open_image(path: str | os.PathLike) -> Image.Image:
     except FileNotFoundError:
         raise FileNotFoundError(f"image {path} is gone: restore it or load the data set again") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise OSError(f"image {path} cannot be read ({_brief(error)}): repair or remove it") from error
+        raise OSError(f"image {path} cannot be read ({brief(error)}): repair or remove it") from error
 
 
 def digest(*parts: str | bytes | np.ndarray) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 from torchvision import datasets
 from torchvision.datasets.utils import verify_str_arg
 
-from .base import ArrayDataset, Download, fetch, missing, resolve
+from .archives import Download, fetch
+from .base import ArrayDataset, missing, resolve
 from .base import root as default_root
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # the folder of Debian's package dataset-fashion-mnist

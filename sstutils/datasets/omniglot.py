@@ -10,7 +10,8 @@ from PIL import Image
 from torchvision import datasets
 from torchvision.datasets.utils import verify_str_arg
 
-from .base import ArrayDataset, Download, cached_arrays, digest, fetch, missing, resolve
+from .archives import Download, fetch
+from .base import ArrayDataset, cached_arrays, digest, missing, resolve
 
 SIDE = 32  # pixels
 PARTS = {"train": "images_background", "test": "images_evaluation"}

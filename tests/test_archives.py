@@ -1,0 +1,204 @@
+"""Downloads that break off, and archives that nobody should trust."""
+
+import hashlib
+import io
+import os
+import tarfile
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import numpy as np
+import pytest
+
+from sstutils.datasets import archives
+from sstutils.datasets.archives import Download, fetch, unpack
+
+CONTENT = np.random.default_rng(0).bytes(300_000)
+MD5 = hashlib.md5(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def server():
+    """Serve CONTENT with ranges; ``server.cut`` lists how many bytes each answer gives before the line goes dead."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            asked = self.headers.get("Range")
+            served.asked.append(asked)
+            start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and served.ranges else 0
+            if start >= len(CONTENT):
+                self.send_error(416)
+                return
+            self.send_response(206 if asked and served.ranges else 200)
+            self.send_header("Content-Length", str(len(CONTENT) - start))
+            self.end_headers()
+            self.wfile.write(CONTENT[start:][: served.cut.pop(0) if served.cut else None])
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as served:
+        served.asked, served.cut, served.ranges = [], [], True
+        served.url = f"http://127.0.0.1:{served.server_port}/file.bin"
+        Thread(target=served.serve_forever, daemon=True).start()
+        yield served
+        served.shutdown()
+
+
+def test_a_broken_download_goes_on_where_it_ended(server, tmp_path):
+    file = Download("file.bin", len(CONTENT), MD5, (server.url,))
+    server.cut = [100_000, 50_000]
+    for have in (100_000, 150_000):
+        with pytest.raises(OSError, match=r"cannot download file.bin .*ended after .* try again to go on.*by hand"):
+            fetch(file, tmp_path)
+        assert os.listdir(tmp_path) == [".file.bin.part"]
+        assert (tmp_path / ".file.bin.part").stat().st_size == have
+    assert fetch(file, tmp_path).read_bytes() == CONTENT
+    assert server.asked == [None, "bytes=100000-", "bytes=150000-"]
+    assert os.listdir(tmp_path) == ["file.bin"]
+
+
+def test_the_next_address_goes_on_too(server, tmp_path):
+    server.cut = [100_000]
+    assert fetch(Download("file.bin", None, MD5, (server.url, server.url)), tmp_path).read_bytes() == CONTENT
+    assert server.asked == [None, "bytes=100000-"]
+
+
+def test_a_server_without_ranges_begins_anew(server, tmp_path):
+    server.cut, server.ranges = [100_000], False
+    file = Download("file.bin", len(CONTENT), MD5, (server.url,))
+    with pytest.raises(OSError, match="try again"):
+        fetch(file, tmp_path)
+    assert fetch(file, tmp_path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("part", [CONTENT, CONTENT[:-1] + b"?", CONTENT + b"?"])
+def test_a_part_that_needs_no_more(server, tmp_path, part):
+    (tmp_path / ".file.bin.part").write_bytes(part)
+    file = Download("file.bin", None, MD5, (server.url,))
+    if part != CONTENT:  # a wrong part is removed, so that the next try begins anew
+        with pytest.raises(OSError, match="corrupted: md5"):
+            fetch(file, tmp_path)
+    assert fetch(file, tmp_path).read_bytes() == CONTENT
+
+
+def test_an_interrupt_leaves_the_part_only(server, tmp_path, monkeypatch):
+    class Stopped(archives.tqdm):
+        def update(self, n=1):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(archives, "tqdm", Stopped)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(Download("file.bin", None, MD5, (server.url,)), tmp_path)
+    assert os.listdir(tmp_path) == [".file.bin.part"]
+
+
+def test_no_room(server, tmp_path):
+    with pytest.raises(OSError, match=r"needs 1000000000.00 GB, .* GB free"):
+        fetch(Download("file.bin", 10**18, MD5, (server.url,)), tmp_path)
+    assert not server.asked
+
+
+def tar(path, *members, mode="w:gz"):
+    """Write a tar archive of (TarInfo or name, content)."""
+    with tarfile.open(path, mode) as archive:
+        for member, content in members:
+            entry = member if isinstance(member, tarfile.TarInfo) else tarfile.TarInfo(member)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def zipped(path, *members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, content in members:
+            archive.writestr(member, content)
+    return path
+
+
+WRITERS = {"tgz": tar, "zip": zipped}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_unpack(tmp_path, kind):
+    path = WRITERS[kind](tmp_path / f"a.{kind}", ("top/a/b.txt", b"b"), ("top/c.txt", CONTENT), ("else.txt", b"no"))
+    assert unpack(path, tmp_path, "top", most=10**6) == tmp_path / "top"
+    found = {file.relative_to(tmp_path / "top").as_posix() for file in (tmp_path / "top").rglob("*") if file.is_file()}
+    assert found == {"a/b.txt", "c.txt"}
+    assert (tmp_path / "top" / "c.txt").read_bytes() == CONTENT
+    assert sorted(os.listdir(tmp_path)) == [f"a.{kind}", "top"]
+
+
+def special(name, kind, target=""):
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = kind, target
+    return entry
+
+
+HOSTILE = {
+    "parent": ("../evil", r"leads out of its folder"),
+    "deep parent": ("top/../../evil", r"leads out of its folder"),
+    "absolute": ("/tmp/evil", r"leads out of its folder"),
+    "drive": ("C:/evil", r"leads out of its folder"),
+    "backslash": ("top\\..\\..\\evil", r"leads out of its folder"),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("name", HOSTILE)
+def test_paths_that_lead_out_are_refused(tmp_path, kind, name):
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    member, message = HOSTILE[name]
+    path = WRITERS[kind](inside / f"a.{kind}", ("top/good.txt", b"good"), (member, b"evil"))
+    with pytest.raises(OSError, match=message):
+        unpack(path, inside, "top", most=10**6)
+    assert os.listdir(inside) == [f"a.{kind}"]
+    assert os.listdir(tmp_path) == ["inside"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_what_is_no_file_is_refused(tmp_path, kind):
+    path = tar(tmp_path / "a.tgz", ("top/good.txt", b"good"), (special("top/link", kind, "/etc/passwd"), b""))
+    with pytest.raises(OSError, match=r"'top/link', which is no plain file: refused"):
+        unpack(path, tmp_path, "top", most=10**6)
+    assert os.listdir(tmp_path) == ["a.tgz"]
+
+
+def test_a_link_in_a_zip_is_refused(tmp_path):
+    link = zipfile.ZipInfo("top/link")
+    link.external_attr = 0o120777 << 16
+    path = zipped(tmp_path / "a.zip", (link, b"/etc/passwd"))
+    with pytest.raises(OSError, match="no plain file"):
+        unpack(path, tmp_path, "top", most=10**6)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_limits(tmp_path, kind):
+    path = WRITERS[kind](tmp_path / f"a.{kind}", *((f"top/{i}", bytes(10**6)) for i in range(5)))
+    assert path.stat().st_size < 10**5  # a bomb
+    with pytest.raises(OSError, match=r"more than 0.0 GB of files: refused"):
+        unpack(path, tmp_path, "top", most=4 * 10**6)
+    with pytest.raises(OSError, match="holds no folder other"):
+        unpack(path, tmp_path, "other", most=10**7)
+    assert os.listdir(tmp_path) == [f"a.{kind}"]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_name_twice_is_refused(tmp_path, kind):
+    path = WRITERS[kind](tmp_path / f"a.{kind}", ("top/a", b"1"), ("top/a", b"2"))
+    with pytest.raises(OSError, match="twice: refused"):
+        unpack(path, tmp_path, "top", most=100)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("cut", [0, 10, 0.5, 0.99])
+def test_a_damaged_archive(tmp_path, kind, cut):
+    path = WRITERS[kind](tmp_path / f"a.{kind}", ("top/a", CONTENT), ("top/b", CONTENT))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: cut if cut == 0 or cut >= 1 else int(len(whole) * cut)])
+    with pytest.raises(OSError, match=r"is damaged .*delete it and fetch it again"):
+        unpack(path, tmp_path, "top", most=10**7)
+    assert os.listdir(tmp_path) == [f"a.{kind}"]

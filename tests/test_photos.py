@@ -182,10 +182,6 @@ def test_names_and_order_follow_the_lists(monkeypatch, tmp_path):
     assert test.classes[:2] == ["Bird 101", "Bird 102"]
     names = [Path(path).name for path, _ in test.samples[:3]]
     assert names == ["Bird_101_0.jpg", "Bird_101_1.jpg", "Bird_102_0.jpg"]
-        "Bird_101_0.jpg",
-        "Bird_101_1.jpg",
-        "Bird_102_0.jpg",
-    ]
     assert test.targets[:3] == [0, 0, 1]
 
 

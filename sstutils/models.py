@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["EmbeddingNet", "device"]
+__all__ = ["EmbeddingNet", "device", "load_weights"]
 
-SMALL = "small"
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SMALL, BN_INCEPTION = "small", "bn_inception"
+_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation of RGB in 0..1
+_BN_INCEPTION_WEIGHTS = "http://data.lip6.fr/cadene/pretrainedmodels/bn_inception-52deb4733.pth"
+
+Normal = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation that a backbone's input is standardised with
 
 
 def device(name: str | None = None) -> torch.device:
@@ -81,35 +85,129 @@ def _small(width: int = 32) -> tuple[nn.Module, int]:
     return nn.Sequential(*layers, _Pool()), 2 * stages[-1]
 
 
-def _torchvision(name: str, weights: str | None) -> tuple[nn.Module, int]:
-    """Return a torchvision classification network without its classifier, and its number of features."""
+def _bn_inception(weights: str | None) -> tuple[nn.Module, int, Normal]:
+    """Return the paper's backbone, its number of features and its normalisation."""
+    from .bninception import FEATURES, BNInception
+
+    network = BNInception()
+    if weights in ("DEFAULT", "IMAGENET1K_V1"):
+        try:
+            # the file's name ends in the start of its checksum
+            state = torch.hub.load_state_dict_from_url(
+                _BN_INCEPTION_WEIGHTS, check_hash=True, map_location="cpu", weights_only=True
+            )
+        except (OSError, RuntimeError) as error:  # RuntimeError: a wrong checksum
+            raise _no_download(BN_INCEPTION, error) from None
+        load_weights(network, state, _BN_INCEPTION_WEIGHTS)
+    elif weights:
+        raise ValueError(f"bn_inception has no weights {weights!r}: there are DEFAULT, a file, or none")
+    return network, FEATURES, (BNInception.mean, BNInception.std)
+
+
+def _no_download(name: str, error: Exception) -> OSError:
+    return OSError(
+        f"the weights of {name} cannot be downloaded ({error}): connect, give their file as weights, or train from "
+        "scratch with weights=None"
+    )
+
+
+def _torchvision(name: str, weights: str | None) -> tuple[nn.Module, int, Normal]:
+    """Return a torchvision classification network without its classifier, its number of features, its normalisation."""
     from torchvision import models
 
     names = models.list_models(module=models)
     if name not in names:
-        close = difflib.get_close_matches(name, [SMALL, *names], n=3, cutoff=0.5)
+        close = difflib.get_close_matches(name, [SMALL, BN_INCEPTION, *names], n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else "see torchvision.models.list_models()"
         raise ValueError(f"no backbone is called {name!r}: {hint}")
     try:
+        chosen = models.get_model_weights(name)[weights] if weights else None
         with warnings.catch_warnings(
             category=FutureWarning, action="ignore"
         ):  # GoogLeNet's and Inception's start weights
-            network = models.get_model(name, weights=weights)
+            network = models.get_model(name, weights=chosen)
     except (ValueError, KeyError):
         known = ", ".join(w.name for w in models.get_model_weights(name))
-        raise ValueError(f"{name} has no weights {weights!r}: there are {known}, DEFAULT or none") from None
+        raise ValueError(f"{name} has no weights {weights!r}: there are {known}, DEFAULT, a file, or none") from None
     except OSError as error:
-        raise OSError(
-            f"the weights of {name} cannot be downloaded ({error}): connect, or train from scratch with weights=None"
-        ) from None
+        raise _no_download(name, error) from None
     if getattr(network, "aux_logits", False):  # GoogLeNet and Inception: classifiers halfway are not needed
         network.aux_logits, network.aux1, network.aux2, network.AuxLogits = False, None, None, None
+    if hasattr(network, "transform_input"):
+        network.transform_input = True  # the same with and without weights, so that a checkpoint sees what training saw
     linear = [path for path, layer in network.named_modules() if isinstance(layer, nn.Linear)]
     if not linear:
         raise ValueError(f"backbone {name} has no linear classifier to replace; choose another, for example resnet18")
     features = network.get_submodule(linear[-1]).in_features
     network.set_submodule(linear[-1], nn.Identity())  # the last linear layer is the classifier
-    return network, features
+    normal = (tuple(t.mean), tuple(t.std)) if chosen and hasattr(t := chosen.transforms(), "mean") else _IMAGENET
+    return network, features, normal
+
+
+def load_weights(network: nn.Module, state: dict[str, Tensor] | str | Path, source: str = "") -> None:
+    """Load weights into a backbone, and say clearly what does not match.
+
+    Accepted are a plain ``state_dict``, one under the key "state_dict" or "model", names with a prefix ("module." of
+    parallel training, "backbone." of a checkpoint of this package), a classifier (it is left out), and tensors with
+    leading dimensions of 1, as some ported weights have.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Changed in place.
+    state : dict or path
+        Weights by name, or the file that holds them; nothing in the file is executed.
+    source : str
+        What to call them in messages; by default the file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is none of weights, or they do not fit; the message counts what is missing, unknown, misshapen.
+    """
+    if not isinstance(state, dict):
+        source = source or str(state)
+        try:
+            state = torch.load(state, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"there is no file of weights {source}") from None
+        except Exception as error:  # whatever the bytes are taken for
+            raise ValueError(
+                f"{source} holds no weights that can be read safely ({(str(error) or 'empty').splitlines()[0][:100]}): "
+                "save a state_dict with torch.save"
+            ) from None
+        for key in ("state_dict", "model"):
+            if isinstance(state, dict) and isinstance(state.get(key), dict):
+                state = state[key]
+    own = network.state_dict()
+    if not isinstance(state, dict) or not any(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{source} holds no weights: expected tensors by name, as network.state_dict() gives them")
+    for prefix in ("module.", "backbone."):
+        if any(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    # What counts batches is not needed, and old files do not have it.
+    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    classifier = ("fc.", "last_linear.", "classifier.", "head.", "heads.", "aux1.", "aux2.", "AuxLogits.")
+    unknown = [name for name in state if name not in own and not name.startswith(classifier)]
+    fitting, misshapen = {}, []
+    for name in own.keys() & state.keys():
+        value = state[name]
+        while value.dim() > own[name].dim() and len(value) == 1:
+            value = value[0]
+        if value.shape == own[name].shape:
+            fitting[name] = value
+        else:
+            misshapen.append(f"{name} {tuple(value.shape)}, expected {tuple(own[name].shape)}")
+    problems = [
+        f"{len(names)} {what}, such as {min(names)}"
+        for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", misshapen))
+        if names
+    ]
+    if problems:
+        raise ValueError(f"the weights {source} do not fit the backbone: {'; '.join(problems)}")
+    network.load_state_dict(fitting, strict=False)
 
 
 class EmbeddingNet(nn.Module):
@@ -118,7 +216,8 @@ class EmbeddingNet(nn.Module):
     Parameters
     ----------
     backbone : str
-        "small" (for pictures of about 32 x 32) or the name of any torchvision classification network.
+        "small" (for pictures of about 32 x 32), "bn_inception" (the paper's) or the name of any torchvision
+        classification network.
     dim : int
         Length of an embedding.
     normalize : bool
@@ -127,7 +226,8 @@ class EmbeddingNet(nn.Module):
         Whether the linear layer is trained, or stays the random projection that it starts as. The paper's text has it
         trained; its published code, by a slip, leaves it frozen.
     weights : str, optional
-        Weights of a torchvision backbone, such as "DEFAULT" or "IMAGENET1K_V1"; downloaded by torchvision.
+        Weights of the backbone: a name such as "DEFAULT" or "IMAGENET1K_V1" (downloaded), or a file (see
+        :func:`load_weights`). The input is standardised as the weights want it.
     scale : float
         Constant factor on embeddings. SST has no temperature: its logit z is a difference of squared distances, so that
         scale^2 takes that part. A start at large distances saturates the sigmoid, and learning stalls.
@@ -162,14 +262,20 @@ class EmbeddingNet(nn.Module):
             raise ValueError(f"dim must be at least 1, got {dim}")
         if backbone == SMALL and weights:
             raise ValueError(f"backbone 'small' has no weights {weights!r}: it is trained from scratch")
-        self.backbone, features = _small() if backbone == SMALL else _torchvision(backbone, weights)
+        file = weights if weights and Path(weights).suffix in (".pt", ".pth", ".ckpt", ".bin") else None
+        if backbone == SMALL:
+            (self.backbone, features), (mean, std) = _small(), ((0.0,) * 3, (1.0,) * 3)
+        else:
+            made = _bn_inception if backbone == BN_INCEPTION else partial(_torchvision, backbone)
+            self.backbone, features, (mean, std) = made(None if file else weights)
+        if file:
+            load_weights(self.backbone, file)
         self.head = nn.Linear(features, dim, bias=False)
         self.head.weight.requires_grad_(head == "trained")
         self.normalize, self.scale = normalize, scale
         if precision not in ("auto", "float32", "bfloat16"):
             raise ValueError(f"precision must be 'auto', 'float32' or 'bfloat16', got {precision!r}")
         self.precision = precision
-        mean, std = ((0.0,) * 3, (1.0,) * 3) if backbone == SMALL else (_IMAGENET_MEAN, _IMAGENET_STD)
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         self.to(memory_format=torch.channels_last)

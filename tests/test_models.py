@@ -1,10 +1,13 @@
 """EmbeddingNet: shapes, inputs, heads, backbones, precision and its errors."""
 
+import pickle
+
 import pytest
 import torch
 from torch import nn
 
-from sstutils import EmbeddingNet, device
+from sstutils import EmbeddingNet, device, models
+from sstutils.bninception import BNInception
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +98,108 @@ def test_device():
     assert device().type in ("cpu", "cuda", "mps")
     with pytest.raises(ValueError, match="try 'cpu'"):
         device("nonsense")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# BN-Inception, and weights from files
+# ---------------------------------------------------------------------------------------------------------------------
+def published() -> dict[str, torch.Tensor]:
+    """Weights in the form of the published file: a classifier, BatchNorm tensors with a leading 1, no counters."""
+    torch.manual_seed(1)
+    state = {f"{name}": value for name, value in BNInception().state_dict().items() if "num_batches" not in name}
+    state = {name: value[None] if "_bn." in name else value for name, value in state.items()}
+    return state | {"last_linear.weight": torch.zeros(1000, 1024), "last_linear.bias": torch.zeros(1000)}
+
+
+def test_bn_inception_has_the_published_sizes():
+    net = BNInception()
+    assert sum(p.numel() for p in net.parameters()) + 1000 * 1025 == 11_295_240  # with the classifier
+    shapes = {name: tuple(value.shape) for name, value in net.state_dict().items()}
+    assert shapes["conv1_7x7_s2.weight"] == (64, 3, 7, 7)
+    assert shapes["inception_4e_double_3x3_2_bn.running_var"] == (256,)
+    assert shapes["inception_5b_pool_proj.weight"] == (128, 1024, 1, 1)
+    assert "inception_3c_1x1.weight" not in shapes
+    sizes = {}
+    for name in ("inception_3b_pool_proj", "inception_4e_3x3", "inception_5b_1x1"):
+        net.get_submodule(name).register_forward_hook(lambda _, __, y, name=name: sizes.update({name: y.shape[-1]}))
+    assert net.eval()(torch.rand(1, 3, 224, 224)).shape == (1, 1024)
+    assert sizes == {"inception_3b_pool_proj": 28, "inception_4e_3x3": 7, "inception_5b_1x1": 7}
+
+
+def test_bn_inception_sees_bgr_in_bytes():
+    seen = []
+    net = EmbeddingNet("bn_inception", dim=4, precision="float32").eval()
+    net.backbone.conv1_7x7_s2.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    red = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    red[:, 0] = 255
+    net(red)
+    assert torch.allclose(seen[0][0, :, 0, 0], torch.tensor([0.0 - 104, 0.0 - 117, 255.0 - 128]), atol=1e-3)
+
+
+def test_published_weights_load(tmp_path):
+    torch.save(published(), tmp_path / "bn_inception.pth")
+    net = EmbeddingNet("bn_inception", dim=4, weights=str(tmp_path / "bn_inception.pth"))
+    for name, value in published().items():
+        if "last_linear" not in name:
+            assert torch.equal(net.backbone.state_dict()[name], value[0] if "_bn." in name else value)
+
+
+WRAPS = {
+    "plain": dict,
+    "state_dict": lambda state: {"epoch": 3, "state_dict": state},
+    "parallel": lambda state: {f"module.{name}": value for name, value in state.items()},
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
+def test_weights_of_any_backbone_from_a_file(tmp_path, wrap):
+    from torchvision.models import resnet18
+
+    torch.manual_seed(2)
+    oracle = resnet18()
+    torch.save(wrap(oracle.state_dict()), tmp_path / "resnet18.pth")
+    net = EmbeddingNet("resnet18", dim=4, weights=str(tmp_path / "resnet18.pth"))
+    assert torch.equal(net.backbone.layer4[1].conv2.weight, oracle.layer4[1].conv2.weight)
+
+
+def test_weights_that_do_not_fit_are_told_apart(tmp_path):
+    state = EmbeddingNet("resnet18", dim=4).backbone.state_dict()
+    state["stranger.weight"] = state.pop("bn1.weight")
+    state["conv1.weight"] = state["conv1.weight"][:, :1]
+    torch.save(state, tmp_path / "odd.pth")
+    expected = (
+        r"odd.pth do not fit the backbone: 1 missing, such as bn1.weight; 1 unknown, such as stranger.weight; "
+        r"1 of another shape, such as conv1.weight \(64, 1, 7, 7\), expected \(64, 3, 7, 7\)"
+    )
+    with pytest.raises(ValueError, match=expected):
+        EmbeddingNet("resnet18", weights=str(tmp_path / "odd.pth"))
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"text", pickle.dumps({"a": Evil()}), {"a": Evil()}, {"a": 1}, [1, 2]], ids=range(6)
+)
+def test_files_that_hold_no_weights(tmp_path, content, capsys):
+    path = tmp_path / "w.pth"
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    with pytest.raises(ValueError, match=r"w.pth holds no weights") as caught:
+        EmbeddingNet("resnet18", weights=str(path))
+    assert "\n" not in str(caught.value)
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_weights_that_are_nowhere(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match=r"no file of weights .*gone.pth"):
+        EmbeddingNet("resnet18", weights=str(tmp_path / "gone.pth"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(models, "_BN_INCEPTION_WEIGHTS", "http://127.0.0.1:9/bn_inception-52deb4733.pth")
+    with pytest.raises(OSError, match=r"bn_inception cannot be downloaded .*give their file"):
+        EmbeddingNet("bn_inception", weights="DEFAULT")
+
+
+def test_googlenet_standardises_alike_with_and_without_weights():
+    assert EmbeddingNet("googlenet", dim=4).backbone.transform_input

@@ -18,6 +18,8 @@ from sstutils import datasets
 from sstutils.cli import main
 from sstutils.datasets import CUB200, Cars196, StanfordOnlineProducts
 from sstutils.datasets.archives import Download
+from sstutils.datasets.base import with_transform
+from sstutils.datasets.resized import resized
 
 PER_CLASS = 2
 MODES = ("RGB", "L", "CMYK", "RGB", "RGB")
@@ -297,3 +299,67 @@ def test_damaged_annotations_of_cars_are_refused(tmp_path):
     (tmp_path / "cars_annos.mat").write_bytes(b"MATLAB 5.0 MAT-file" + bytes(500))
     with pytest.raises(OSError, match=r"CARS196: the lists in .* cannot be read"):
         Cars196(tmp_path, "train")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Made small once
+# ---------------------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def birds(monkeypatch, tmp_path):
+    monkeypatch.setattr(CUB200, "counts", CASES["cub200"][2])
+    lay(cub(), tmp_path / "birds")
+    return CUB200(tmp_path / "birds", "test")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resized_pictures_are_near_and_small(birds, tmp_path, workers):
+    small = resized(birds, tmp_path, side=8, workers=workers, progress=False)
+    assert (len(small), small.targets, small.classes) == (len(birds), birds.targets, birds.classes)
+    assert small.fingerprint == birds.fingerprint
+    for (picture, target), (original, same) in zip(small, birds, strict=True):
+        assert min(picture.size) == 8
+        assert target == same
+        assert np.abs(np.asarray(picture, dtype=int).mean((0, 1)) - np.asarray(original).mean((0, 1))).max() < 3
+    assert sorted(path.suffix for path in tmp_path.glob("cub200-*")) == [".jpegs", ".npz"]
+    batch, _ = next(
+        iter(
+            torch.utils.data.DataLoader(
+                with_transform(small, v2.Compose([v2.CenterCrop(8), v2.PILToTensor()])), 7, num_workers=workers
+            )
+        )
+    )
+    assert batch.shape == (7, 3, 8, 8)
+
+
+def test_resized_is_made_once_and_anew_for_other_sources(birds, tmp_path, monkeypatch):
+    resized(birds, tmp_path, side=8, progress=False)
+    first = set(tmp_path.glob("*.jpegs"))
+    with monkeypatch.context() as patched:
+        patched.setattr(CUB200, "__getitem__", None)  # the source is not read again
+        resized(birds, tmp_path, side=8, progress=False)
+    path, _ = birds.samples[0]
+    Path(path).write_bytes(Path(path).read_bytes() + b"x")  # still a picture, of another size in bytes
+    resized(CUB200(tmp_path / "birds", "test"), tmp_path, side=8, progress=False)
+    assert len(set(tmp_path.glob("*.jpegs")) - first) == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "index"])
+def test_a_damaged_file_of_resized_pictures_is_seen(birds, tmp_path, damage):
+    resized(birds, tmp_path, side=8, progress=False)
+    path = next(tmp_path.glob("*.npz" if damage == "index" else "*.jpegs"))
+    content = bytearray(path.read_bytes())
+    if damage == "flip":
+        content[-20] ^= 0xFF
+    path.write_bytes(content if damage == "flip" else content[:-5])
+    with pytest.raises(OSError, match=r"jpegs is damaged: delete it, and it is made anew"):
+        list(resized(birds, tmp_path, side=8, progress=False))
+
+
+def test_nothing_half_made_is_left(birds, tmp_path):
+    path, _ = birds.samples[-1]
+    fingerprint = birds.fingerprint  # as it was
+    Path(path).write_bytes(b"no picture")
+    assert fingerprint == birds.fingerprint
+    with pytest.raises(OSError, match="cannot be read"):
+        resized(birds, tmp_path, side=8, progress=False)
+    assert not list(tmp_path.glob("*.npz")) + list(tmp_path.glob("*.jpegs")) + list(tmp_path.glob(".*"))

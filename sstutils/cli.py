@@ -74,6 +74,8 @@ def _parser(command_line: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[
     command.description = "Train a network on the training classes of a data set. Ctrl-C leaves a usable checkpoint."
     command.add_argument("data", metavar="NAME", help=_DATA_HELP)
     _add_common(command, out=None, out_help="checkpoint (default: output/checkpoints/NAME.pt)", metavar="FILE")
+    command.add_argument("--recipe", default="default", metavar="NAME", help="default, paper or modern")
+    command.add_argument("--download", action="store_true", help="fetch the data, if they are not there")
     what = command.add_mutually_exclusive_group()
     what.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     what.add_argument("--overwrite", action="store_true", help="replace a checkpoint that is there")
@@ -105,6 +107,7 @@ def _parser(command_line: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[
 def _add_common(command: argparse.ArgumentParser, out: Path | None, out_help: str, metavar: str) -> None:
     command.add_argument("--out", type=Path, default=out, metavar=metavar, help=out_help)
     command.add_argument("--device", metavar="NAME", help="cuda, mps or cpu (default: the first that is there)")
+    command.add_argument("--workers", type=int, default=0, metavar="N", help="processes that read pictures from files")
 
 
 def _add_checkpoint(command: argparse.ArgumentParser) -> None:
@@ -160,15 +163,23 @@ def _train(options: argparse.Namespace) -> None:
     if options.resume:  # the checkpoint's recipe, unless told otherwise
         recipe = replace(Recipe(**load_checkpoint(out)["recipe"]), **given)
     else:
-        recipe = recipe_for(options.data, **given)
+        recipe = recipe_for(options.data, options.recipe, **given)
     if out.exists() and not (options.resume or options.overwrite):
         raise ValueError(
             f"{out} is there already: --resume goes on from it, --overwrite replaces it, --out is another file"
         )
-    dataset = load(options.data, "train")
+    dataset = load(options.data, "train", **({"download": True} if options.download else {}))
     print(f"{len(dataset)} images of {len(dataset.classes)} classes; checkpoint after each epoch: {out}")
     try:
-        step = fit(dataset, recipe, out=out, resume=options.resume, data={"name": options.data}, where=options.device)
+        step = fit(
+            dataset,
+            recipe,
+            out=out,
+            resume=options.resume,
+            data={"name": options.data},
+            where=options.device,
+            workers=options.workers,
+        )
     except KeyboardInterrupt:
         print(f"\nsst: stopped; {out} holds the whole epochs so far: `sst evaluate {out}`, or go on with --resume")
         raise SystemExit(130) from None
@@ -212,7 +223,7 @@ def _embedded(options: argparse.Namespace, split: str) -> tuple:
     """Return the embeddings of a data set by a checkpoint, the data set and the checkpoint's content."""
     from .datasets import load
     from .evaluation import embed
-    from .training import load_model
+    from .training import Recipe, load_model, view
 
     model, content = load_model(options.checkpoint, options.device)
     about = content["data"]
@@ -224,7 +235,8 @@ def _embedded(options: argparse.Namespace, split: str) -> tuple:
             f"train and test: train again, or say --data {about['name']} to go on all the same"
         )
     dataset = load(options.data or about["name"], split, **({} if options.data else about["options"]))
-    return embed(model, dataset, size=content["recipe"]["size"], progress=True), dataset, content
+    seen = view(Recipe(**content["recipe"]))
+    return embed(model, dataset, **seen, workers=options.workers, progress=True), dataset, content
 
 
 def _data(options: argparse.Namespace) -> None:

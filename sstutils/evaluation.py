@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
+from torchvision.transforms.v2.functional import center_crop
 
 from .datasets.base import batches
 from .sampling import class_labels, full_precision, kmeans, matrix
@@ -31,6 +32,7 @@ def embed(
     dataset: Dataset,
     *,
     size: int | None = None,
+    crop: int | None = None,
     batch_size: int = 500,
     workers: int = 0,
     device: str | torch.device | None = None,
@@ -47,6 +49,8 @@ def embed(
         them, which must be as tensors; otherwise as they are before any transform.
     size : int, optional
         Side of the square that images are scaled to; None leaves them as they are.
+    crop : int, optional
+        Side of the central part of that square which is embedded; by default all of it.
     batch_size : int
         Images embedded at once.
     workers : int
@@ -81,7 +85,10 @@ def embed(
     modes = [(part, part.training) for part in model.modules()]
     model.eval()
     try:
-        parts = [model(images.to(where)).float().cpu() for images, *_ in steps]
+        parts = []
+        for images, *_ in steps:
+            images = images.to(where, non_blocking=True)
+            parts.append(model(center_crop(images, [crop, crop]) if crop else images).float().cpu())
     finally:
         for part, mode in modes:
             part.training = mode

@@ -125,9 +125,10 @@ class Context:
     def embeddings(self) -> np.ndarray:
         """(N, d) float32 array: the test split through the network."""
         from .evaluation import embed
+        from .training import Recipe, view
 
         model, content = self.network
-        return np.asarray(embed(model, self.dataset, size=content["recipe"]["size"], progress=self.progress))
+        return np.asarray(embed(model, self.dataset, **view(Recipe(**content["recipe"])), progress=self.progress))
 
     @cached_property
     def layout(self) -> np.ndarray:

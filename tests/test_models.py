@@ -180,6 +180,7 @@ class Evil:
         return (print, ("executed",))
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize(
     "content", [b"", b"text", pickle.dumps({"a": Evil()}), {"a": Evil()}, {"a": 1}, [1, 2]], ids=range(6)
 )

@@ -9,9 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from sstutils import Glyphs, Recipe, embed, fit, load_checkpoint, load_model, recall_at_k, recipe_for, train
-from sstutils.training import Plateau, augment
+from sstutils import (
+    EmbeddingNet,
+    Glyphs,
+    Recipe,
+    embed,
+    fit,
+    load,
+    load_checkpoint,
+    load_model,
+    recall_at_k,
+    recipe_for,
+    tensors,
+    train,
+)
+from sstutils.training import MODERN, PAPER, Plateau, augment, crop, make_model, view
 
 TINY = {"epochs": 3, "warmup": 0.3, "batch_size": 64, "dim": 32, "precision": "float32"}
 
@@ -243,3 +257,65 @@ def test_plateau_halves_and_counts():
     assert (plateau.stale, plateau.factor, plateau.best) == (6, 0.5, 2.0)
     plateau.update(1.0)
     assert (plateau.stale, plateau.factor, plateau.best) == (0, 0.5, 1.0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Photographs: crops, recipes
+# ---------------------------------------------------------------------------------------------------------------------
+def test_crop_cuts_windows_and_mirrors_half():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.arange(9 * 11).view(1, 1, 9, 11).expand(400, 3, 9, 11).contiguous()
+    seen = set()
+    for cut in crop(images, 6, True, generator):
+        assert torch.equal(cut[0], cut[2])
+        mirrored = bool(cut[0, 0, 0] > cut[0, 0, 1])
+        plain = cut[0].flip(1) if mirrored else cut[0]
+        top, left = divmod(int(plain[0, 0]), 11)
+        assert torch.equal(plain, images[0, 0, top : top + 6, left : left + 6])
+        seen.add((top, left, mirrored))
+    assert len(seen) == 4 * 6 * 2  # every window, both ways
+    assert torch.equal(crop(images[:1, :, :, :9], 9, False, generator), images[:1, :, :, :9])
+
+
+def test_evaluation_sees_the_centre(glyphs):
+    torch.manual_seed(0)
+    model = EmbeddingNet(dim=4, precision="float32").eval()
+    recipe = Recipe(resize=32, size=24)
+    images, _ = tensors(glyphs["test"])
+    assert torch.allclose(embed(model, glyphs["test"], **view(recipe)), model(images[:, :, 4:28, 4:28]), atol=1e-5)
+    assert view(Recipe()) == {"size": 32, "crop": None}
+
+
+def test_recipes_by_name():
+    paper = recipe_for("cub200")
+    assert paper == recipe_for("glyphs", "paper") == Recipe(**PAPER)
+    assert (paper.loss, paper.batch_size, paper.k, paper.dim, paper.lr) == ("sst", 200, 5, 512, 1e-4)
+    assert (paper.epochs, paper.patience, paper.weight_decay, paper.normalize) == (150, 15, 1e-4, False)
+    modern = recipe_for("sop", "modern", epochs=7)
+    assert (modern.backbone, modern.epochs) == ("resnet50", 7)
+    assert all(getattr(recipe_for("sop", "modern"), name) == value for name, (value, _) in MODERN.items())
+    assert all(len(reason) > 20 for _, reason in MODERN.values())
+    with pytest.raises(ValueError, match="recipe must be one of default, paper, modern; got 'papre'"):
+        recipe_for("cub200", "papre")
+    with pytest.raises(ValueError, match="resize is the side before a crop of size 32"):
+        Recipe(resize=16)
+
+
+def test_photographs_with_workers_crops_and_frozen_statistics(tmp_path):
+    rng = np.random.default_rng(0)
+    for label in range(6):
+        for i in range(4):
+            (tmp_path / f"class{label}").mkdir(exist_ok=True)
+            pixels = rng.integers(0, 256, (20 + i, 30, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"class{label}" / f"{i}.png")
+    data = load(f"folder:{tmp_path}", "train")
+    recipe = Recipe(
+        resize=20, size=16, flip=True, augment=0, batch_size=12, per_class=4, epochs=2, batch_norm="frozen", dim=8
+    )
+    runs = [fit(data, recipe, progress=False, workers=workers) for workers in (0, 2)]
+    assert runs[0].history[-1]["loss"] == runs[1].history[-1]["loss"]
+    torch.manual_seed(recipe.seed)
+    before = make_model(recipe).state_dict()
+    after = runs[0].model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before if "running" in name)
+    assert not torch.equal(before["head.weight"], after["head.weight"])

@@ -422,4 +422,6 @@ def batches(
         return
     steps = [] if size is None else [v2.Resize((size, size), antialias=True)]
     seen = with_transform(dataset, v2.Compose([*steps, v2.PILToTensor()]))
-    yield from DataLoader(seen, batch_sampler=list(batch_sampler), num_workers=workers)
+    # From pinned memory, copies to a GPU do not wait.
+    pin = torch.cuda.is_available()
+    yield from DataLoader(seen, batch_sampler=list(batch_sampler), num_workers=workers, pin_memory=pin)

@@ -82,9 +82,7 @@ class Recipe:
         if not self.lr > 0:
             raise ValueError(f"lr must be positive, got {self.lr}")
         if self.resize and self.resize < self.size:
-            raise ValueError(
-                f"resize is the side before the crop: at least size ({self.size}), or 0; got {self.resize}"
-            )
+            raise ValueError(f"resize is the side before a crop of size {self.size}: no less, or 0; got {self.resize}")
         for name in ("holdout", "warmup"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is a share, from 0 to below 1: got {getattr(self, name)}")

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: figures test lab bench compare notebooks recordings clean
+.PHONY: figures test lab bench compare notebooks recordings site slides editions clean
 .DELETE_ON_ERROR:
 
 figures: $(VENV)/.base  ## regenerate the figures of the paper, training included
@@ -30,8 +30,14 @@ notebooks: $(VENV)/.test  ## run the notebooks in place, as they are committed
 recordings: $(VENV)/.base  ## make what the notebooks replay: trained networks, runs, maps
 	$(BIN)/python -m sstutils.recording
 
+site slides: $(VENV)/.base  ## pages, or slides, of the notebooks in site/: self-contained, no network, no kernel
+	$(BIN)/python -m sstutils.editions $@
+
+editions: $(VENV)/.base  ## all of site/: pages, slides, and notebooks for students and for lecturers
+	$(BIN)/python -m sstutils.editions all
+
 clean:  ## remove the environment and what it built; figures stay
-	rm -rf $(VENV) build *.egg-info output/checkpoints .pytest_cache .hypothesis .ruff_cache
+	rm -rf $(VENV) build site *.egg-info output/checkpoints .pytest_cache .hypothesis .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A file in .venv tells which of the dependencies in pyproject.toml are installed.

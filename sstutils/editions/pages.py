@@ -1,0 +1,89 @@
+"""The site: a page for each notebook and an index, each a single file that opens from disk with the network off."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Collection, Sequence
+from functools import cache
+from pathlib import Path
+
+import jinja2
+
+from .lecture import Lecture
+
+HERE = Path(__file__).parent
+FOLD = 12
+"""A cell of more lines is folded: the eye should stay with the text and the figures."""
+
+IDEA = (
+    "A neighborhood of the embedding becomes a mini-batch; the network embeds it; anchor and positive are pulled "
+    "together, negatives pushed out of the sphere around them."
+)
+
+
+def read(name: str) -> str:
+    """Return a text file of this folder."""
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+@cache
+def fonts() -> str:
+    """Return the style sheet of the fonts, with the fonts in it."""
+    faces = (
+        ("STIX Two Text", "normal", "400 700", "text"),
+        ("STIX Two Text", "italic", "400 700", "text-italic"),
+        ("STIX Two Math", "normal", "400", "math"),
+    )
+    return "\n".join(
+        f'@font-face{{font-family:"{family}";font-style:{style};font-weight:{weight};font-display:block;'
+        f'src:url(data:font/woff2;base64,{base64.b64encode((HERE / f"{file}.woff2").read_bytes()).decode()}) '
+        'format("woff2")}'
+        for family, style, weight, file in faces
+    )
+
+
+@cache
+def templates() -> jinja2.Environment:
+    """Return the templates of this folder; all that is put into them is HTML already."""
+    loader = jinja2.FileSystemLoader(HERE)
+    made = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.globals |= {"fonts": fonts, "read": read, "FOLD": FOLD}
+    return made
+
+
+def write(text: str, path: Path) -> None:
+    """Write a page."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def site(
+    series: Sequence[Lecture], out: Path, tell: Callable[[str], None] = print, slides: Collection[str] = ()
+) -> None:
+    """Write the pages of a series, and its index.
+
+    Parameters
+    ----------
+    series : sequence of Lecture
+    out : path
+        Folder.
+    tell : callable
+        Gets a line for each page.
+    slides : collection of str
+        Names of the lectures that have slides.
+    """
+    template = templates().get_template("page.html.j2")
+    for i, lecture in enumerate(series):
+        before = series[i - 1] if i else None
+        after = series[i + 1] if i + 1 < len(series) else None
+        cells = lecture.cells  # fills the headings, too
+        page = template.render(lecture=lecture, cells=cells, before=before, after=after)
+        write(page, out / f"{lecture.name}.html")
+        tell(f"{lecture.name}.html")
+    idea = series[0].path.parent.parent / "output" / "figures" / "idea.png"
+    picture = base64.b64encode(idea.read_bytes()).decode() if idea.is_file() else ""
+    index = templates().get_template("index.html.j2").render(
+        series=series, idea=picture, alt=IDEA, slides=slides, minutes=sum(x.minutes or 0 for x in series)
+    )
+    write(index, out / "index.html")
+    tell("index.html")

@@ -76,6 +76,7 @@ def _parser(command_line: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[
     _add_common(command, out=None, out_help="checkpoint (default: output/checkpoints/NAME.pt)", metavar="FILE")
     command.add_argument("--recipe", default="default", metavar="NAME", help="default, paper or modern")
     command.add_argument("--download", action="store_true", help="fetch the data, if they are not there")
+    command.add_argument("--strict", action="store_true", help="stop at an image that cannot be read")
     what = command.add_mutually_exclusive_group()
     what.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     what.add_argument("--overwrite", action="store_true", help="replace a checkpoint that is there")
@@ -179,12 +180,15 @@ def _train(options: argparse.Namespace) -> None:
             data={"name": options.data},
             where=options.device,
             workers=options.workers,
+            strict=options.strict,
         )
     except KeyboardInterrupt:
         print(f"\nsst: stopped; {out} holds the whole epochs so far: `sst evaluate {out}`, or go on with --resume")
         raise SystemExit(130) from None
     last = step.history[-1]
     seconds = sum(row["seconds"] for row in step.history)
+    if "unreadable" in last:
+        print(f"{last['unreadable']} images could not be read; others of their classes were taken")
     print(f"{last['epoch']} epochs in {seconds:.0f} s, last loss {last['loss']:.4f}: {out}")
 
 

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from .datasets.base import aside, batches, file_name, split_classes
+from .datasets.base import ArrayDataset, Readable, aside, batches, file_name, split_classes
 from .evaluation import embed, recall_at_k
 from .losses import ContrastiveLoss, SSTLoss, TripletLoss
 from .models import EmbeddingNet, device
@@ -306,6 +306,7 @@ def train(
     data: dict[str, Any] | None = None,
     where: str | torch.device | None = None,
     workers: int = 0,
+    strict: bool = False,
 ) -> Iterator[Step]:
     """Train a network, one step at a time.
 
@@ -327,6 +328,9 @@ def train(
         CUDA, MPS or CPU by default, whichever is there.
     workers : int
         Processes that read pictures from files.
+    strict : bool
+        Stop at an image that cannot be read. Otherwise another one of its class is taken, with a warning that names it;
+        rows of the history count such images as "unreadable".
 
     Yields
     ------
@@ -347,6 +351,8 @@ def train(
         raise ValueError(
             f"training needs at least 2 classes, found {len(dataset.classes)}: add images of other classes"
         )
+    files = None if strict or isinstance(dataset, ArrayDataset) else Readable(dataset)
+    dataset = files or dataset
     training, held_out = split_classes(dataset, recipe.holdout, recipe.seed) if recipe.holdout else (dataset, None)
     torch.manual_seed(recipe.seed)
     model = make_model(recipe).to(where)
@@ -462,6 +468,8 @@ def train(
             )[1]
             if row["recall@1"] > max((past["recall@1"] for past in history), default=-1):
                 chosen = deepcopy(model.state_dict())
+        if files and files.unreadable.any():
+            row["unreadable"] = int(files.unreadable.sum())
         row["seconds"] = time.perf_counter() - started
         history.append(row)
         if recipe.schedule == "plateau" and (local or recipe.sampler != "local"):

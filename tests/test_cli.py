@@ -120,8 +120,11 @@ def test_overwrite_keeps_the_old_network_until_an_epoch_is_over(folder, tmp_path
     assert cli.main(["train", folder, "--epochs", "1", "--out", str(out)]) == 0
     before = out.read_bytes()
     (tmp_path / "pets" / "ant" / "0.png").write_bytes(b"broken")
-    assert "0.png" in fails(capsys, "train", folder, "--epochs", "1", "--out", out, "--overwrite")
+    assert "0.png" in fails(capsys, "train", folder, "--epochs", "1", "--out", out, "--overwrite", "--strict")
     assert out.read_bytes() == before
+    with pytest.warns(UserWarning, match=r"0\.png cannot be read"):
+        assert cli.main(["train", folder, "--epochs", "1", "--out", str(out), "--overwrite"]) == 0
+    assert "1 images could not be read" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from sstutils import (
     tensors,
     train,
 )
+from sstutils.datasets.base import Readable
 from sstutils.training import MODERN, PAPER, Plateau, augment, crop, make_model, view
 
 TINY = {"epochs": 3, "warmup": 0.3, "batch_size": 64, "dim": 32, "precision": "float32"}
@@ -302,13 +303,7 @@ def test_recipes_by_name():
 
 
 def test_photographs_with_workers_crops_and_frozen_statistics(tmp_path):
-    rng = np.random.default_rng(0)
-    for label in range(6):
-        for i in range(4):
-            (tmp_path / f"class{label}").mkdir(exist_ok=True)
-            pixels = rng.integers(0, 256, (20 + i, 30, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / f"class{label}" / f"{i}.png")
-    data = load(f"folder:{tmp_path}", "train")
+    data = photographs(tmp_path)
     recipe = Recipe(
         resize=20, size=16, flip=True, augment=0, batch_size=12, per_class=4, epochs=2, batch_norm="frozen", dim=8
     )
@@ -319,3 +314,47 @@ def test_photographs_with_workers_crops_and_frozen_statistics(tmp_path):
     after = runs[0].model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before if "running" in name)
     assert not torch.equal(before["head.weight"], after["head.weight"])
+
+
+def photographs(folder, classes=6, images=4):
+    rng = np.random.default_rng(0)
+    for label in range(classes):
+        (folder / f"class{label}").mkdir(parents=True, exist_ok=True)
+        for i in range(images):
+            pixels = rng.integers(0, 256, (20 + i, 30, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"class{label}" / f"{i}.png")
+    return load(f"folder:{folder}", "train")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_unreadable_image_is_replaced_counted_and_named(tmp_path, workers, recwarn):
+    data = photographs(tmp_path)
+    path, _ = data.samples[5]
+    Path(path).write_bytes(Path(path).read_bytes()[:100])
+    recipe = Recipe(size=16, batch_size=12, per_class=4, epochs=2, dim=8)
+    step = fit(data, recipe, progress=False, workers=workers)
+    assert [row["unreadable"] for row in step.history] == [1, 1]
+    assert [row["items"] for row in step.history] == [12, 12]
+    if not workers:  # those of workers go to their own standard error
+        (warning,) = [str(w.message) for w in recwarn if "cannot be read" in str(w.message)]
+        assert path in warning
+        assert "another image of its class is taken" in warning
+    with pytest.raises(OSError, match=r"image .* cannot be read .*repair or remove it"):
+        fit(data, recipe, progress=False, workers=workers, strict=True)
+
+
+def test_the_stand_in_is_of_the_same_class(tmp_path):
+    data = photographs(tmp_path)
+    for index in (3, 4, 7):
+        Path(data.samples[index][0]).write_bytes(b"")
+    seen = Readable(data)
+    with pytest.warns(UserWarning, match="cannot be read"):
+        items = [seen[index] for index in range(12)]
+    assert [target for _, target in items] == data.targets
+    for index, other in {3: 0, 4: 5, 7: 5, 8: 8}.items():
+        assert np.array_equal(np.asarray(items[index][0]), np.asarray(data[other][0]))
+    assert seen.unreadable.nonzero().flatten().tolist() == [3, 4, 7]
+    for index in (0, 1, 2):
+        Path(data.samples[index][0]).write_bytes(b"")
+    with pytest.warns(UserWarning), pytest.raises(OSError, match="no image of class 'class0' can be read"):
+        [seen[index] for index in range(4)]

@@ -316,6 +316,50 @@ class ClassSubset(Subset):
         return digest(self.dataset.fingerprint, np.asarray(self.indices, dtype=np.int64))
 
 
+class Readable(Subset):
+    """The same data set, in which another image of its class stands for each image that cannot be read.
+
+    So batches keep their size and their labels. Each such image is named in a warning when it is first met.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With ``targets``, ``classes`` and ``fingerprint``, which are kept.
+
+    Attributes
+    ----------
+    unreadable : (N,) bool tensor
+        The images that could not be read so far, by any process.
+
+    Raises
+    ------
+    OSError
+        On access, if no image of a class can be read.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__(dataset, range(len(dataset)))
+        self.targets, self.classes = dataset.targets, dataset.classes
+        self.fingerprint = getattr(dataset, "fingerprint", "")
+        self.unreadable = torch.zeros(len(dataset), dtype=torch.bool).share_memory_()
+
+    def __getitem__(self, index: int) -> tuple:
+        target = self.targets[index]
+        if not self.unreadable[index]:
+            try:
+                return self.dataset[index][0], target
+            except OSError as error:
+                self.unreadable[index] = True
+                warnings.warn(f"{error}; another image of its class is taken", stacklevel=2)
+        others = np.flatnonzero((np.asarray(self.targets) == target) & ~self.unreadable.numpy())
+        if not len(others):
+            raise OSError(f"no image of class {self.classes[target]!r} can be read: restore the files or the archive")
+        return self[int(others[others.searchsorted(index) % len(others)])]  # the next one
+
+    def __getitems__(self, indices: list[int]) -> list[tuple]:
+        return [self[index] for index in indices]
+
+
 def split_classes(dataset: Dataset, holdout: float = 0.1, seed: int = 0) -> tuple[ClassSubset, ClassSubset]:
     """Split a data set in two whose classes are disjoint, to choose a model on classes that it was not trained on.
 

@@ -177,3 +177,25 @@ function tidy(x, digits = 2) {
   const text = x.toFixed(digits);
   return (Number(text) === 0 ? text.replace("-", "") : text).replace("-", "\u2212");
 }
+
+/** The `d` of an arrow from (x, y) by (dx, dy), in the units of its SVG; the head of a short arrow is smaller. */
+function planeArrow(x, y, dx, dy, size = 11) {
+  const length = Math.hypot(dx, dy);
+  if (!(length > 0.5)) return "";
+  const head = Math.min(size, length), ux = dx / length, uy = dy / length, half = 0.42 * head;
+  const bx = x + dx - ux * head, by = y + dy - uy * head;
+  return `M${x} ${y}L${bx} ${by}M${x + dx} ${y + dy}L${bx - uy * half} ${by + ux * half}L${bx + uy * half} ${by - ux * half}Z`;
+}
+
+/** The mark of a point of a triplet, around (0, 0): a circle for a, a square for p, a triangle for n; a disc for others. */
+function planeMark(name) {
+  const role = { a: "anchor", p: "positive", n: "negative" }[name];
+  const look = `fill:var(--sst-${role ?? "ink"});stroke:var(--sst-paper);stroke-width:1.5`;
+  const shape = name === "p" ? s("rect", { x: -11, y: -11, width: 22, height: 22, rx: 2, style: look })
+    : name === "n" ? s("path", { d: "M0 -15L14.5 11L-14.5 11Z", "stroke-linejoin": "round", style: look })
+      : s("circle", { r: role ? 13 : 5, style: look });
+  const letter = s("text", role
+    ? { y: name === "n" ? 8 : 5, "text-anchor": "middle", style: "font-size:15px;font-weight:600;fill:var(--sst-paper);pointer-events:none" }
+    : { x: 10, y: 5, style: "font-size:15px" }, name);
+  return s("g", {}, shape, letter);
+}

@@ -339,7 +339,7 @@ class Exercise:
         try:
             self._check_function(answer)
             cases = list(self.cases(np.random.default_rng(seed)))
-            results = [self._ask(answer, case) for case in cases]
+            results = [self._viewed(self._ask(answer, case), case) for case in cases]
             failure = self._failure(answer, cases, results)
             if failure is None:
                 return Outcome(CORRECT, self.praise or "your function has every property that was tried.")
@@ -418,10 +418,11 @@ class Exercise:
                 "Your function returned nothing (`None`). "
                 "Each way through it must end in a line with `return` and the result."
             )
-        result = values(result)
-        return result if self.view is None else self._viewed(result, case)
+        return values(result)
 
     def _viewed(self, result: Any, case: tuple) -> Any:
+        if self.view is None:
+            return result
         try:
             return values(self.view(result, *case))
         except (TypeError, ValueError, IndexError):
@@ -431,7 +432,7 @@ class Exercise:
 
     def _failure(self, answer: Callable[..., Any], cases: list[tuple], results: list) -> str | None:
         """Return what to say of an answer that is not right, None if it is."""
-        wanted = [self._ask(self.model, case) for case in cases]
+        wanted = [self._viewed(self._ask(self.model, case), case) for case in cases]
         if self.unique:
             for got, want in zip(results, wanted):
                 if isinstance(got, list) or isinstance(want, list):
@@ -457,7 +458,7 @@ class Exercise:
         return None
 
     def _behaves_like(self, mistake: Callable[..., Any], cases: list[tuple], results: list) -> bool:
-        return all(same(self._ask(mistake, case), result) for case, result in zip(cases, results))
+        return all(same(self._viewed(self._ask(mistake, case), case), result) for case, result in zip(cases, results))
 
 
 def _true(holds: Callable[..., bool], *args: Any) -> bool:

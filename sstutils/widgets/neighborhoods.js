@@ -1,0 +1,514 @@
+// What a batch holds. The Python twins of the functions up to `render` are in neighborhoods.py.
+
+const SAMPLERS = { local: "local", balanced: "class-balanced", shuffled: "shuffled" };
+const MATTERS = -2.1972245773362196; // z where s = 1 / (1 + exp(-z)) is 0.1
+const PER_CLASS = 5; // images of a class in a class-balanced batch
+const LOW = -16, STEP = 0.5, BINS = 40; // histogram of z, from -16 to 4; its ends take what lies beyond
+
+/** Draw `count` items without replacement: Fisher and Yates. */
+function drawn(items, count, next) {
+  items = Array.from(items);
+  for (let i = 0; i < count; i++) {
+    const j = i + Math.floor(next() * (items.length - i));
+    [items[i], items[j]] = [items[j], items[i]];
+  }
+  return items.slice(0, count);
+}
+
+/** Draw `count` items; each comes before any comes again. */
+function some(items, count, next) {
+  const out = [];
+  items = Array.from(items);
+  while (out.length < count) out.push(...drawn(items, items.length, next));
+  return out.slice(0, count);
+}
+
+/** Items by group: grouped([1, 0, 1]) is [[1], [0, 2]]. */
+function grouped(numbers) {
+  const groups = [];
+  numbers.forEach((number, item) => (groups[number] ??= []).push(item));
+  return Array.from(groups, (group) => group ?? []);
+}
+
+/** The batches of one epoch, each ascending; those without a triplet are among them. */
+function drawBatches(sampler, labels, clusters, size, seed) {
+  const next = random(seed), count = labels.length;
+  let batches;
+  if (sampler === "local") {
+    batches = grouped(clusters).filter((group) => group.length)
+      .map((group) => (group.length > size ? drawn(group, size, next) : group));
+  } else if (sampler === "balanced") {
+    const members = grouped(labels), most = Math.min(size, count);
+    const classes = Math.max(2, Math.min(members.length, Math.floor(most / PER_CLASS))), each = Math.floor(most / classes);
+    batches = Array.from({ length: Math.max(1, Math.floor(count / (classes * each))) }, () =>
+      some(members.keys(), classes, next).flatMap((c) => some(members[c], each, next)));
+  } else {
+    const order = drawn(labels.keys(), count, next);
+    batches = Array.from({ length: Math.max(1, Math.floor(count / size)) }, (_, i) => order.slice(i * size, (i + 1) * size));
+  }
+  return batches.map((batch) => Int32Array.from(batch).sort());
+}
+
+/** Squared distances between all rows of whole numbers, times scale^2. The sums are exact, as in Python. */
+function squaredDistances(vectors, dims, scale) {
+  const count = vectors.length / dims, d2 = new Float64Array(count * count), unit = scale * scale;
+  const x = Float64Array.from(vectors);
+  for (let i = 0; i < count; i++) {
+    for (let j = 0; j < i; j++) {
+      let sum = 0;
+      for (let a = i * dims, b = j * dims, end = a + dims; a < end; a++, b++) sum += (x[a] - x[b]) * (x[a] - x[b]);
+      d2[i * count + j] = d2[j * count + i] = sum * unit;
+    }
+  }
+  return d2;
+}
+
+/** Positions of the k nearest positives of position a in a batch; of equally near ones the first. */
+function nearest(d2, count, batch, labels, a, k) {
+  const row = batch[a] * count, label = labels[batch[a]], near = [];
+  for (let i = 0; i < batch.length; i++) if (i !== a && labels[batch[i]] === label) near.push(i);
+  return near.sort((i, j) => d2[row + batch[i]] - d2[row + batch[j]] || i - j).slice(0, k);
+}
+
+/** Count the triplets of a batch, and the shares whose gradient matters; `bins` takes the histogram of z. */
+function measure(d2, count, batch, labels, k, margin, bins = null) {
+  const others = new Map(), size = batch.length;
+  let triplets = 0, sst = 0, inside = 0, active = 0, pairs = 0, close = 0;
+  for (let a = 0; a < size; a++) {
+    const label = labels[batch[a]], row = batch[a] * count;
+    if (!others.has(label)) others.set(label, batch.filter((item) => labels[item] !== label));
+    const negatives = others.get(label), length = negatives.length;
+    if (!length) break; // one class only
+    for (let i = 0; i < length; i++) if (d2[row + negatives[i]] < margin) close++;
+    pairs += length;
+    for (const p of nearest(d2, count, batch, labels, a, k)) {
+      const far = batch[p] * count, dap = d2[row + batch[p]];
+      triplets += length;
+      for (let i = 0; i < length; i++) {
+        const n = negatives[i], dan = d2[row + n], z = dap - (dan + d2[far + n]) / 2;
+        if (z > MATTERS) { sst++; if (z > 0) inside++; }
+        if (dap + margin - dan > 0) active++;
+        if (bins) bins[Math.max(0, Math.min(BINS - 1, Math.floor((z - LOW) / STEP)))]++;
+      }
+    }
+  }
+  const share = (part, whole) => (whole ? part / whole : 0);
+  return {
+    triplets, sst: share(sst, triplets), inside: share(inside, triplets), triplet: share(active, triplets),
+    contrastive: share(close, pairs),
+  };
+}
+
+/** Means over the batches that have triplets, their number, all triplets, and how many images they use. */
+function epoch(d2, count, batches, labels, k, margin) {
+  const means = { sst: 0, inside: 0, triplet: 0, contrastive: 0, triplets: 0, batches: 0, used: 0 }, used = new Set();
+  for (const batch of batches) {
+    const found = measure(d2, count, batch, labels, k, margin);
+    if (!found.triplets) continue;
+    for (const name of ["sst", "inside", "triplet", "contrastive", "triplets"]) means[name] += found[name];
+    means.batches++;
+    for (const item of batch) used.add(item);
+  }
+  for (const name of ["sst", "inside", "triplet", "contrastive"]) means[name] /= means.batches || 1;
+  return { ...means, used: used.size };
+}
+
+/** A colour (0 to 3) for each group of a map: the one whose nearest group so far is farthest away. */
+function tinted(middles) {
+  const tints = [];
+  for (const [x, y] of middles) {
+    const free = [Infinity, Infinity, Infinity, Infinity];
+    tints.forEach((tint, i) => { free[tint] = Math.min(free[tint], Math.hypot(middles[i][0] - x, middles[i][1] - y)); });
+    tints.push(free.indexOf(Math.max(...free)));
+  }
+  return tints;
+}
+
+/** The negatives of position a that matter to a loss, with any of its positives (or all, if a batch has no pair for it). */
+function mattering(d2, count, batch, labels, a, positives, loss, margin) {
+  const row = batch[a] * count;
+  return Array.from(batch).filter((n) => labels[n] !== labels[batch[a]] && positives.some((p) => {
+    const dap = d2[row + batch[p]], dan = d2[row + n];
+    if (loss === "contrastive") return dan < margin;
+    if (loss === "triplet") return dap + margin - dan > 0;
+    return dap - (dan + d2[batch[p] * count + n]) / 2 > MATTERS;
+  }));
+}
+
+/** The first image of a batch whose class is the largest there. */
+function firstAnchor(batch, labels) {
+  const sizes = Array.from(batch, (item) => batch.filter((other) => labels[other] === labels[item]).length);
+  return batch[sizes.indexOf(Math.max(...sizes))];
+}
+
+const STYLE = `
+.sst-widget .nb-map { flex: 1 1 460px; min-width: 0; max-width: 540px; }
+.sst-widget .nb-map canvas { display: block; cursor: pointer; touch-action: manipulation; }
+.sst-widget .nb-facts { flex: 1 1 300px; min-width: 0; }
+.sst-widget .nb-what { font-size: 17px; font-weight: 600; margin: 0; }
+.sst-widget .nb-count { font-size: 17px; margin: 0 0 2px; }
+.sst-widget .nb-note { margin: 0 0 8px; color: var(--sst-faint); min-height: 2.9em; }
+.sst-widget .nb-key { margin: -4px 0 6px; color: var(--sst-faint); font-size: 13px; }
+.sst-widget .nb-head { margin: 0 0 4px; font-weight: 600; }
+.sst-widget .nb-row { display: grid; grid-template-columns: 1fr auto; margin-bottom: 9px; align-items: end; }
+.sst-widget .nb-number { font-size: 21px; line-height: 1.1; font-weight: 700; font-variant-numeric: tabular-nums; }
+.sst-widget .nb-bar { grid-column: 1 / 3; position: relative; height: 16px; background: var(--sst-panel); border: 1px solid var(--sst-line); }
+.sst-widget .nb-bar i { position: absolute; inset: 0 auto 0 0; background: var(--nb-fill); }
+.sst-widget .nb-bar b { position: absolute; top: -3px; bottom: -3px; width: 0; border-left: 4px solid var(--sst-ink); margin-left: -2px; outline: 1px solid var(--sst-paper); }
+.sst-widget .nb-means { grid-column: 1 / 3; font-size: 13px; color: var(--sst-faint); font-variant-numeric: tabular-nums; display: flex; flex-wrap: wrap; gap: 0 12px; }
+.sst-widget .nb-means span[data-now] { color: var(--sst-ink); font-weight: 700; }
+.sst-widget .nb-legend { display: flex; flex-wrap: wrap; gap: 2px 16px; font-size: 13px; margin: 4px 0; padding: 0; list-style: none; }
+.sst-widget .nb-legend li { margin: 0; display: flex; gap: 6px; align-items: center; }
+.sst-widget .nb-legend svg { flex: none; }
+.sst-widget .nb-steps { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; }
+`;
+
+// Colours and marks of the clusters; blue and vermilion are kept for positives and negatives.
+const TINTS = ["green", "purple", "orange", "sky"];
+const SHAPES = [
+  (pen, x, y, r) => { pen.moveTo(x + r, y); pen.arc(x, y, r, 0, 7); },
+  (pen, x, y, r) => pen.rect(x - r * 0.9, y - r * 0.9, r * 1.8, r * 1.8),
+  (pen, x, y, r) => polygon(pen, [x, y - r * 1.3, x + r * 1.3, y, x, y + r * 1.3, x - r * 1.3, y]),
+  (pen, x, y, r) => polygon(pen, [x, y - r * 1.2, x + r * 1.2, y + r, x - r * 1.2, y + r]),
+  (pen, x, y, r) => polygon(pen, [x, y + r * 1.2, x + r * 1.2, y - r, x - r * 1.2, y - r]),
+  (pen, x, y, r) => { pen.rect(x - r * 1.2, y - r * 0.4, r * 2.4, r * 0.8); pen.rect(x - r * 0.4, y - r * 1.2, r * 0.8, r * 2.4); },
+];
+function polygon(pen, points) {
+  pen.moveTo(points[0], points[1]);
+  for (let i = 2; i < points.length; i += 2) pen.lineTo(points[i], points[i + 1]);
+  pen.closePath();
+}
+
+const LOSSES = { sst: "SST", triplet: "triplet", contrastive: "contrastive" };
+const ROWS = [
+  ["sst", "SST loss", "s > 0.1", "blue"],
+  ["inside", "SST loss", "s > 0.5: inside the sphere", "blue"],
+  ["triplet", "triplet loss", "active at margin m", "purple"],
+  ["contrastive", "contrastive loss", "negatives closer than m", "orange"],
+];
+const percent = (x) => (x <= 0 || x >= 0.0995 ? `${Math.round(100 * x)} %` : x < 0.0005 ? "< 0.1 %" : `${(100 * x).toFixed(1)} %`);
+const many = (x) => x.toLocaleString("en-US");
+const plural = (count, one, more = `${one}s`) => `${many(count)} ${count === 1 ? one : more}`;
+
+function render({ model, el }) {
+  const { root, body, say } = stage(el, model,
+    "A map of training images. Those of one batch are shown as pictures; the others are marks, one look for each neighborhood. "
+    + "Choose how batches are made, and see how many of their triplets still have a gradient.");
+  root.append(h("style", {}, STYLE));
+  const stages = model.get("stages"), sizes = model.get("sizes"), classes = model.get("classes");
+  const labels = numbers(model.get("labels"), Int16Array), count = labels.length;
+  const vectors = numbers(model.get("vectors"), Int16Array), layouts = numbers(model.get("layouts"), Int16Array);
+  const clusters = numbers(model.get("clusters"), Uint8Array);
+  const most = Math.max(...grouped(labels).map((group) => group.length)) - 1;
+
+  // -- what is computed, and kept as long as it is the same --
+  const kept = new Map();
+  const once = (name, key, compute) => {
+    if (kept.get(name)?.key !== key) kept.set(name, { key, value: compute() });
+    return kept.get(name).value;
+  };
+  const at = () => Math.max(0, stages.findIndex((entry) => entry.name === model.get("stage")));
+  const offsets = stages.map((_, i) => stages.slice(0, i).reduce((sum, entry) => sum + entry.dims * count, 0));
+  function distances(number) {
+    const { dims, scale } = stages[number];
+    return once(`d2 ${number}`, 0, () => squaredDistances(vectors.subarray(offsets[number], offsets[number] + dims * count), dims, scale));
+  }
+  function assignment(number) {
+    const from = (number * sizes.length + Math.max(0, sizes.indexOf(model.get("B")))) * count;
+    return clusters.subarray(from, from + count);
+  }
+  function batchesOf(sampler) {
+    const number = at(), B = model.get("B"), seed = model.get("seed");
+    return once(sampler, `${sampler === "local" && number} ${B} ${seed}`, () => drawBatches(sampler, labels, assignment(number), B, seed));
+  }
+  function epochOf(sampler) {
+    const batches = batchesOf(sampler), k = model.get("k"), margin = model.get("margin"), number = at();
+    return once(`epoch ${sampler}`, `${number} ${model.get("B")} ${model.get("seed")} ${k} ${margin}`,
+      () => epoch(distances(number), count, batches, labels, k, margin));
+  }
+
+  // Batch and anchor belong together: whichever did not move follows the other.
+  let shownBatch = model.get("batch");
+  function settle() {
+    const batches = batchesOf(model.get("sampler"));
+    let batch = Math.min(model.get("batch"), batches.length - 1), anchor = model.get("anchor");
+    if (!batches[batch].includes(anchor)) {
+      const holds = batches.findIndex((items) => items.includes(anchor));
+      if (holds >= 0 && model.get("batch") === shownBatch) batch = holds;
+      else anchor = firstAnchor(batches[batch], labels);
+    }
+    shownBatch = batch;
+    if (batch !== model.get("batch") || anchor !== model.get("anchor")) put(model, { batch, anchor });
+    return { batches, batch, anchor };
+  }
+
+  // -- controls --
+  const top = h("div", { class: "sst-controls" });
+  body.append(top);
+  const change = (values) => { put(model, values); draw(); };
+  const stageOf = choice(top, {
+    label: "Network", options: stages.map((entry) => [entry.name, entry.name]), value: model.get("stage"), onChange: (x) => change({ stage: x }),
+  });
+  const samplerOf = choice(top, {
+    label: "Batches", options: Object.entries(SAMPLERS), value: model.get("sampler"), onChange: (x) => change({ sampler: x }),
+  });
+  const sizeOf = slider(top, {
+    label: "Batch size B", min: 0, max: sizes.length - 1, step: 1, value: sizes.indexOf(model.get("B")), format: (i) => String(sizes[i]),
+    onInput: (i) => change({ B: sizes[i] }),
+  });
+  const kOf = slider(top, { label: "Positives k", min: 1, max: Math.min(10, most), step: 1, value: model.get("k"), onInput: (k) => change({ k }) });
+  const marginOf = slider(top, {
+    label: "Margin m", min: 0, max: 5, step: 0.1, value: model.get("margin"), format: (m) => m.toFixed(1), onInput: (margin) => change({ margin }),
+  });
+  const batchOf = slider(top, {
+    label: "Batch", min: 1, max: 1, step: 1, value: 1, format: (i) => `${i} of ${batchesOf(model.get("sampler")).length}`,
+    onInput: (i) => change({ batch: i - 1 }),
+  });
+  const steps = h("div", { class: "nb-steps" });
+  top.append(steps);
+  button(steps, "Next batch", () => change({ batch: (model.get("batch") + 1) % batchesOf(model.get("sampler")).length }));
+  button(steps, "Reshuffle", () => change({ seed: (model.get("seed") + 1) % 2 ** 31 }));
+
+  // -- the map --
+  const left = h("div", { class: "nb-map" });
+  const paper = canvas(left, 540, 540, "");
+  const key = (drawing, text) => h("li", {}, s("svg", { width: 26, height: 18, "aria-hidden": "true" }, ...drawing), text);
+  const stroke = (name, more = {}) => ({ fill: "none", stroke: `var(--sst-${name})`, "stroke-width": 2, ...more });
+  const legend = h("ul", { class: "nb-legend" },
+    key([s("rect", { x: 5, y: 1, width: 16, height: 16, ...stroke("anchor", { "stroke-width": 3 }) })], "anchor"),
+    key([s("path", { d: "M0 9H9", ...stroke("positive", { "stroke-width": 3 }) }), s("circle", { cx: 17, cy: 9, r: 7, ...stroke("positive", { "stroke-width": 2.5 }) })], "nearest positives"),
+    key([s("path", { d: "M0 9H10", ...stroke("negative", { "stroke-dasharray": "3 2" }) }), s("rect", { x: 11, y: 2, width: 14, height: 14, ...stroke("negative", { "stroke-dasharray": "3 2" }) })], "negatives that matter"));
+  left.append(legend);
+  const anchors = h("div", { class: "sst-controls" });
+  left.append(anchors);
+  let valid = [];
+  const anchorOf = slider(anchors, {
+    label: "Anchor", min: 1, max: 1, step: 1, value: 1, format: (i) => (valid[i - 1] === undefined ? "none" : `${i}: ${classes[labels[valid[i - 1]]]}`),
+    onInput: (i) => { if (valid.length) change({ anchor: valid[i - 1] }); },
+  });
+  const lossOf = choice(anchors, {
+    label: "Negatives that matter to", options: Object.entries(LOSSES), value: model.get("loss"), onChange: (x) => change({ loss: x }),
+  });
+  const about = h("p", { class: "nb-note" });
+  left.append(about);
+
+  // -- the numbers --
+  const what = h("p", { class: "nb-what" }), total = h("p", { class: "nb-count" }), note = h("p", { class: "nb-note" });
+  const rows = ROWS.map(([name, loss, condition, tint]) => {
+    const number = h("span", { class: "nb-number" }), fill = h("i"), mean = h("b");
+    const means = Object.keys(SAMPLERS).map((sampler) => [sampler, h("span")]);
+    const row = h("div", { class: "nb-row", "data-share": name, style: `--nb-fill:var(--sst-${tint})` },
+      h("span", {}, h("strong", {}, loss), ` ${condition}`), number, h("div", { class: "nb-bar", "aria-hidden": "true" }, fill, mean),
+      h("div", { class: "nb-means" }, h("span", {}, "epoch:"), means.map(([, node]) => node)));
+    return { name, number, fill, mean, means, row };
+  });
+  const wide = 330, high = 84, base = 66;
+  const x = (z) => ((z - LOW) / (STEP * BINS)) * wide;
+  const columns = Array.from({ length: BINS }, (_, i) => {
+    const from = LOW + i * STEP, tint = from >= 0 ? "negative" : from + STEP / 2 > MATTERS ? "orange" : "faint";
+    return s("rect", { x: x(from) + 0.5, width: wide / BINS - 1, y: base, height: 0, style: `fill:var(--sst-${tint})` });
+  });
+  const histogram = s("svg", { viewBox: `0 0 ${wide} ${high + 14}`, role: "img", "aria-label": "" }, columns,
+    s("path", { d: `M0 ${base}H${wide}`, ...stroke("faint", { "stroke-width": 1 }) }),
+    [[MATTERS, "s = 0.1", "end", -3], [0, "s = 0.5", "start", 3]].flatMap(([z, text, anchor, dx]) => [
+      s("path", { d: `M${x(z)} 0V${base + 4}`, ...stroke("ink", { "stroke-width": 1, "stroke-dasharray": z ? "3 2" : null }) }),
+      s("text", { x: x(z) + dx, y: 11, "text-anchor": anchor }, text)]),
+    [-15, -10, -5, 0].map((z) => s("text", { x: x(z), y: base + 15, "text-anchor": "middle" }, tidy(z, 0))),
+    s("text", { x: 0, y: base + 30, class: "sst-faint" }, "no gradient: far outside"),
+    s("text", { x: wide, y: base + 30, class: "sst-faint", "text-anchor": "end" }, "z \u2192 still wrong"));
+  const right = h("div", { class: "nb-facts" }, what, total, note,
+    h("p", { class: "nb-head" }, "Share with a gradient that matters"), h("p", { class: "nb-key" }, "bar: this batch; line across: mean of the epoch"), rows.map(({ row }) => row),
+    h("p", { class: "nb-head" }, "The triplets of this batch by z"), histogram);
+  body.append(left, right);
+
+  // -- drawing --
+  let sheet = null, palette = null;
+  if (model.get("sprite").byteLength) {
+    decoded(model.get("sprite"), "image/webp").then((image) => { sheet = image; last = ""; draw(); }, () => {});
+  }
+  const place = new Float32Array(2 * count);
+  function drawMap(number, batches, batch, anchor, positives, negatives) {
+    const { pen } = paper, side = paper.width, edge = 16;
+    palette ??= Object.fromEntries(["paper", "ink", "faint", "line", "positive", "negative", ...TINTS].map((name) => [name, colour(root, name)]));
+    const unit = (side / 2 - edge) / 32767, from = number * 2 * count;
+    for (let i = 0; i < count; i++) {
+      place[2 * i] = side / 2 + layouts[from + 2 * i] * unit;
+      place[2 * i + 1] = side / 2 - layouts[from + 2 * i + 1] * unit;
+    }
+    pen.clearRect(0, 0, side, side);
+    const inBatch = new Uint8Array(count), items = batches[batch], local = model.get("sampler") === "local";
+    for (const item of items) inBatch[item] = 1;
+    const groups = local ? grouped(assignment(number)).filter((group) => group.length) : [Array.from(labels.keys())];
+    const middles = groups.map((members) => [0, 1].map((axis) => Float32Array.from(members, (item) => place[2 * item + axis]).sort()[members.length >> 1]));
+    const tints = tinted(middles);
+    groups.forEach((group, c) => {
+      pen.beginPath();
+      for (const item of group) if (!inBatch[item]) SHAPES[local ? c % 6 : 0](pen, place[2 * item], place[2 * item + 1], side / 150);
+      pen.fillStyle = local ? palette[TINTS[tints[c]]] : palette.faint;
+      pen.globalAlpha = local ? 0.75 : 0.45;
+      pen.fill();
+    });
+    const size = (side / 540) * (items.length <= 60 ? 28 : items.length <= 120 ? 23 : 18), hold = new Set([anchor, ...positives, ...negatives]);
+    const picture = (item, grow = 1) => {
+      const w = size * grow, px = place[2 * item] - w / 2, py = place[2 * item + 1] - w / 2;
+      if (sheet) pen.drawImage(sheet, (item % 20) * 32, Math.floor(item / 20) * 32, 32, 32, px, py, w, w);
+      else { pen.fillStyle = palette.paper; pen.fillRect(px, py, w, w); pen.strokeStyle = palette.faint; pen.lineWidth = 1; pen.strokeRect(px, py, w, w); }
+    };
+    const none = !positives.length;
+    pen.globalAlpha = none ? 1 : 0.5;
+    for (const item of items) if (!hold.has(item)) picture(item);
+    pen.globalAlpha = 1;
+    const ray = (item) => { pen.moveTo(place[2 * anchor], place[2 * anchor + 1]); pen.lineTo(place[2 * item], place[2 * item + 1]); };
+    pen.beginPath();
+    negatives.forEach(ray);
+    pen.setLineDash([4, 3]);
+    Object.assign(pen, { strokeStyle: palette.negative, lineWidth: 1, globalAlpha: negatives.length > 40 ? 0.45 : 0.8 });
+    pen.stroke();
+    pen.globalAlpha = 1;
+    for (const item of negatives) {
+      picture(item);
+      pen.lineWidth = 2;
+      pen.strokeRect(place[2 * item] - size / 2, place[2 * item + 1] - size / 2, size, size);
+    }
+    pen.setLineDash([]);
+    pen.beginPath();
+    positives.forEach(ray);
+    Object.assign(pen, { strokeStyle: palette.positive, lineWidth: 3 });
+    pen.stroke();
+    for (const item of positives) {
+      picture(item, 1.15);
+      pen.beginPath();
+      pen.arc(place[2 * item], place[2 * item + 1], size * 0.82, 0, 7);
+      Object.assign(pen, { strokeStyle: palette.positive, lineWidth: 3 });
+      pen.stroke();
+    }
+    picture(anchor, 1.4);
+    const w = size * 1.4 + 4;
+    for (const [tint, width] of [["paper", 7], ["ink", 4]]) {
+      Object.assign(pen, { strokeStyle: palette[tint], lineWidth: width });
+      pen.strokeRect(place[2 * anchor] - w / 2, place[2 * anchor + 1] - w / 2, w, w);
+    }
+    if (!local) return;
+    pen.textAlign = "center";
+    pen.textBaseline = "middle";
+    pen.lineJoin = "round";
+    middles.forEach(([px, py], b) => {
+      pen.font = `700 ${b === batch ? 22 : 15}px system-ui, sans-serif`;
+      Object.assign(pen, { strokeStyle: palette.paper, lineWidth: 5, fillStyle: palette.ink });
+      pen.strokeText(b + 1, px, py);
+      pen.fillText(b + 1, px, py);
+    });
+  }
+
+  let last = "";
+  function draw() {
+    const { batches, batch, anchor } = settle();
+    const state = ["stage", "sampler", "B", "k", "margin", "seed", "loss"].map((name) => model.get(name));
+    const now = JSON.stringify([state, batch, anchor, paper.width]);
+    if (now === last) return;
+    last = now;
+    const [, sampler, B, k, margin, , loss] = state, number = at(), d2 = distances(number), items = batches[batch];
+    const bins = new Float64Array(BINS), found = measure(d2, count, items, labels, k, margin, bins);
+    const present = new Set(Array.from(items, (item) => labels[item])).size;
+    const position = items.indexOf(anchor), name = classes[labels[anchor]];
+    const positions = present > 1 ? nearest(d2, count, items, labels, position, k) : [];
+    const positives = positions.map((p) => items[p]);
+    const negatives = mattering(d2, count, items, labels, position, positions, loss, margin);
+
+    // controls
+    stageOf.set(stages[number].name);
+    samplerOf.set(sampler);
+    lossOf.set(loss);
+    sizeOf.set(sizes.indexOf(B));
+    kOf.set(k);
+    marginOf.set(margin);
+    batchOf.input.max = batches.length;
+    batchOf.set(batch + 1);
+    const sizesOf = new Map();
+    for (const item of items) sizesOf.set(labels[item], (sizesOf.get(labels[item]) ?? 0) + 1);
+    valid = present > 1 ? Array.from(items).filter((item, i) => sizesOf.get(labels[item]) > 1 && items[i - 1] !== item) : [];
+    anchorOf.input.max = Math.max(1, valid.length);
+    anchorOf.input.disabled = !valid.length;
+    anchorOf.set(Math.max(1, valid.indexOf(anchor) + 1));
+
+    // words
+    const members = sampler === "local" ? grouped(assignment(number)).filter((group) => group.length)[batch].length : items.length;
+    what.textContent = `Batch ${batch + 1} of ${batches.length}: ${plural(items.length, "image")} of ${plural(present, "class", "classes")}`;
+    total.textContent = plural(found.triplets, "triplet");
+    const here = epochOf(sampler);
+    let odd = "";
+    if (present < 2) odd = "This batch has one class only: no negative, no triplet. Training leaves it out.";
+    else if (!found.triplets) odd = "No class has two images in this batch: no positive, no triplet. Training leaves it out.";
+    else if (members > items.length) odd = `Its neighborhood has ${members} images: a random ${B} of them are the batch. `;
+    if (found.triplets) odd += `In the epoch: ${plural(here.batches, "batch", "batches")} with ${plural(here.triplets, "triplet")}, of ${here.used} of the ${count} images.`;
+    note.textContent = odd;
+    const rest = items.filter((item) => labels[item] !== labels[anchor]).length;
+    about.textContent = positives.length
+      ? `Anchor ${name}: ${plural(positives.length, "nearest positive")} \u00d7 ${plural(rest, "negative")} = ${plural(positives.length * rest, "triplet")}; `
+        + `${negatives.length} of its negatives ${negatives.length === 1 ? "matters" : "matter"} to the ${LOSSES[loss]} loss.`
+      : present < 2 ? "No triplet to draw here: choose another batch."
+        : `${name} is the only image of its class in this batch: a negative for others, but no anchor.`;
+    about.append(h("br"), `Map: ${model.get("layout_name")} (pictures moved apart a little). Distances: from ${stages[number].dims} principal components, ${percent(stages[number].held)} of the variance.`);
+
+    // bars
+    const means = Object.fromEntries(Object.keys(SAMPLERS).map((other) => [other, epochOf(other)]));
+    for (const row of rows) {
+      row.number.textContent = found.triplets ? percent(found[row.name]) : "\u2013";
+      row.fill.style.width = `${found.triplets ? 100 * found[row.name] : 0}%`;
+      row.mean.style.left = `${100 * here[row.name]}%`;
+      row.mean.style.display = here.batches ? "" : "none";
+      for (const [other, node] of row.means) {
+        node.textContent = `${other} ${means[other].batches ? percent(means[other][row.name]) : "\u2013"}`;
+        node.toggleAttribute("data-now", other === sampler);
+      }
+    }
+    const top = Math.max(1, ...bins);
+    columns.forEach((column, i) => {
+      const height = (bins[i] / top) * (base - 16);
+      column.setAttribute("height", height);
+      column.setAttribute("y", base - height);
+    });
+    histogram.setAttribute("aria-label", `Histogram of z: ${percent(found.sst)} of the triplets have s above 0.1, ${percent(found.inside)} lie inside the sphere.`);
+
+    drawMap(number, batches, batch, anchor, positives, negatives);
+    const told = `${stages[number].name}, ${SAMPLERS[sampler]}, B = ${B}, k = ${k}, m = ${margin.toFixed(1)}: ${what.textContent.toLowerCase()}, ${total.textContent}`;
+    paper.node.setAttribute("aria-label", `Map of ${count} images. ${told}. ${about.firstChild.textContent}`);
+    say(found.triplets ? `${told}. Gradient that matters: ${ROWS.map(([share, text], i) => `${i === 1 ? "inside the sphere" : text} ${percent(found[share])}`).join(", ")}.` : `${told}. ${odd}`);
+  }
+
+  // Any image can be chosen by pointing at it; its batch follows.
+  paper.node.addEventListener("pointerdown", (event) => {
+    const box = paper.node.getBoundingClientRect(), unit = paper.width / box.width;
+    const px = (event.clientX - box.left) * unit, py = (event.clientY - box.top) * unit;
+    const inside = new Set(batchesOf(model.get("sampler"))[model.get("batch")]);
+    let best = -1, closest = 20 ** 2;
+    for (let i = 0; i < count; i++) {
+      const far = (place[2 * i] - px) ** 2 + (place[2 * i + 1] - py) ** 2 + (inside.has(i) ? 0 : 60);
+      if (far < closest) [best, closest] = [i, far];
+    }
+    if (best >= 0) change({ anchor: best });
+  });
+
+  function fit() {
+    const side = Math.max(240, Math.min(540, Math.floor(left.clientWidth)));
+    if (side === paper.width) return;
+    const scale = Math.max(1, Math.min(3, devicePixelRatio));
+    paper.width = paper.height = side;
+    paper.node.width = paper.node.height = Math.round(side * scale);
+    paper.node.style.width = `${side}px`;
+    paper.pen.setTransform(scale, 0, 0, scale, 0, 0);
+    draw();
+  }
+  const watch = new ResizeObserver(fit);
+  watch.observe(left);
+  const ends = [
+    follow(model, ["stage", "sampler", "B", "k", "margin", "batch", "anchor", "loss", "seed"], draw),
+    onTheme(() => { palette = null; last = ""; draw(); }),
+    () => watch.disconnect(),
+  ];
+  draw();
+  return () => ends.forEach((end) => end());
+}
+
+export { drawBatches, epoch, mattering, measure, nearest, squaredDistances };
+export default { render };

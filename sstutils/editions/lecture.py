@@ -37,6 +37,7 @@ _MATH = re.compile(
     r"|\$(?=\S)(?P<inline>(?:[^$\\]|\\.)+?)(?<=\S)\$(?!\d)",
     re.DOTALL | re.MULTILINE,
 )
+_ALONE = re.compile(r'<p><span class="display">((?:(?!</?span).)*)</span></p>', re.DOTALL)  # is no paragraph
 _BREAK = re.compile(r"\\q?quad(?![A-Za-z])")
 
 
@@ -99,11 +100,14 @@ class _Html(mistune.HTMLRenderer):
         return coloured(code) if info == "python" else f'<pre class="plain">{escape(code)}</pre>\n'
 
 
+def with_blanks(html: str) -> str:
+    """Mark the blanks of an exercise, which the eye should find first."""
+    return re.sub(r'<span class="[a-z]+">____</span>', '<span class="blank">____</span>', html)
+
+
 def coloured(code: str) -> str:
     """Return Python code as HTML, with classes for the style sheet to colour."""
     inner = highlight(code, PythonLexer(stripnl=True), HtmlFormatter(nowrap=True))
-    # the blank of an exercise is what the eye should find first
-    inner = re.sub(r'(?:<span class="[a-z]+">)____(?:</span>)', '<span class="blank">____</span>', inner)
     return f'<pre class="code"><code>{inner.rstrip()}</code></pre>\n'
 
 
@@ -129,6 +133,7 @@ class Cell:
     html: str
     shown: list[str] = field(default_factory=list)
     exercise: Any = None
+    task: str = ""
     hints: list[str] = field(default_factory=list)
 
     @property
@@ -207,7 +212,8 @@ class Lecture:
         made = mistune.create_markdown(renderer=_Html(self, shift), plugins=["table", "strikethrough"])(text)
         put = partial(re.sub, "\ue000(\\d+)\ue001", lambda match: formulas[int(match[1])])
         self.headings = [(level, name, put(title)) for level, name, title in self.headings]
-        return put(made).replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
+        made = _ALONE.sub(r'<div class="display">\1</div>', put(made))
+        return made.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
 
     def inline(self, text: str) -> str:
         """Return a line of Markdown as HTML, without the paragraph around it."""
@@ -262,7 +268,7 @@ class Lecture:
             return Cell(node, "code", coloured(source), shown)
         task = exercise(name)
         hints = [self.markdown(hint) for hint in task.hints]
-        return Cell(node, "exercise", coloured(source), shown, task, hints)
+        return Cell(node, "exercise", with_blanks(coloured(source)), shown, task, self.markdown(task.task), hints)
 
     def _output(self, output: NotebookNode) -> str:
         """Return an output in the richest form that lives without a kernel."""

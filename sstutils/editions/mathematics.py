@@ -289,10 +289,12 @@ class _Parser:
             mark = _mo(_ACCENTS[name], stretchy=wide)
             return _Atom(f'<mover accent="true">{self.argument(display=self.display)}{mark}</mover>')
         if name == "underline":
-            return _Atom(f'<munder>{self.argument(display=self.display)}{_mo("_", stretchy="true")}</munder>')
+            return _Atom(f"<munder>{self.argument(display=self.display)}{_mo('_', stretchy='true')}</munder>")
         if name in _BRACES:
             tag, brace = _BRACES[name]
-            return _Atom(f"<{tag}>{self.argument(display=self.display)}{_mo(brace, stretchy='true')}</{tag}>", "op", True)
+            return _Atom(
+                f"<{tag}>{self.argument(display=self.display)}{_mo(brace, stretchy='true')}</{tag}>", "op", True
+            )
         if name in ("overset", "stackrel", "underset"):
             small, big = self.argument(script=True), self.argument(display=self.display)
             tag = "munder" if name == "underset" else "mover"
@@ -382,7 +384,9 @@ class _Parser:
         table = f'<mtable class="{look}"' + (' displaystyle="true">' if lines else ">") + f"{rows}</mtable>"
         left, right = (_ENVIRONMENTS[name] + "  ")[:2]
         fences = [_fence(x.strip(), form=form, stretchy="true") for x, form in ((left, "prefix"), (right, "postfix"))]
-        return _Atom(f"<mrow>{fences[0]}{table}{fences[1]}</mrow>" if any(fences) else table, "inner" if left else "ord")
+        return _Atom(
+            f"<mrow>{fences[0]}{table}{fences[1]}</mrow>" if any(fences) else table, "inner" if left else "ord"
+        )
 
     def rows(self, until: tuple[str, ...], aligned: bool = False) -> str:
         """Return the rows of a table; in an aligned one, what follows an ``&`` follows an empty atom."""

@@ -1,5 +1,118 @@
-"""Notebooks for students and for lecturers."""
+"""Notebooks for students and for lecturers, of one source.
+
+They differ from the source in nothing but this: the student's has no metadata for the lecturer; the lecturer's has the
+model answers in the place of the blanks, and a note with minutes, answer and misconceptions below each cell that has one.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
+
+from .lecture import EditionError, Lecture, exercise
+
+NOTE = "lecturer-note"
+"""The tag of the notes in the lecturer's edition."""
 
 
-def write(*arguments) -> None:
-    """Write nothing yet."""
+def student(notebook: NotebookNode) -> NotebookNode:
+    """Return the edition for students: exercises open, no notes for the lecturer, outputs kept."""
+    made = copy.deepcopy(notebook)
+    for cell in made.cells:
+        cell.metadata.pop("lecturer", None)
+    return made
+
+
+def lecturer(notebook: NotebookNode) -> NotebookNode:
+    """Return the edition for lecturers: exercises solved, minutes and notes in sight."""
+    made = copy.deepcopy(notebook)
+    cells = []
+    for cell in made.cells:
+        name = cell.metadata.get("exercise")
+        if name is not None:
+            cell.source = solved(cell.source, name)
+            cell.outputs, cell.execution_count = [], None
+        cells.append(cell)
+        if about := cell.metadata.get("lecturer"):
+            cells.append(_note(cell, about))
+    made.cells = cells
+    return made
+
+
+def solved(source: str, name: str) -> str:
+    """Return the source of an exercise cell with the model answer; its last line, which checks, stays.
+
+    Raises
+    ------
+    EditionError
+        If the cell does not define the function of that name, or does not end with a check.
+    """
+    lines = source.rstrip().splitlines()
+    start = next((i for i, line in enumerate(lines) if re.match(rf"(def {name}\(|{name} = )", line)), None)
+    if start is None or f"{name}.check({name})" not in lines[-1]:
+        raise EditionError(
+            f"the cell of the exercise {name} must define it and end with sst.exercises.{name}.check({name})"
+        )
+    return "\n".join([*lines[:start], exercise(name).source, "", "", lines[-1]])
+
+
+def _note(cell: NotebookNode, about: NotebookNode) -> NotebookNode:
+    minutes = about.get("minutes")
+    head = f"**For the lecturer, {minutes} min.**" if minutes else "**For the lecturer.**"
+    text = re.sub(r"\n(?=.)", "\n> ", f"{head} {about.get('note', '')}".strip())
+    # the id follows from that of the cell, so that the same source gives the same file
+    return new_markdown_cell(f"> {text}", id=f"{cell.id[:59]}-note", metadata={"tags": [NOTE]})
+
+
+def write(which: str, series: Sequence[Lecture], out: Path, tell: Callable[[str], None] = print) -> None:
+    """Write an edition of each notebook of a series.
+
+    Parameters
+    ----------
+    which : str
+        "student" or "lecturer".
+    series : sequence of Lecture
+    out : path
+        Folder.
+    tell : callable
+        Gets a line for each notebook.
+    """
+    edition = {"student": student, "lecturer": lecturer}[which]
+    out.mkdir(parents=True, exist_ok=True)
+    for lecture in series:
+        try:
+            made = edition(lecture.notebook)
+        except EditionError as error:
+            raise EditionError(f"{lecture.path.name}: {error}") from None
+        nbformat.write(made, out / lecture.path.name)
+        tell(f"{which}/{lecture.path.name}")
+
+
+def unsolved(notebook: NotebookNode, folder: Path) -> list[str]:
+    """Run a lecturer's edition and return the exercises whose check does not say "correct": none, if all is well.
+
+    Parameters
+    ----------
+    notebook : NotebookNode
+        The edition; its outputs are replaced.
+    folder : path
+        Working directory, that of the source, because notebooks read files beside them.
+    """
+    from nbclient import NotebookClient
+
+    NotebookClient(
+        notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    ).execute()
+    wrong = []
+    for cell in notebook.cells:
+        name = cell.metadata.get("exercise")
+        said = [output.get("data", {}).get("text/plain", "") for output in cell.get("outputs", ())]
+        if name and not any(re.match(r"\W*correct\b", text) for text in said):
+            wrong.append(name)
+    return wrong

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from pathlib import Path
@@ -23,7 +24,8 @@ IDEA = (
 
 def read(name: str) -> str:
     """Return a text file of this folder."""
-    return (HERE / name).read_text(encoding="utf-8")
+    text = (HERE / name).read_text(encoding="utf-8")
+    return re.sub(r"//# sourceMappingURL=.*", "", text)  # a debugger would ask for the file
 
 
 @cache
@@ -36,7 +38,7 @@ def fonts() -> str:
     )
     return "\n".join(
         f'@font-face{{font-family:"{family}";font-style:{style};font-weight:{weight};font-display:block;'
-        f'src:url(data:font/woff2;base64,{base64.b64encode((HERE / f"{file}.woff2").read_bytes()).decode()}) '
+        f"src:url(data:font/woff2;base64,{base64.b64encode((HERE / f'{file}.woff2').read_bytes()).decode()}) "
         'format("woff2")}'
         for family, style, weight, file in faces
     )
@@ -47,6 +49,7 @@ def templates() -> jinja2.Environment:
     """Return the templates of this folder; all that is put into them is HTML already."""
     loader = jinja2.FileSystemLoader(HERE)
     made = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters["first_upper"] = lambda text: text[:1].upper() + text[1:]
     made.globals |= {"fonts": fonts, "read": read, "FOLD": FOLD}
     return made
 
@@ -82,8 +85,10 @@ def site(
         tell(f"{lecture.name}.html")
     idea = series[0].path.parent.parent / "output" / "figures" / "idea.png"
     picture = base64.b64encode(idea.read_bytes()).decode() if idea.is_file() else ""
-    index = templates().get_template("index.html.j2").render(
-        series=series, idea=picture, alt=IDEA, slides=slides, minutes=sum(x.minutes or 0 for x in series)
+    index = (
+        templates()
+        .get_template("index.html.j2")
+        .render(series=series, idea=picture, alt=IDEA, slides=slides, minutes=sum(x.minutes or 0 for x in series))
     )
     write(index, out / "index.html")
     tell("index.html")

@@ -21,7 +21,7 @@ const s = (tag, attributes = {}, ...children) => make(document.createElementNS(S
  */
 function stage(el, model, description = "") {
   const live = h("p", { class: "sst-said", role: "status", "aria-live": "polite" });
-  const root = h("section", { class: "sst-widget", role: "group", "aria-label": model.get("title") },
+  const root = h("div", { class: "sst-widget", role: "group", "aria-label": model.get("title") },
     h("h4", { class: "sst-title" }, model.get("title")),
     description ? h("p", { class: "sst-about" }, description) : null);
   const body = h("div", { class: "sst-body" });
@@ -94,6 +94,8 @@ function draggable(handle, svg, { get, set, step = 4, end = () => {} }) {
   let offset = null;
   handle.setAttribute("tabindex", "0");
   handle.style.touchAction = "none";
+  // What that does not reach (Chromium ignores it on a <g>) would begin to scroll the page and end the drag.
+  handle.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
   handle.addEventListener("pointerdown", (event) => {
     const [x, y] = at(event), [a, b] = get();
     offset = [a - x, b - y];

@@ -13,7 +13,7 @@ from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 COMMANDS = ("figures", "train", "evaluate", "embed", "data")
-_DATA_HELP = "data set: glyphs, digits, fashion, omniglot or folder:PATH (see `sst data`)"
+_DATA_HELP = "data set: glyphs, digits, cub200, ... or folder:PATH (`sst data` lists them)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             hint = f"did you mean {close[0]}?" if close else f"see `sst {argv[0]} --help`"
             raise ValueError(f"`sst {argv[0]}` knows no {unknown[0]!r}: {hint}")
         options.run(options)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
         # A user's mistake: what is wrong and what to do, on one line. All else is a bug and shows its traceback.
         print(f"sst: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -188,7 +188,7 @@ def _train(options: argparse.Namespace) -> None:
     last = step.history[-1]
     seconds = sum(row["seconds"] for row in step.history)
     if "unreadable" in last:
-        print(f"{last['unreadable']} images could not be read; others of their classes were taken")
+        print(f"images that could not be read, so that others of their classes were taken: {last['unreadable']}")
     print(f"{last['epoch']} epochs in {seconds:.0f} s, last loss {last['loss']:.4f}: {out}")
 
 

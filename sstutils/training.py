@@ -12,6 +12,7 @@ import platform
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
@@ -23,6 +24,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -342,11 +344,57 @@ def train(
     ------
     FloatingPointError
         If an embedding or the loss is no longer finite; the last whole epoch stays in `out`.
+    MemoryError
+        If the batches are too large for the device; it says what to lower.
+    OSError
+        If another run writes the same `out`.
     ValueError
         If there is nothing to train on, or the checkpoint to resume belongs to another recipe or other data.
     """
     recipe = recipe or Recipe()
-    where = device(where)
+    with ExitStack() as stack:
+        try:
+            yield from _steps(dataset, recipe, out, resume, data, device(where), workers, strict, stack)
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "not enough memory" not in str(error):
+                raise
+            low = " or set precision to bfloat16" * (recipe.precision == "float32")
+            raise MemoryError(
+                f"out of memory with batches of {recipe.batch_size} pictures of {recipe.size} x {recipe.size}: "
+                f"lower batch_size or size{low}" + (f"; {out} holds the last whole epoch" if out else "")
+            ) from error
+
+
+@contextmanager
+def _alone(out: str | PathLike) -> Iterator[None]:
+    """Refuse a second run that writes the same checkpoint; the lock goes with the process, however that ends."""
+    path = Path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise OSError(f"another run is writing {path}: wait for it, or choose another file") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no file that is open
+            Path(lock.lock_file).unlink()
+        lock.release()
+
+
+def _steps(
+    dataset: Dataset,
+    recipe: Recipe,
+    out: str | PathLike | None,
+    resume: bool,
+    data: dict[str, Any] | None,
+    where: torch.device,
+    workers: int,
+    strict: bool,
+    stack: ExitStack,
+) -> Iterator[Step]:
+    """Take all steps of :func:`train`; what must be undone at the end goes on the stack."""
     if len(dataset.classes) < 2:
         raise ValueError(
             f"training needs at least 2 classes, found {len(dataset.classes)}: add images of other classes"
@@ -411,6 +459,8 @@ def train(
                 f"cannot write the checkpoint {out} ({error.strerror or error}): make room, or choose another file"
             ) from error
 
+    if out is not None:
+        stack.enter_context(_alone(out))
     if out is not None and not Path(out).exists():
         save()  # from the first moment on there is something to go on from; what was there stays for an epoch
     for epoch in range(len(history), recipe.epochs):

@@ -124,7 +124,7 @@ def test_overwrite_keeps_the_old_network_until_an_epoch_is_over(folder, tmp_path
     assert out.read_bytes() == before
     with pytest.warns(UserWarning, match=r"0\.png cannot be read"):
         assert cli.main(["train", folder, "--epochs", "1", "--out", str(out), "--overwrite"]) == 0
-    assert "1 images could not be read" in capsys.readouterr().out
+    assert "so that others of their classes were taken: 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -358,3 +358,30 @@ def test_the_stand_in_is_of_the_same_class(tmp_path):
         Path(data.samples[index][0]).write_bytes(b"")
     with pytest.warns(UserWarning), pytest.raises(OSError, match="no image of class 'class0' can be read"):
         [seen[index] for index in range(4)]
+
+
+def test_a_second_run_into_the_same_file_is_refused(run):
+    steps = run()
+    next(steps)
+    with pytest.raises(OSError, match=r"another run is writing .*net\.pt: wait for it, or choose another file"):
+        next(run())
+    steps.close()
+    next(run())  # the lock went with the run
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA"), RuntimeError("DefaultCPUAllocator: not enough memory")]
+)
+def test_out_of_memory_says_what_to_lower(run, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(EmbeddingNet, "forward", fail)
+    expected = (
+        r"batches of 64 pictures of 32 x 32: lower batch_size or size or set precision to bfloat16; .*net\.pt holds"
+    )
+    with pytest.raises(MemoryError, match=expected):
+        next(run())
+    monkeypatch.setattr(EmbeddingNet, "forward", lambda *_: (_ for _ in ()).throw(RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        next(run())

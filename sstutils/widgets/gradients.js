@@ -266,7 +266,8 @@ function render({ model, el }) {
   };
   /** The marker of the triangles moves a and n along the horizontal line through 0; p makes room if it must. */
   const moveMarker = ([u, v]) => {
-    const [du, dv] = toTriangle([u, v, -u - v]).map((x) => Math.round(100 * x) / 100);
+    let [du, dv] = toTriangle([u, v, -u - v]).map((x) => Math.round(100 * x) / 100);
+    if (du + dv > 2) dv = 2 - du; // rounding must not lead out, past w = -2
     const from = model.get("positive")[0], low = Math.min(0, du, -dv), high = Math.max(0, du, -dv);
     const p = Math.max(-REACH[0] - low, Math.min(REACH[0] - high, from));
     change([[p + du, 0], [p, 0], [p - dv, 0]].map(within), model.get("margin"), `u ${tidy(du)}, v ${tidy(dv)}, w ${tidy(-du - dv)}`);

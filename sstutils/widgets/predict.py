@@ -91,6 +91,8 @@ class Predict(Drawn):
         because: str = "",
         feedback: Mapping[int, str] | None = None,
     ) -> None:
+        if isinstance(options, str):
+            raise ValueError(f"options must be a list of texts, got {options!r}")
         options, feedback = list(options), dict(feedback or {})
         if len(options) < 2:
             raise ValueError(f"a question needs at least 2 options, got {len(options)}")
@@ -147,6 +149,8 @@ class Predict(Drawn):
             raise ValueError(f"at must be one of the points {', '.join(map(repr, places))}, got {at!r}")
         if not math.hypot(*truth) > 0:
             raise ValueError("the true arrow has no length, so no direction: ask with options instead")
+        if not 0 <= tolerance <= 180:
+            raise ValueError(f"tolerance is an angle of 0 to 180 degrees, got {tolerance!r}")
         self = cls.__new__(cls)
         self._fill(question, because, points=places, at=at, truth=truth, tolerance=float(tolerance))
         return self

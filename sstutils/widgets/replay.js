@@ -1,0 +1,450 @@
+// Training replay. `between` and `sentence` have their twins in replay.py.
+
+/** The value at a frame of values over frames (each a list of numbers); halves lie on a straight line, ends are held. */
+function between(frames, frame, out = []) {
+  const at = Math.min(Math.max(frame, 0), frames.length - 1), low = Math.floor(at);
+  const a = frames[low], b = frames[Math.min(low + 1, frames.length - 1)], t = at - low;
+  for (let i = 0; i < a.length; i++) out[i] = a[i] + (b[i] - a[i]) * t;
+  return out;
+}
+
+/** The words for a run at a frame: values as measured at the last whole frame. */
+function sentence(run, frame) {
+  const i = Math.min(Math.floor(Math.max(frame, 0) + 1e-6), run.epoch.length - 1), loss = run.loss[i];
+  return `Epoch ${run.epoch[i].toFixed(1)}: Recall@1 ${run.recall[i].toFixed(2)}, ` +
+    `loss ${loss === null ? "-" : loss.toFixed(3)}, spread ${run.spread[i].toFixed(2)}, ` +
+    `${(100 * run.shown[i]).toFixed(0)} % of the variance in view`;
+}
+
+const HUES = ["blue", "vermilion", "green", "purple", "orange", "sky", "ink"];
+const RATE = 4; // frames a second at speed 1
+const SIDE = 32, COLUMNS = 16; // of the sheet of pictures
+const looks = (number) => [HUES[number % 7], ((number % 7) + Math.floor(number / 7)) % 8]; // 56 differ
+
+/** Add a mark to the path of a pen: circle, square, diamond, triangles, plus, cross, star. */
+function mark(pen, kind, x, y, r) {
+  const turn = (corners, inner, from) => {
+    for (let i = 0; i < corners; i++) {
+      const a = from + (2 * Math.PI * i) / corners, far = i % 2 ? r * inner : r * 1.25;
+      pen[i ? "lineTo" : "moveTo"](x + far * Math.cos(a), y + far * Math.sin(a));
+    }
+    pen.closePath();
+  };
+  if (kind === 0) { pen.moveTo(x + r, y); pen.arc(x, y, r, 0, 2 * Math.PI); }
+  else if (kind === 1) pen.rect(x - 0.88 * r, y - 0.88 * r, 1.76 * r, 1.76 * r);
+  else if (kind === 2) turn(4, 1.25, 0);
+  else if (kind === 3) turn(3, 1.25, -Math.PI / 2);
+  else if (kind === 4) turn(3, 1.25, Math.PI / 2);
+  else if (kind === 5) turn(8, 0.45, 0);
+  else if (kind === 6) turn(8, 0.45, Math.PI / 4);
+  else turn(10, 0.5, -Math.PI / 2);
+}
+
+/** A small chart of curves with a cursor, redrawn by `draw` for each width; `cursor` only moves the marks. */
+function curves(parent, label, onPick) {
+  const node = s("svg", { role: "img", "aria-label": label, style: "touch-action:pan-y;cursor:col-resize" });
+  parent.append(node);
+  let place = null, dots = [], line = null;
+  const pick = (event) => {
+    if (!place || (event.type === "pointermove" && !event.buttons)) return;
+    const box = node.getBoundingClientRect();
+    onPick((((event.clientX - box.left) / box.width) * place.width - place.left) / place.wide * place.most);
+  };
+  node.addEventListener("pointerdown", pick);
+  node.addEventListener("pointermove", pick);
+  return {
+    node,
+    draw({ width, height, title, series, most, top, ticks }) {
+      const left = 34, right = 10, up = 22, wide = width - left - right, high = height - up - 20;
+      const x = (value) => left + (value / most) * wide, y = (value) => up + high * (1 - value / top);
+      place = { x, y, left, wide, most, width };
+      node.setAttribute("viewBox", `0 0 ${width} ${height}`);
+      node.setAttribute("width", width);
+      node.setAttribute("height", height);
+      const parts = [s("text", { x: 0, y: 13 }, title)];
+      for (const value of ticks) {
+        parts.push(s("line", { x1: left, x2: width - right, y1: y(value), y2: y(value), stroke: "var(--sst-line)" }),
+          s("text", { x: left - 5, y: y(value) + 4, "text-anchor": "end", class: "sst-faint" }, String(value)));
+      }
+      for (const value of [0, most / 2, most]) {
+        parts.push(s("text", { x: x(value), y: height - 4, "text-anchor": "middle", class: "sst-faint" },
+          value === most && wide > 200 ? `epoch ${value}` : String(Math.round(value * 10) / 10)));
+      }
+      line = s("line", { y1: up, y2: up + high, stroke: "var(--sst-faint)", "stroke-width": 1 });
+      parts.push(line);
+      dots = [];
+      for (const { epochs, values, hue, dash, local } of series) {
+        if (local > 0) parts.push(s("line", { x1: x(local), x2: x(local), y1: up, y2: up + high,
+          stroke: "var(--sst-faint)", "stroke-dasharray": "2 3" }));
+        const d = values.map((value, i) => value === null ? "" : `${x(epochs[i]).toFixed(1)},${y(value).toFixed(1)}`);
+        parts.push(s("polyline", { points: d.filter(Boolean).join(" "), fill: "none", stroke: `var(--sst-${hue})`,
+          "stroke-width": 2, "stroke-dasharray": dash ? "6 4" : null }));
+        dots.push(s("circle", { r: 4.5, fill: `var(--sst-${hue})`, stroke: "var(--sst-paper)", "stroke-width": 1.5 }));
+      }
+      node.replaceChildren(...parts, ...dots);
+    },
+    cursor(points) { // of each series [epoch, value]
+      if (!place || points.length !== dots.length) return;
+      const end = Math.max(...points.map(([epoch]) => epoch));
+      line.setAttribute("x1", place.x(end));
+      line.setAttribute("x2", place.x(end));
+      points.forEach(([epoch, value], i) => {
+        dots[i].setAttribute("visibility", value === null ? "hidden" : "visible");
+        dots[i].setAttribute("cx", place.x(epoch));
+        dots[i].setAttribute("cy", place.y(value ?? 0));
+      });
+    },
+  };
+}
+
+/** The place of an epoch, as a frame, in a run. */
+function frameAt(run, epoch) {
+  let best = 0;
+  run.epoch.forEach((value, i) => { if (Math.abs(value - epoch) < Math.abs(run.epoch[best] - epoch)) best = i; });
+  return best;
+}
+
+function render({ model, el }) {
+  const { root, body, say } = stage(el, model,
+    "Letters that the network never trains on, seen in the plane in which their embedding varies most. Every frame is " +
+    "turned onto the one before and scaled to one size; “spread” tells how far apart the embeddings really are.");
+  const empty = h("p", { class: "sst-about" });
+  const main = h("div", { class: "sst-replay" });
+  body.append(empty, main);
+
+  // -- state
+  let all = [], runs = [], last = 0, reach = 1, labels = [], classes = [], chosen = -1, hovered = -1, sheet = null;
+  let position = model.get("frame"), sent = position, moving = 0, before = 0, spoken = -1, palette = {}, sheetOf = null;
+
+  // -- controls
+  const controls = h("div", { class: "sst-controls" });
+  main.append(controls);
+  const play = button(controls, "Play", () => toggle(), { class: "sst-button sst-play" });
+  button(controls, "Restart", () => go(0));
+  const back = button(controls, "◂ Back", () => go(Math.ceil(position - 1e-6) - 1));
+  const forth = button(controls, "Step ▸", () => go(Math.floor(position + 1e-6) + 1));
+  const speed = choice(controls, { label: "Speed", value: model.get("speed"),
+    options: [[0.5, "½×"], [1, "1×"], [2, "2×"], [4, "4×"]], onChange: (x) => put(model, { speed: x }) });
+  const scrub = slider(main, { label: "Epoch", min: 0, max: 1, step: 1, value: 0,
+    format: (i) => (runs.length ? longest().epoch[Math.min(i, last)].toFixed(1) : ""), onInput: (i) => go(i) });
+  scrub.input.parentNode.classList.add("sst-wide");
+  const calm = h("p", { class: "sst-about" },
+    "Your system asks for less motion: step with Back and Step, or move the slider.");
+  main.append(calm);
+
+  // -- two panels, and what both share
+  const pair = h("div", { class: "sst-pair" });
+  main.append(pair);
+  const panels = [0, 1].map((side) => {
+    const id = `sst-${Date.now().toString(36)}-${serial++}`;
+    const pick = h("select", { id, change: () => choose(side, pick.value) });
+    const node = h("canvas", { role: "img", tabindex: "-1" }), tip = h("div", { class: "sst-tip", hidden: true });
+    const text = h("p", { class: "sst-values" });
+    const box = h("div", { class: "sst-panel" },
+      h("div", { class: "sst-control" }, h("label", { for: id, class: "sst-hidden" }, side ? "Right run" : "Left run"), pick),
+      h("div", { class: "sst-plane" }, node, tip), text);
+    pair.append(box);
+    const panel = { side, box, pick, node, tip, text, pen: node.getContext("2d"), at: [], width: 0, run: null };
+    panel.loss = curves(box, "Loss", (epoch) => panel.run && go(frameAt(panel.run, epoch)));
+    node.addEventListener("pointermove", (event) => point(panel, event));
+    node.addEventListener("pointerdown", (event) => point(panel, event));
+    node.addEventListener("pointerleave", () => hover(-1));
+    return panel;
+  });
+  const recall = curves(main, "Recall@1", (epoch) => runs.length && go(frameAt(longest(), epoch)));
+  const key = h("p", { class: "sst-key" });
+  const note = h("p", { class: "sst-about" });
+  const legend = h("div", { class: "sst-legend", role: "group", "aria-label": "Letters: show one" });
+  main.append(key, note, h("p", { class: "sst-values" }, "Letters (press one to see it alone):"), legend);
+
+  // -- data
+  const longest = () => runs.reduce((a, b) => (b.epoch.length > a.epoch.length ? b : a));
+
+  function load() {
+    const curvesNow = model.get("curves") ?? [], view = model.get("points");
+    labels = model.get("labels") ?? [];
+    classes = model.get("classes") ?? [];
+    const ended = all.length > 0 && position >= last - 1e-6 && last > 0, step = labels.length * 2;
+    const count = curvesNow.reduce((sum, run) => sum + run.epoch.length, 0);
+    const fits = view && step && count && view.byteLength === 2 * step * count;
+    empty.hidden = Boolean(fits);
+    main.hidden = !fits;
+    if (!fits) {
+      all = runs = [];
+      empty.textContent = count || view?.byteLength ? "The frames of this replay do not fit together: record them again."
+        : "No frames yet. They appear here while a network trains, or from a recording.";
+      return;
+    }
+    const points = numbers(view, Int16Array), scale = model.get("scale");
+    let from = 0;
+    reach = Math.max(points.map(Math.abs).sort()[Math.floor(0.997 * points.length)] * scale * 1.08, 1e-9); // the rest: at the edge
+    all = curvesNow.map((run) => {
+      const frames = run.epoch.map((_, i) => points.subarray((from + i) * step, (from + i + 1) * step));
+      from += run.epoch.length;
+      return { ...run, frames, scale };
+    });
+    select(ended);
+    const bytes = model.get("sprite");
+    if (bytes?.byteLength && bytes !== sheetOf) {
+      sheetOf = bytes;
+      decoded(bytes, "image/webp").then((image) => { sheet = image; }).catch(() => { sheet = null; });
+    }
+    if (legend.dataset.of !== classes.join("\n")) {
+      legend.dataset.of = classes.join("\n");
+      legend.replaceChildren(...classes.map((name, i) => {
+        const sign = h("canvas", { width: 32, height: 32, "aria-hidden": "true" });
+        const node = h("button", { type: "button", class: "sst-button", "aria-pressed": "false", click: () => alone(i) }, sign, name);
+        node.addEventListener("pointerenter", () => light(i));
+        node.addEventListener("pointerleave", () => light(-1));
+        node.addEventListener("focus", () => light(i));
+        node.addEventListener("blur", () => light(-1));
+        return node;
+      }));
+    }
+    layout();
+  }
+
+  /** The runs that are shown; `follow` the newest frame if the last one was in view. */
+  function select(ended = false) {
+    const wanted = model.get("runs") ?? [];
+    runs = wanted.map((name) => all.find((run) => run.name === name)).filter(Boolean).slice(0, 2);
+    if (!runs.length) runs = all.slice(0, 2);
+    last = longest().epoch.length - 1;
+    if (ended && !model.get("playing")) { position = last; sent = last; put(model, { frame: last }); }
+    position = Math.min(position, last);
+    scrub.input.max = last;
+    panels.forEach((panel, side) => {
+      panel.run = runs[side] ?? null;
+      const names = [...all.map((run) => [run.name, run.name]), ...(side ? [["", "(one run only)"]] : [])];
+      panel.pick.replaceChildren(...names.map(([value, text]) => h("option", { value }, text)));
+      panel.pick.value = panel.run?.name ?? "";
+      panel.pick.parentNode.hidden = all.length < 2;
+      panel.box.classList.toggle("sst-off", side === 1 && !panel.run);
+    });
+    pair.classList.toggle("sst-one", runs.length < 2);
+    panels[1].node.parentNode.hidden = panels[1].text.hidden = runs.length < 2;
+    panels[1].loss.node.style.display = runs.length < 2 ? "none" : "";
+  }
+
+  function choose(side, name) {
+    const names = [runs[0].name, runs[1]?.name];
+    names[side] = name || undefined;
+    put(model, { runs: names.filter(Boolean) });
+    select();
+    layout();
+    say(`${side ? "Right" : "Left"}: ${name || "no run"}.`);
+  }
+
+  /** Fit everything to the width there is, and draw it. */
+  function layout() {
+    if (!runs.length) return;
+    for (const name of [...HUES, "faint", "line", "paper"]) palette[name] = colour(root, name);
+    const most = Math.max(...runs.map((run) => run.epochs)), size = Math.max(1, Math.min(3, devicePixelRatio));
+    for (const panel of panels) {
+      if (!panel.run) continue;
+      const width = Math.floor(panel.node.parentNode.clientWidth) || 160, run = panel.run;
+      panel.width = width;
+      panel.height = Math.round(width * 0.92);
+      panel.node.style.height = `${panel.height}px`;
+      panel.node.width = Math.round(width * size);
+      panel.node.height = Math.round(panel.height * size);
+      panel.pen.setTransform(size, 0, 0, size, 0, 0);
+      const top = nice(Math.max(...run.loss.filter((x) => x !== null), 1e-9));
+      panel.loss.draw({ width, height: 104, title: "loss", most, top, ticks: [0, top],
+        series: [{ epochs: run.epoch, values: run.loss, hue: panel.side ? "vermilion" : "blue", dash: panel.side, local: run.local }] });
+    }
+    recall.draw({ width: Math.floor(main.clientWidth) || 320, height: 150, title: "Recall@1 among these images", most, top: 1,
+      ticks: [0, 0.5, 1], series: runs.map((run, i) => ({ epochs: run.epoch, values: run.recall,
+        hue: i ? "vermilion" : "blue", dash: i, local: run.local })) });
+    key.replaceChildren(...runs.map((run, i) => h("span", {},
+      s("svg", { width: 30, height: 10, "aria-hidden": "true" }, s("line", { x1: 0, x2: 30, y1: 5, y2: 5, "stroke-width": 2,
+        stroke: `var(--sst-${i ? "vermilion" : "blue"})`, "stroke-dasharray": i ? "6 4" : null })), run.name)));
+    const begins = [...new Set(runs.map((run) => run.local).filter((x) => x > 0))];
+    note.textContent = (begins.length ? `Dotted: local batches begin at epoch ${begins.join(", ")}; until then they are class-balanced. ` : "") +
+      "Each loss has an axis of its own: values of different losses, or of batches chosen differently, cannot be compared. Recall@1 can.";
+    [...legend.children].forEach((node, i) => {
+      const pen = node.firstChild.getContext("2d"), [hue, kind] = looks(i);
+      pen.clearRect(0, 0, 32, 32);
+      pen.fillStyle = palette[hue];
+      pen.beginPath();
+      mark(pen, kind, 16, 16, 9);
+      pen.fill();
+    });
+    spoken = -1;
+    show();
+  }
+
+  /** Draw the present frame; what costs more than pixels only when a whole frame is reached. */
+  function show() {
+    if (!runs.length) return;
+    const frame = still.matches ? Math.round(position) : position, whole = Math.floor(frame + 1e-6);
+    for (const panel of panels) if (panel.run) scatter(panel, frame);
+    const points = runs.map((run) => ["epoch", "recall", "loss"].map((name) => value(run[name], frame)));
+    recall.cursor(points.map(([epoch, hits]) => [epoch, hits]));
+    points.forEach(([epoch, , loss], i) => panels[i].loss.cursor([[epoch, loss]]));
+    if (whole === spoken) return;
+    spoken = whole;
+    scrub.set(whole);
+    runs.forEach((run, i) => {
+      panels[i].text.textContent = sentence(run, whole);
+      panels[i].node.setAttribute("aria-label", `${run.name}: ${labels.length} images of ${classes.length} letters. ${sentence(run, whole)}.`);
+    });
+    back.disabled = whole <= 0 && frame <= 0;
+    forth.disabled = whole >= last;
+  }
+
+  function value(values, frame) {
+    const i = Math.min(Math.floor(frame), values.length - 1), next = values[Math.min(i + 1, values.length - 1)];
+    return values[i] === null || next === null ? values[i] ?? (frame > i ? next : null)
+      : values[i] + (next - values[i]) * Math.min(1, Math.max(0, frame - i));
+  }
+
+  function scatter(panel, frame) {
+    const { pen, width, height, run, at } = panel;
+    between(run.frames, frame, at);
+    const zoom = (Math.min(width, height) / 2 / reach) * run.scale, r = Math.max(2.2, Math.min(4.4, width / 95));
+    for (let i = 0; i < at.length; i += 2) {
+      at[i] = Math.min(Math.max(width / 2 + zoom * at[i], r), width - r);
+      at[i + 1] = Math.min(Math.max(height / 2 - zoom * at[i + 1], r), height - r);
+    }
+    pen.clearRect(0, 0, width, height);
+    const only = shown();
+    for (let number = 0; number < classes.length; number++) {
+      const [hue, kind] = looks(number);
+      pen.globalAlpha = only < 0 || only === number ? 0.9 : 0.12;
+      pen.fillStyle = palette[hue];
+      pen.beginPath();
+      for (let i = 0; i < labels.length; i++) if (labels[i] === number) mark(pen, kind, at[2 * i], at[2 * i + 1], r);
+      pen.fill();
+    }
+    pen.globalAlpha = 1;
+    if (hovered >= 0) {
+      pen.strokeStyle = palette.ink;
+      pen.lineWidth = 2;
+      pen.beginPath();
+      pen.arc(at[2 * hovered], at[2 * hovered + 1], r + 4, 0, 2 * Math.PI);
+      pen.stroke();
+    }
+  }
+
+  // -- which letter
+  let lit = -1;
+  const shown = () => (lit >= 0 ? lit : chosen);
+  function light(number) { lit = number; show(); }
+  function alone(number) {
+    chosen = chosen === number ? -1 : number;
+    [...legend.children].forEach((node, i) => node.setAttribute("aria-pressed", String(i === chosen)));
+    show();
+    say(chosen < 0 ? "All letters are shown." : `Only ${classes[chosen]} is shown.`);
+  }
+  function point(panel, event) {
+    const box = panel.node.getBoundingClientRect(), x = event.clientX - box.left, y = event.clientY - box.top;
+    let near = -1, best = 14 ** 2;
+    for (let i = 0; i < labels.length; i++) {
+      const far = (panel.at[2 * i] - x) ** 2 + (panel.at[2 * i + 1] - y) ** 2;
+      if (far < best) { best = far; near = i; }
+    }
+    hover(near);
+  }
+  function hover(image) {
+    if (image === hovered) return;
+    hovered = image;
+    show();
+    for (const panel of panels) {
+      panel.tip.hidden = image < 0 || !panel.run;
+      if (panel.tip.hidden) continue;
+      const picture = h("canvas", { width: SIDE, height: SIDE });
+      if (sheet) picture.getContext("2d").drawImage(sheet, (image % COLUMNS) * SIDE, Math.floor(image / COLUMNS) * SIDE, SIDE, SIDE, 0, 0, SIDE, SIDE);
+      panel.tip.replaceChildren(...(sheet ? [picture] : []), h("span", {}, classes[labels[image]]));
+      const right = panel.at[2 * image] > panel.width / 2, low = panel.at[2 * image + 1] > panel.height / 2;
+      panel.tip.style.left = right ? "" : `${panel.at[2 * image] + 12}px`;
+      panel.tip.style.right = right ? `${panel.width - panel.at[2 * image] + 12}px` : "";
+      panel.tip.style.top = `${panel.at[2 * image + 1] + (low ? -64 : 12)}px`;
+    }
+  }
+
+  // -- time
+  function go(frame) {
+    if (!runs.length) return;
+    position = Math.min(Math.max(frame, 0), last);
+    sent = position;
+    put(model, { frame: position });
+    show();
+    if (!moving) say(told());
+  }
+  function told() {
+    const i = (run) => Math.min(Math.floor(position + 1e-6), run.epoch.length - 1);
+    return `Epoch ${longest().epoch[i(longest())].toFixed(1)}. ` +
+      `Recall@1: ${runs.map((run) => `${run.name} ${run.recall[i(run)].toFixed(2)}`).join("; ")}.`;
+  }
+  function toggle(on = !model.get("playing")) {
+    if (still.matches || !runs.length) on = false;
+    if (on && position >= last - 1e-6) position = 0;
+    put(model, { playing: on });
+    move();
+    if (on) say("Playing.");
+    else go(position);
+  }
+  function move() {
+    const on = Boolean(model.get("playing")) && !still.matches && runs.length > 0;
+    play.textContent = on ? "Pause" : "Play";
+    play.disabled = still.matches;
+    calm.hidden = !still.matches;
+    if (on && !moving) { before = performance.now(); moving = requestAnimationFrame(tick); }
+    if (!on) { cancelAnimationFrame(moving); moving = 0; }
+  }
+  function tick(now) {
+    const passed = Math.min(100, Math.max(0, now - before)) / 1000;
+    before = now;
+    position = Math.min(last, position + passed * RATE * (Number(model.get("speed")) || 1));
+    const whole = Math.floor(position + 1e-6);
+    if (whole !== sent) { sent = whole; put(model, { frame: whole }); }
+    show();
+    if (hovered >= 0) hover(-1);
+    if (position < last) moving = requestAnimationFrame(tick);
+    else { moving = 0; toggle(false); }
+  }
+  function outside() {
+    const frame = Number(model.get("frame")) || 0;
+    if (frame !== sent) { position = Math.min(Math.max(frame, 0), last); sent = frame; show(); }
+    speed.set(model.get("speed"));
+    move();
+  }
+
+  root.addEventListener("keydown", (event) => {
+    const native = event.target.matches("select, input[type=radio]");
+    if (event.key === " " && !native && !event.target.matches("button")) toggle();
+    else if (native || event.target.matches("input")) return;
+    else if (event.key === "ArrowLeft" || event.key === "ArrowDown") back.click();
+    else if (event.key === "ArrowRight" || event.key === "ArrowUp") forth.click();
+    else if (event.key === "Home") go(0);
+    else if (event.key === "End") go(last);
+    else return;
+    event.preventDefault();
+  });
+
+  load();
+  outside();
+  const resized = new ResizeObserver(() => { if (runs.length && panels[0].node.parentNode.clientWidth !== panels[0].width) layout(); });
+  resized.observe(main);
+  const calmer = () => { move(); show(); };
+  still.addEventListener("change", calmer);
+  const ends = [follow(model, ["curves", "points", "labels", "classes", "sprite"], load),
+    follow(model, ["runs"], () => { if (all.length) { select(); layout(); } }),
+    follow(model, ["frame", "playing", "speed"], outside), onTheme(layout)];
+  return () => {
+    cancelAnimationFrame(moving);
+    resized.disconnect();
+    still.removeEventListener("change", calmer);
+    ends.forEach((end) => end());
+  };
+}
+
+/** The next of 1, 2, 5, 10, ... times a power of ten that is not below a value. */
+function nice(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return Number(([1, 2, 5, 10].find((x) => x * power >= value * 0.999) * power).toPrecision(3));
+}
+
+export { between, sentence };
+export default { render };

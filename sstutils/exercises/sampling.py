@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from .base import exercise, near
+from .base import exercise
 from .cases import batch
 
 
@@ -61,7 +61,7 @@ exercise(
         "Sort that list by the distance from i: `others.sort(key=lambda j: d2[i, j])`.",
         "Keep `others[:k]`; a slice takes what is there if there are fewer than k.",
     ),
-    praise="never its own positive, always of its class, and the nearest ones first. An item alone in its class makes no pair.",
+    praise="the nearest of its class, and never the item itself. An item alone in its class makes no pair.",
     cases=lambda rng: [(*batch(rng, (1, 2, 3, 5, 6)), k) for k in (1, 2, 3, 4, 9)],
     view=_sorted_pairs,
     properties=[

@@ -13,6 +13,7 @@ import sstutils as sst
 from sstutils import recording
 from sstutils.widgets import NeighborhoodExplorer
 from sstutils.widgets.neighborhoods import MATTERS, SAMPLERS, SHARES, draw_batches, measure, nearest
+from sstutils.widgets.neighborhoods import _percent as percent
 
 RECORDING = Path(__file__).parent.parent / "notebooks" / "recordings" / "stages.npz"
 STATES = [
@@ -137,6 +138,8 @@ def test_batch_and_anchor_stay_together(explorer):
     explorer.sampler, explorer.B = "local", 100
     explorer.batch = (explorer.batch + 1) % 6
     assert explorer.anchor in explorer.batches()[explorer.batch]
+    explorer.set_state({"B": 25, "batch": 7, "anchor": int(explorer.batches()[0][0])})  # as a page sends it: at once
+    assert explorer.B == 25 and explorer.anchor in explorer.batches()[explorer.batch]
     explorer.batch = 10**6  # beyond the last
     assert explorer.batch == len(explorer.batches()) - 1
 
@@ -217,7 +220,7 @@ def test_picture_tells_its_numbers(explorer):
     figure = explorer.picture()
     found, mean = explorer.shares(), explorer.shares("balanced")
     assert f"{found['triplets']:,} triplets" in figure.alt and "balanced" in figure.alt
-    assert f"SST, s > 0.1 {found['sst']:.0%} in this batch and {mean['sst']:.0%} in the epoch" in figure.alt
+    assert f"SST, s > 0.1 {percent(found['sst'])} in this batch and {percent(mean['sst'])} in the epoch" in figure.alt
     assert [bar.get_width() for bar in figure.axes[1].patches] == [found[share] for share in SHARES]
     assert len(figure.png(60)) > 5000
     assert "image/png" in explorer._repr_mimebundle_()[0]
@@ -283,18 +286,13 @@ def test_page_computes_what_the_twin_computes(tab):
     assert not page.bad
 
 
-def shown(x):
-    """A share as the page writes it."""
-    return f"{100 * x:.0f} %" if x <= 0 or x >= 0.0995 else "< 0.1 %" if x < 0.0005 else f"{100 * x:.1f} %"
-
-
 def same_as_twin(page):
     """Set the twin to the state of the page, and hold the text of the page against it."""
     page.wait_for_timeout(120)
     state = {name: page.model(name) for name in STATE}
     twin = NeighborhoodExplorer.from_recording(RECORDING, **state)
     assert {name: getattr(twin, name) for name in STATE} == state  # the page had settled alike
-    found, batches = twin.shares(), twin.batches()
+    found, batches, means = twin.shares(), twin.batches(), {sampler: twin.shares(sampler) for sampler in SAMPLERS}
     batch = batches[twin.batch]
     classes = len(np.unique(twin._labels[batch]))
     what = f"Batch {twin.batch + 1} of {len(batches)}: {len(batch)} images of {classes} class{'es' * (classes > 1)}"
@@ -306,11 +304,13 @@ def same_as_twin(page):
         if not found["triplets"]:
             assert number == "–"
             continue
-        assert number in (shown(found[share]), shown(found[share] + 1e-9))  # a half rounds up in JavaScript
+        assert number in (percent(found[share]), percent(found[share] + 1e-9))  # a half rounds up in JavaScript
         width = float(row.locator("i").evaluate("node => node.style.width").rstrip("%"))
         assert width == pytest.approx(100 * found[share], abs=1e-3)
+        for sampler, text in zip(SAMPLERS, row.locator(".nb-means span").all_inner_texts()[1:], strict=True):
+            assert text == f"{sampler} {percent(means[sampler][share]) if means[sampler]['batches'] else '–'}"
         mean = float(row.locator("b").evaluate("node => node.style.left").rstrip("%"))
-        assert mean == pytest.approx(100 * twin.shares(twin.sampler)[share], abs=1e-3)
+        assert mean == pytest.approx(100 * means[twin.sampler][share], abs=1e-3)
     return twin
 
 

@@ -72,23 +72,39 @@ function nearest(d2, count, batch, labels, a, k) {
 
 /** Count the triplets of a batch, and the shares whose gradient matters; `bins` takes the histogram of z. */
 function measure(d2, count, batch, labels, k, margin, bins = null) {
-  const others = new Map(), size = batch.length;
+  // Class by class, so that the negatives of an anchor are two runs: all items but those from `low` to `high`.
+  const items = Int32Array.from(Array.from(batch.keys()).sort((i, j) => labels[batch[i]] - labels[batch[j]] || i - j), (i) => batch[i]);
+  const size = items.length, d = new Float64Array(size * size), near = new Int32Array(k);
+  for (let i = 0; i < size; i++) for (let j = 0, row = items[i] * count; j < size; j++) d[i * size + j] = d2[row + items[j]];
   let triplets = 0, sst = 0, inside = 0, active = 0, pairs = 0, close = 0;
-  for (let a = 0; a < size; a++) {
-    const label = labels[batch[a]], row = batch[a] * count;
-    if (!others.has(label)) others.set(label, batch.filter((item) => labels[item] !== label));
-    const negatives = others.get(label), length = negatives.length;
-    if (!length) break; // one class only
-    for (let i = 0; i < length; i++) if (d2[row + negatives[i]] < margin) close++;
-    pairs += length;
-    for (const p of nearest(d2, count, batch, labels, a, k)) {
-      const far = batch[p] * count, dap = d2[row + batch[p]];
-      triplets += length;
-      for (let i = 0; i < length; i++) {
-        const n = negatives[i], dan = d2[row + n], z = dap - (dan + d2[far + n]) / 2;
-        if (z > MATTERS) { sst++; if (z > 0) inside++; }
-        if (dap + margin - dan > 0) active++;
-        if (bins) bins[Math.max(0, Math.min(BINS - 1, Math.floor((z - LOW) / STEP)))]++;
+  for (let a = 0, low = 0, high = 0; a < size; a++) {
+    if (a === high) for (low = high; high < size && labels[items[high]] === labels[items[low]];) high++;
+    if (high - low === size) break; // one class only
+    const row = a * size;
+    let found = 0; // the k nearest of the class, nearest first
+    for (let i = low; i < high; i++) {
+      if (i === a) continue;
+      let at = found;
+      while (at && d[row + i] < d[row + near[at - 1]]) at--;
+      if (at === k) continue;
+      if (found < k) found++;
+      for (let t = found - 1; t > at; t--) near[t] = near[t - 1];
+      near[at] = i;
+    }
+    pairs += size - high + low;
+    triplets += found * (size - high + low);
+    for (let half = 0; half < 2; half++) {
+      const from = half ? high : 0, to = half ? size : low;
+      for (let n = from; n < to; n++) if (d[row + n] < margin) close++;
+      for (let t = 0; t < found; t++) {
+        const far = near[t] * size, dap = d[row + near[t]];
+        for (let n = from; n < to; n++) {
+          const dan = d[row + n], z = dap - (dan + d[far + n]) / 2;
+          sst += z > MATTERS ? 1 : 0;
+          inside += z > 0 ? 1 : 0;
+          active += dap + margin - dan > 0 ? 1 : 0;
+          if (bins) bins[Math.max(0, Math.min(BINS - 1, Math.floor((z - LOW) / STEP)))]++;
+        }
       }
     }
   }
@@ -147,7 +163,7 @@ const STYLE = `
 .sst-widget .nb-facts { flex: 1 1 300px; min-width: 0; }
 .sst-widget .nb-what { font-size: 17px; font-weight: 600; margin: 0; }
 .sst-widget .nb-count { font-size: 17px; margin: 0 0 2px; }
-.sst-widget .nb-note { margin: 0 0 8px; color: var(--sst-faint); min-height: 2.9em; }
+.sst-widget .nb-note { margin: 0 0 8px; color: var(--sst-faint); min-height: 4.35em; }
 .sst-widget .nb-key { margin: -4px 0 6px; color: var(--sst-faint); font-size: 13px; }
 .sst-widget .nb-head { margin: 0 0 4px; font-weight: 600; }
 .sst-widget .nb-row { display: grid; grid-template-columns: 1fr auto; margin-bottom: 9px; align-items: end; }
@@ -155,11 +171,13 @@ const STYLE = `
 .sst-widget .nb-bar { grid-column: 1 / 3; position: relative; height: 16px; background: var(--sst-panel); border: 1px solid var(--sst-line); }
 .sst-widget .nb-bar i { position: absolute; inset: 0 auto 0 0; background: var(--nb-fill); }
 .sst-widget .nb-bar b { position: absolute; top: -3px; bottom: -3px; width: 0; border-left: 4px solid var(--sst-ink); margin-left: -2px; outline: 1px solid var(--sst-paper); }
-.sst-widget .nb-means { grid-column: 1 / 3; font-size: 13px; color: var(--sst-faint); font-variant-numeric: tabular-nums; display: flex; flex-wrap: wrap; gap: 0 12px; }
+.sst-widget .nb-means { grid-column: 1 / 3; font-size: 13px; color: var(--sst-faint); font-variant-numeric: tabular-nums; display: flex; flex-wrap: wrap; gap: 0 10px; }
 .sst-widget .nb-means span[data-now] { color: var(--sst-ink); font-weight: 700; }
 .sst-widget .nb-legend { display: flex; flex-wrap: wrap; gap: 2px 16px; font-size: 13px; margin: 4px 0; padding: 0; list-style: none; }
 .sst-widget .nb-legend li { margin: 0; display: flex; gap: 6px; align-items: center; }
 .sst-widget .nb-legend svg { flex: none; }
+.sst-widget .nb-top input[type="range"] { width: 140px; }
+.sst-widget .nb-grid { display: block; cursor: pointer; touch-action: manipulation; margin-bottom: 8px; }
 .sst-widget .nb-steps { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; }
 `;
 
@@ -184,9 +202,9 @@ const ROWS = [
   ["sst", "SST loss", "s > 0.1", "blue"],
   ["inside", "SST loss", "s > 0.5: inside the sphere", "blue"],
   ["triplet", "triplet loss", "active at margin m", "purple"],
-  ["contrastive", "contrastive loss", "negatives closer than m", "orange"],
+  ["contrastive", "contrastive loss", "negatives within m", "orange"],
 ];
-const percent = (x) => (x <= 0 || x >= 0.0995 ? `${Math.round(100 * x)} %` : x < 0.0005 ? "< 0.1 %" : `${(100 * x).toFixed(1)} %`);
+const percent = (x) => (x <= 0 || x >= 0.0995 ? `${Math.round(100 * x)} %` : x < 0.0005 ? "<0.1 %" : `${(100 * x).toFixed(1)} %`);
 const many = (x) => x.toLocaleString("en-US");
 const plural = (count, one, more = `${one}s`) => `${many(count)} ${count === 1 ? one : more}`;
 
@@ -243,7 +261,7 @@ function render({ model, el }) {
   }
 
   // -- controls --
-  const top = h("div", { class: "sst-controls" });
+  const top = h("div", { class: "sst-controls nb-top" });
   body.append(top);
   const change = (values) => { put(model, values); draw(); };
   const stageOf = choice(top, {
@@ -308,7 +326,7 @@ function render({ model, el }) {
     const from = LOW + i * STEP, tint = from >= 0 ? "negative" : from + STEP / 2 > MATTERS ? "orange" : "faint";
     return s("rect", { x: x(from) + 0.5, width: wide / BINS - 1, y: base, height: 0, style: `fill:var(--sst-${tint})` });
   });
-  const histogram = s("svg", { viewBox: `0 0 ${wide} ${high + 14}`, role: "img", "aria-label": "" }, columns,
+  const histogram = s("svg", { viewBox: `0 0 ${wide} ${high + 18}`, role: "img", "aria-label": "" }, columns,
     s("path", { d: `M0 ${base}H${wide}`, ...stroke("faint", { "stroke-width": 1 }) }),
     [[MATTERS, "s = 0.1", "end", -3], [0, "s = 0.5", "start", 3]].flatMap(([z, text, anchor, dx]) => [
       s("path", { d: `M${x(z)} 0V${base + 4}`, ...stroke("ink", { "stroke-width": 1, "stroke-dasharray": z ? "3 2" : null }) }),
@@ -316,9 +334,13 @@ function render({ model, el }) {
     [-15, -10, -5, 0].map((z) => s("text", { x: x(z), y: base + 15, "text-anchor": "middle" }, tidy(z, 0))),
     s("text", { x: 0, y: base + 30, class: "sst-faint" }, "no gradient: far outside"),
     s("text", { x: wide, y: base + 30, class: "sst-faint", "text-anchor": "end" }, "z \u2192 still wrong"));
+  const pictures = h("div");
+  const grid = canvas(pictures, 376, 176, "");
+  grid.node.classList.add("nb-grid");
   const right = h("div", { class: "nb-facts" }, what, total, note,
-    h("p", { class: "nb-head" }, "Share with a gradient that matters"), h("p", { class: "nb-key" }, "bar: this batch; line across: mean of the epoch"), rows.map(({ row }) => row),
-    h("p", { class: "nb-head" }, "The triplets of this batch by z"), histogram);
+    h("p", { class: "nb-head" }, "Share with a gradient that matters"), h("p", { class: "nb-key" }, "bar: this batch; line across: mean of the epoch"),
+    rows.map(({ row }) => row), h("p", { class: "nb-head" }, "The triplets of this batch by z"), histogram,
+    h("p", { class: "nb-head" }, "The pictures of this batch, class by class"), pictures);
   body.append(left, right);
 
   // -- drawing --
@@ -327,9 +349,54 @@ function render({ model, el }) {
     decoded(model.get("sprite"), "image/webp").then((image) => { sheet = image; last = ""; draw(); }, () => {});
   }
   const place = new Float32Array(2 * count);
+  function thumb(pen, item, px, py, w) {
+    if (sheet) return pen.drawImage(sheet, (item % 20) * 32, Math.floor(item / 20) * 32, 32, 32, px, py, w, w);
+    Object.assign(pen, { fillStyle: palette.paper, strokeStyle: palette.faint, lineWidth: 1, textAlign: "center", textBaseline: "middle" });
+    pen.fillRect(px, py, w, w);
+    pen.strokeRect(px, py, w, w);
+    pen.fillStyle = palette.ink;
+    pen.font = `${w * 0.55}px system-ui, sans-serif`;
+    pen.fillText(classes[labels[item]], px + w / 2, py + w / 2, w);
+  }
+
+  /** All pictures of the batch in rows, class after class; `cells` remembers where. */
+  let cells = [];
+  function drawGrid(items, anchor, positives, negatives) {
+    const { pen, width, height } = grid, gap = 5;
+    const sorted = Array.from(items).sort((p, q) => labels[p] - labels[q] || p - q);
+    let size = 30, fits = false;
+    while (!fits) { // as large as fits
+      size--;
+      let px = 0, py = 0;
+      cells = sorted.map((item, i) => {
+        if (i && labels[item] !== labels[sorted[i - 1]]) px += gap;
+        if (px + size > width) { px = 0; py += size + 2; }
+        px += size;
+        return [item, px - size, py];
+      });
+      fits = py + size <= height || size < 9;
+    }
+    pen.clearRect(0, 0, width, height);
+    const blue = new Set(positives), red = new Set(negatives);
+    for (const [item, px, py] of cells) {
+      const mine = item === anchor, held = mine || blue.has(item) || red.has(item);
+      pen.globalAlpha = held || !positives.length ? 1 : 0.45;
+      thumb(pen, item, px, py, size);
+      pen.globalAlpha = 1;
+      if (!held || !positives.length) continue;
+      const line = mine ? 3.5 : blue.has(item) ? 3 : 2;
+      Object.assign(pen, { strokeStyle: palette[mine ? "ink" : blue.has(item) ? "positive" : "negative"], lineWidth: line });
+      pen.setLineDash(mine || blue.has(item) ? [] : [4, 3]);
+      pen.beginPath();
+      if (blue.has(item)) pen.arc(px + size / 2, py + size / 2, (size - line) / 2, 0, 7);
+      else pen.rect(px + line / 2, py + line / 2, size - line, size - line);
+      pen.stroke();
+      pen.setLineDash([]);
+    }
+  }
+
   function drawMap(number, batches, batch, anchor, positives, negatives) {
     const { pen } = paper, side = paper.width, edge = 16;
-    palette ??= Object.fromEntries(["paper", "ink", "faint", "line", "positive", "negative", ...TINTS].map((name) => [name, colour(root, name)]));
     const unit = (side / 2 - edge) / 32767, from = number * 2 * count;
     for (let i = 0; i < count; i++) {
       place[2 * i] = side / 2 + layouts[from + 2 * i] * unit;
@@ -348,12 +415,10 @@ function render({ model, el }) {
       pen.globalAlpha = local ? 0.75 : 0.45;
       pen.fill();
     });
-    const size = (side / 540) * (items.length <= 60 ? 28 : items.length <= 120 ? 23 : 18), hold = new Set([anchor, ...positives, ...negatives]);
-    const picture = (item, grow = 1) => {
-      const w = size * grow, px = place[2 * item] - w / 2, py = place[2 * item + 1] - w / 2;
-      if (sheet) pen.drawImage(sheet, (item % 20) * 32, Math.floor(item / 20) * 32, 32, 32, px, py, w, w);
-      else { pen.fillStyle = palette.paper; pen.fillRect(px, py, w, w); pen.strokeStyle = palette.faint; pen.lineWidth = 1; pen.strokeRect(px, py, w, w); }
-    };
+    // Neighbors lie close together on the map: small pictures, lest they hide each other.
+    const size = (side / 540) * (local || items.length > 120 ? 19 : items.length > 60 ? 23 : 28);
+    const hold = new Set([anchor, ...positives, ...negatives]);
+    const picture = (item, grow = 1) => thumb(pen, item, place[2 * item] - size * grow / 2, place[2 * item + 1] - size * grow / 2, size * grow);
     const none = !positives.length;
     pen.globalAlpha = none ? 1 : 0.5;
     for (const item of items) if (!hold.has(item)) picture(item);
@@ -400,11 +465,20 @@ function render({ model, el }) {
     });
   }
 
+  /** Write the means of a sampler. Those of the samplers not chosen follow after the frame, so that sliders stay quick. */
+  let later = 0;
+  function tell(sampler, means) {
+    for (const row of rows) {
+      const node = row.means.find(([name]) => name === sampler)[1];
+      node.textContent = `${sampler} ${means.batches ? percent(means[row.name]) : "\u2013"}`;
+    }
+  }
+
   let last = "";
   function draw() {
     const { batches, batch, anchor } = settle();
     const state = ["stage", "sampler", "B", "k", "margin", "seed", "loss"].map((name) => model.get(name));
-    const now = JSON.stringify([state, batch, anchor, paper.width]);
+    const now = JSON.stringify([state, batch, anchor]);
     if (now === last) return;
     last = now;
     const [, sampler, B, k, margin, , loss] = state, number = at(), d2 = distances(number), items = batches[batch];
@@ -451,16 +525,15 @@ function render({ model, el }) {
     about.append(h("br"), `Map: ${model.get("layout_name")} (pictures moved apart a little). Distances: from ${stages[number].dims} principal components, ${percent(stages[number].held)} of the variance.`);
 
     // bars
-    const means = Object.fromEntries(Object.keys(SAMPLERS).map((other) => [other, epochOf(other)]));
+    tell(sampler, here);
+    clearTimeout(later);
+    later = setTimeout(() => { for (const other of Object.keys(SAMPLERS)) if (other !== sampler) tell(other, epochOf(other)); });
     for (const row of rows) {
       row.number.textContent = found.triplets ? percent(found[row.name]) : "\u2013";
       row.fill.style.width = `${found.triplets ? 100 * found[row.name] : 0}%`;
       row.mean.style.left = `${100 * here[row.name]}%`;
       row.mean.style.display = here.batches ? "" : "none";
-      for (const [other, node] of row.means) {
-        node.textContent = `${other} ${means[other].batches ? percent(means[other][row.name]) : "\u2013"}`;
-        node.toggleAttribute("data-now", other === sampler);
-      }
+      for (const [other, node] of row.means) node.toggleAttribute("data-now", other === sampler);
     }
     const top = Math.max(1, ...bins);
     columns.forEach((column, i) => {
@@ -470,8 +543,11 @@ function render({ model, el }) {
     });
     histogram.setAttribute("aria-label", `Histogram of z: ${percent(found.sst)} of the triplets have s above 0.1, ${percent(found.inside)} lie inside the sphere.`);
 
+    palette ??= Object.fromEntries(["paper", "ink", "faint", "positive", "negative", ...TINTS].map((name) => [name, colour(root, name)]));
     drawMap(number, batches, batch, anchor, positives, negatives);
+    drawGrid(items, anchor, positives, negatives);
     const told = `${stages[number].name}, ${SAMPLERS[sampler]}, B = ${B}, k = ${k}, m = ${margin.toFixed(1)}: ${what.textContent.toLowerCase()}, ${total.textContent}`;
+    grid.node.setAttribute("aria-label", `The ${items.length} pictures of the batch, class by class: ${positives.length} nearest positives and ${negatives.length} negatives that matter are framed.`);
     paper.node.setAttribute("aria-label", `Map of ${count} images. ${told}. ${about.firstChild.textContent}`);
     say(found.triplets ? `${told}. Gradient that matters: ${ROWS.map(([share, text], i) => `${i === 1 ? "inside the sphere" : text} ${percent(found[share])}`).join(", ")}.` : `${told}. ${odd}`);
   }
@@ -489,22 +565,34 @@ function render({ model, el }) {
     if (best >= 0) change({ anchor: best });
   });
 
-  function fit() {
-    const side = Math.max(240, Math.min(540, Math.floor(left.clientWidth)));
-    if (side === paper.width) return;
+  grid.node.addEventListener("pointerdown", (event) => {
+    const box = grid.node.getBoundingClientRect(), px = event.clientX - box.left, py = event.clientY - box.top;
+    const hit = cells.findLast(([, left, top]) => px >= left && py >= top);
+    if (hit) change({ anchor: hit[0] });
+  });
+
+  /** Draw in as many pixels as there is room for. */
+  function resize(sheet, width, height) {
+    if (width === sheet.width) return;
     const scale = Math.max(1, Math.min(3, devicePixelRatio));
-    paper.width = paper.height = side;
-    paper.node.width = paper.node.height = Math.round(side * scale);
-    paper.node.style.width = `${side}px`;
-    paper.pen.setTransform(scale, 0, 0, scale, 0, 0);
-    draw();
+    Object.assign(sheet, { width, height });
+    sheet.node.width = Math.round(width * scale);
+    sheet.node.height = Math.round(height * scale);
+    sheet.node.style.width = `${width}px`;
+    sheet.pen.setTransform(scale, 0, 0, scale, 0, 0);
+    last = "";
   }
-  const watch = new ResizeObserver(fit);
-  watch.observe(left);
+  const watch = new ResizeObserver(() => {
+    const side = Math.max(240, Math.min(540, Math.floor(left.clientWidth)));
+    resize(paper, side, side);
+    resize(grid, Math.max(240, Math.floor(right.clientWidth)), grid.height);
+    draw();
+  });
+  watch.observe(body);
   const ends = [
     follow(model, ["stage", "sampler", "B", "k", "margin", "batch", "anchor", "loss", "seed"], draw),
     onTheme(() => { palette = null; last = ""; draw(); }),
-    () => watch.disconnect(),
+    () => { watch.disconnect(); clearTimeout(later); },
   ];
   draw();
   return () => ends.forEach((end) => end());

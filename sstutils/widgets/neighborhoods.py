@@ -529,6 +529,13 @@ class NeighborhoodExplorer(Drawn):
             return _picture(self)
 
 
+def _percent(x: float) -> str:
+    """Write a share as the page does."""
+    if x <= 0 or x >= 0.0995:
+        return f"{100 * x:.0f} %"
+    return "<0.1 %" if x < 0.0005 else f"{100 * x:.1f} %"
+
+
 def _picture(explorer: NeighborhoodExplorer) -> plots.Figure:
     stages = [entry["name"] for entry in explorer.stages]
     number = stages.index(explorer.stage)
@@ -543,7 +550,7 @@ def _picture(explorer: NeighborhoodExplorer) -> plots.Figure:
         if explorer.sampler != "local":
             looks = {"marker": "o", "color": "#C8C8C8"}
         axes.scatter(*layout[items].T, s=7, alpha=0.7, linewidths=0, **looks)
-    side = 0.09 if len(batch) <= 100 else 0.065
+    side = 0.07 if explorer.sampler == "local" or len(batch) > 120 else 0.09
     if explorer.sprite:
         axes.imshow(_sheet(explorer, layout, batch, side), extent=(-1.1, 1.1, -1.1, 1.1), zorder=3)
     else:
@@ -564,19 +571,19 @@ def _picture(explorer: NeighborhoodExplorer) -> plots.Figure:
     head = f"{explorer.stage}, {sampler}, B = {explorer.B}, k = {explorer.k}, m = {explorer.margin:g}"
     axes.set_title(f"{head}\nbatch {explorer.batch + 1} of {len(batches)} ({explorer.layout_name})")
     bars = figure.add_axes((0.64, 0.14, 0.32, 0.72))
-    names = ["SST, s > 0.1", "SST, s > 0.5", "triplet, active", "contrastive,\nnegative pairs in the margin"]
+    names = ["SST, s > 0.1", "SST, s > 0.5", "triplet, active", "contrastive,\nnegatives within m"]
     here, mean = ([entry[share] for share in SHARES] for entry in (shares, epoch))
     bars.barh(range(4), here, color=[plots.OKABE_ITO["sky"]] * 4, height=0.5, label="this batch")
     bars.plot(mean, range(4), "D", color="#303030", markersize=5, label="mean of the epoch")
     for row in range(4):
         beside = max(here[row], mean[row]) + 0.03
-        bars.text(beside, row, f"{here[row]:.0%}", va="center", fontsize=9, weight="bold")
+        bars.text(beside, row, _percent(here[row]), va="center", fontsize=9, weight="bold")
     bars.set_yticks(range(4), names)
     bars.set(xlim=(0, 1.12), ylim=(3.6, -0.6), title=f"{shares['triplets']:,} triplets: share whose gradient matters")
     bars.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
     bars.legend(loc="upper center", bbox_to_anchor=(0.4, -0.08), ncols=2)
     told = "; ".join(
-        f"{' '.join(name.split())} {h:.0%} in this batch and {m:.0%} in the epoch"
+        f"{' '.join(name.split())} {_percent(h)} in this batch and {_percent(m)} in the epoch"
         for name, h, m in zip(names, here, mean, strict=True)
     )
     figure.alt = (

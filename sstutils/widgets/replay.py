@@ -80,26 +80,31 @@ class TrainingReplay(Drawn):
             If it is not a recording of runs, or has no run of such a name.
         """
         content = recording.load(path, "replay")
+        about = content["about"]
         try:
-            about = content["about"]
-            curves, classes = about["runs"], about["classes"]
-            shape = (sum(len(run["epoch"]) for run in curves), len(content["labels"]), 2)
-            if content["points"].shape != shape or not len(content["labels"]) or max(content["labels"]) >= len(classes):
-                raise ValueError
-            replay = cls(
-                curves=curves,
-                classes=classes,
-                labels=content["labels"].tolist(),
-                points=content["points"].astype("<i2").tobytes(),
-                scale=about["scale"],
-                sprite=content["sprite"].tobytes(),
-                **{"runs": _chosen([run["name"] for run in curves], runs), **traits},
+            curves, classes, labels = about["runs"], about["classes"], content["labels"].tolist()
+            lengths = {name: [len(run[name]) for run in curves] for name in _CURVES}
+            whole = (
+                all(lengths[name] == lengths["epoch"] for name in _CURVES)
+                and content["points"].shape == (sum(lengths["epoch"]), len(labels), 2)
+                and set(labels) <= set(range(len(classes)))
+                and min(lengths["epoch"]) > 0 < len(labels)
+                and np.isfinite(about["scale"])
             )
-        except (KeyError, TypeError, ValueError, traitlets.TraitError) as error:
-            if str(error).startswith(("runs", "no run", "frame", "speed")):
-                raise
-            raise ValueError(f"{path} is not a whole recording of runs: `make recordings` makes it anew") from None
-        return replay
+            names = [run["name"] for run in curves]
+            data = {
+                "curves": curves,
+                "classes": classes,
+                "labels": labels,
+                "points": content["points"].astype("<i2").tobytes(),
+                "scale": about["scale"],
+                "sprite": content["sprite"].tobytes(),
+            }
+        except (AttributeError, KeyError, TypeError, ValueError):
+            whole = False
+        if not whole:
+            raise ValueError(f"{path} is not a whole recording of runs: `make recordings` makes it anew")
+        return cls(**data, runs=_chosen(names, runs), **traits)
 
     @traitlets.validate("frame")
     def _valid_frame(self, proposal: Any) -> float:

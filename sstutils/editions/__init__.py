@@ -39,7 +39,8 @@ def make(
     EditionError
         Where a notebook does not allow an edition; says the cell and what to do.
     """
-    from . import lecture, notebooks as copies, pages, slides
+    from . import lecture, pages, slides
+    from . import notebooks as copies
 
     if unknown := [name for name in which if name not in (*EDITIONS, "all")]:
         raise lecture.EditionError(f"no edition is called {unknown[0]!r}: there are {', '.join(EDITIONS)} and all")

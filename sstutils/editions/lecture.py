@@ -75,7 +75,7 @@ def _formula(match: re.Match) -> str:
 
 
 class _Html(mistune.HTMLRenderer):
-    """Adds to mistune's HTML: names of headings, pictures within the page, tables and code that scroll by themselves."""
+    """Adds to mistune's HTML: names of headings, pictures within the page, links to pages, coloured code."""
 
     def __init__(self, lecture: Lecture, shift: int = 0) -> None:
         super().__init__(escape=False)

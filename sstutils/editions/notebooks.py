@@ -1,7 +1,8 @@
 """Notebooks for students and for lecturers, of one source.
 
 They differ from the source in nothing but this: the student's has no metadata for the lecturer; the lecturer's has the
-model answers in the place of the blanks, and a note with minutes, answer and misconceptions below each cell that has one.
+model answers in the place of the blanks, and a note with minutes, answer and misconceptions below each cell that has
+one.
 """
 
 from __future__ import annotations

@@ -1,0 +1,695 @@
+"""The editions: what is in them, and how they behave in a browser, on a small series that is made here."""
+
+import base64
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import traitlets
+from ipywidgets.embed import dependency_state
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
+
+from sstutils import editions, plots
+from sstutils.editions.lecture import STATE, VIEW, EditionError, Lecture
+from sstutils.editions.mathematics import TexError, mathml
+from sstutils.widgets.base import Drawn
+
+ROOT = Path(__file__).parents[1]
+SHARED = (ROOT / "sstutils" / "widgets" / "common.js").read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A small series
+# ---------------------------------------------------------------------------------------------------------------------
+class Square(Drawn):
+    """A widget of ten lines: a slider, and the square of its number."""
+
+    _esm = (
+        SHARED
+        + """
+    function render({ model, el }) {
+      const { body, say } = stage(el, model, "Move the slider.");
+      const shown = h("p", { class: "shown" });
+      const draw = () => { shown.textContent = `${model.get("x")} squared is ${model.get("x") ** 2}`; };
+      slider(body, { label: "x", min: 0, max: 9, step: 1, value: model.get("x"),
+        onInput: (x) => { put(model, { x }); say(`x is ${x}`); } });
+      body.append(shown);
+      draw();
+      return follow(model, ["x"], draw);
+    }
+    export default { render };
+    """
+    )
+    x = traitlets.Int(3).tag(sync=True)
+
+
+def png(width=300, height=120) -> str:
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), "white").save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def figure(alt, **size) -> nbformat.NotebookNode:
+    data, metadata = plots.in_notebook(base64.b64decode(png(**size)), alt, 96)
+    return new_output("display_data", data, metadata=metadata)
+
+
+def view(widget) -> nbformat.NotebookNode:
+    data = {VIEW: {"model_id": widget.model_id, "version_major": 2}, "text/plain": "Figure: a slider"}
+    return new_output("display_data", data)
+
+
+def code(source, *outputs, **metadata):
+    return new_code_cell(source, outputs=list(outputs), execution_count=1, metadata=metadata)
+
+
+def text(source, *tags, **metadata):
+    return new_markdown_cell(source, metadata={"tags": list(tags)} | metadata)
+
+
+def saved(notebook, *widgets):
+    states = dependency_state(widgets, drop_defaults=False) if widgets else {}
+    notebook.metadata["widgets"] = {STATE: {"state": states, "version_major": 2, "version_minor": 0}}
+    notebook.metadata["kernelspec"] = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    return notebook
+
+
+ASK = "def triplet_loss(a, p, n, margin):\n    return ____\n\n\nsst.exercises.triplet_loss.check(triplet_loss)"
+
+
+def first():
+    one, two = Square(title="Squares", x=3), Square(title="More squares", x=5)
+    cells = [
+        text(
+            "# 01 - Distances & losses\n\n**You will** measure $d^2(a, p)$ and *lose*. | **Needs** nothing | "
+            "**15 min** | CPU | **Paper:** figure 2"
+        ),
+        code("import sstutils as sst\nfrom sstutils.exercises import ____"),
+        text(
+            "## A loss in $\\mathbb{R}^n$\n\nThe hinge $\\ell = \\max(0,\\; z)$ costs `$5`, or \\$6, with\n\n"
+            "$$z = d^2(a, p) - \\tfrac12 \\bigl(d^2(a, n) + d^2(p, n)\\bigr), \\qquad \\ell = \\log(1 + e^z).$$\n\n"
+            "**What does the slider do?**",
+            "slide",
+            lecturer={"minutes": 4, "note": "It squares $x$. *Misconception:* doubles."},
+        ),
+        code("Square(x=3)", view(one), tags=["widget"]),
+        text("It squares. A table:\n\n| $x$ | $|x|^2$ |\n|---|---|\n| 2 | 4 |\n", "fragment"),
+        code(
+            'sst.plots.field("sst")\n'
+            + "# a long line of which the end is outside of every phone, that is for sure, and of columns",
+            figure('A field of <arrows> & "quotes".', width=900, height=300),
+        ),
+        text(
+            "### Derivation\n\n$$\\begin{aligned} z &= d^2(a, p) - d^2(a, n) \\\\\n"
+            "&= -2\\,\\lVert n - c \\rVert^2 \\end{aligned}$$\n\n"
+            "1. one\n2. two, see [the next](02-second.ipynb)\n\n```python\nx = 1\n```\n",
+            "slide",
+        ),
+        code(
+            "\n".join(f"x{i} = {i}" for i in range(15)) + "\nprint(x1)", new_output("stream", name="stdout", text="1\n")
+        ),
+        text("## Exercises\n\nNow you.", "slide", lecturer={"minutes": 11, "note": "Answer: the hinge."}),
+        code(
+            ASK,
+            new_output("execute_result", {"text/plain": "not attempted"}, execution_count=1),
+            tags=["exercise"],
+            exercise="triplet_loss",
+            lecturer={"minutes": 0, "note": "Common: the margin is forgotten."},
+        ),
+        code("Square(x=5)", view(two), tags=["widget", "skip"]),
+        text("---\n**In this notebook we** squared.\n\n**Next:** 02"),
+    ]
+    return saved(new_notebook(cells=cells), one, two)
+
+
+def second():
+    lines = "\n\n".join(
+        f"Line {i} of a slide that is much too long for any screen, whatever is tried with its letters."
+        for i in range(40)
+    )
+    cells = [
+        text("# 02 - Second\n\n**You will** rest. | **Needs** 01 | **5 min** | CPU"),
+        text(f"## Too long\n\n{lines}", "slide"),
+        code("1 + 1", new_output("execute_result", {"text/plain": "2"}, execution_count=1)),
+    ]
+    return saved(new_notebook(cells=cells))
+
+
+def write(folder, **notebooks):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, notebook in notebooks.items():
+        for i, cell in enumerate(notebook.cells):
+            cell["id"] = f"{name[1:3]}-{i:02d}"
+        nbformat.write(notebook, folder / f"{name[1:].replace('_', '-')}.ipynb")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """All editions of the small series."""
+    folder = tmp_path_factory.mktemp("series")
+    write(folder / "notebooks", _01_first=first(), _02_second=second())
+    editions.make(["all"], folder / "notebooks", folder / "site", tell=lambda line: None)
+    return folder / "site"
+
+
+def made(tmp_path, notebook, *which):
+    write(tmp_path / "notebooks", _01_one=notebook)
+    editions.make(which or ["all"], tmp_path / "notebooks", tmp_path / "site", tell=lambda line: None)
+    return tmp_path / "site"
+
+
+TITLE = "# 01 - One\n\n**You will** fail. | **Needs** nothing | **5 min** | CPU"
+PAGES = ["index.html", "01-first.html", "02-second.html"]
+DECKS = ["slides/01-first.html", "slides/02-second.html"]
+
+
+def bare(html: str) -> str:
+    """The text of a page that a reader sees."""
+    html = re.sub(r"<(script|style|pre|code|title)\b.*?</\1>", " ", html, flags=re.DOTALL)
+    return re.sub(r"<[^>]+>", " ", html)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Mathematics
+# ---------------------------------------------------------------------------------------------------------------------
+def flat(tex, **options):
+    return re.sub(r"<[^>]+>", "", mathml(tex, **options))
+
+
+@pytest.mark.parametrize(
+    ("tex", "text"),
+    [
+        (r"d^2(a, p) < d^2(a, n)", "d2(a,p)&lt;d2(a,n)"),
+        (r"\tfrac34 \lVert n - c \rVert^2", "34‖n−c‖2"),
+        (r"K = \lfloor N / B \rfloor", "K=⌊N/B⌋"),
+        (r"4{,}800 \cdot 0.5", "4,800·0.5"),
+        (r"\mathrm{softplus}(z) \in \mathbb{R}", "softplus(z)∈ℝ"),
+        (r"\mathbf x \sim \mathcal N", "𝐱∼𝒩"),
+        (r"\text{share\_x} \%", "share_x%"),
+        (r"x^12", "x12"),
+        (r"f''", "f′′"),
+        (r"\Bigl\{ x \Bigr\}", "{x}"),
+        (r"\operatorname*{argmin}_x", "argminx"),
+        (r"\not= \ne", "≠≠"),
+    ],
+)
+def test_formulas_say_what_tex_would_say(tex, text):
+    assert flat(tex) == text
+
+
+def test_formulas_have_the_structure_of_tex():
+    assert mathml(r"\frac{1}{2}") == "<math><mfrac><mn>1</mn><mn>2</mn></mfrac></math>"
+    assert "<msubsup><mi>x</mi><mi>i</mi><mn>2</mn></msubsup>" in mathml("x_i^2") == mathml("x^2_i")
+    assert "<munder>" in mathml(r"\max_x y", display=True)
+    assert "<msub>" in mathml(r"\max_x y")
+    assert "<msub>" in mathml(r"\frac{\sum_i x}{2}", display=True)
+    assert "<msub>" in mathml(r"\dfrac{\sum_i x}{2}")
+    assert "<munder>" in mathml(r"\displaystyle\sum_i x")
+    assert mathml(r"\sqrt[3]{x}") == "<math><mroot><mi>x</mi><mn>3</mn></mroot></math>"
+    table = mathml(r"\begin{aligned} a &= b \\ &= -c \end{aligned}", display=True)
+    assert table.count("<mtr>") == 2
+    assert table.count("<mtd>") == 4
+    assert mathml(r"\begin{cases} 0 & x < 1 \\ 1 \end{cases}").count("<mtd>") == 3
+
+
+@pytest.mark.parametrize(
+    ("tex", "spaces"),
+    [
+        ("a - b", [".222", ".222"]),
+        ("-a", []),
+        ("a = -b", [".278", ".278"]),
+        (r"a\log b", [".167", ".167"]),
+        (r"\log(b)", []),
+        ("x^{a - b}", []),
+        ("|a - b|", [".222", ".222"]),
+        ("f(a, b)", [".167"]),
+        (r"a \cdot -b", [".222", ".222"]),
+        (r"s\,(a)", [".167"]),
+    ],
+)
+def test_spaces_are_those_of_the_texbook(tex, spaces):
+    assert [width[1:] for width in re.findall(r'mspace width="([\d.]+)em"', mathml(tex))] == spaces
+
+
+@pytest.mark.parametrize(
+    ("tex", "says"),
+    [
+        (r"\foo x", r"\foo is not known"),
+        ("{x", "not closed"),
+        ("x}", "too many"),
+        ("a^", "ends too early"),
+        ("a^b^c", "two superscripts"),
+        (r"\left( x", "not closed"),
+        (r"\begin{tikz}\end{tikz}", "tikz is not known"),
+        (r"\begin{aligned} a \end{cases}", "not closed"),
+        (r"\frac{a}", "ends too early"),
+        (r"\left x \right)", "no delimiter"),
+        ("^2", "follows nothing"),
+    ],
+)
+def test_a_formula_that_cannot_be_read_is_an_error(tex, says):
+    with pytest.raises(TexError, match=re.escape(says)):
+        mathml(tex)
+
+
+def test_every_formula_of_the_notebooks_is_mathml():
+    from sstutils.editions import lecture
+
+    seen = 0
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for cell in nbformat.read(path, as_version=4).cells:
+            texts = [cell.source] if cell.cell_type == "markdown" else []
+            for source in [*texts, cell.metadata.get("lecturer", {}).get("note", "")]:
+                for match in lecture._MATH.finditer(source):
+                    if match["inline"] or match["display"] or match["align"]:
+                        html = lecture._formula(match)
+                        assert html.count("<math") == html.count("</math>") >= 1
+                        assert not re.search(r"[\\${}]", re.sub(r"<mo[^>]*>[{}]</mo>", "", html)), match[0]
+                        seen += 1
+    assert seen > 50
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pages
+# ---------------------------------------------------------------------------------------------------------------------
+def test_there_is_a_page_a_deck_and_two_notebooks_for_each_lecture(built):
+    files = sorted(path.relative_to(built).as_posix() for path in built.rglob("*") if path.is_file())
+    books = [f"{which}/{name}.ipynb" for which in ("lecturer", "student") for name in ("01-first", "02-second")]
+    assert files == sorted(PAGES + DECKS + books)
+
+
+@pytest.mark.parametrize("name", PAGES + DECKS)
+def test_a_page_is_self_contained_and_has_no_raw_tex(built, name):
+    html = (built / name).read_text(encoding="utf-8")
+    plain = re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
+    for pair in re.findall(r"""(?:src|srcset|poster|data|action)=["']([^"']+)|url\(["']?([^)]+)\)""", plain):
+        assert "".join(pair).startswith(("data:", "#"))
+    for tag in re.findall(r"<link[^>]*>", html):
+        assert 'href="data:,"' in tag
+    assert "@import" not in html
+    text = bare(html)
+    assert not re.search(r"\\[a-zA-Z]+|\$\$|[\ue000-\uf8ff]", text)
+    assert set(re.findall(r"\S*\$\S*", text)) <= {"$6,"}  # that one is a price
+    assert html.startswith('<!doctype html>\n<html lang="en">')
+    assert all(re.search(r'alt="[^"]+"', tag) for tag in re.findall(r"<img[^>]*>", html))
+
+
+def test_a_page_has_its_parts(built):
+    html = (built / "01-first.html").read_text(encoding="utf-8")
+    assert re.findall(r'<a rel="(prev|next)" href="([^"]+)"', html) == [("next", "02-second.html")]
+    assert '<a href="02-second.html">the next</a>' in html
+    assert [int(level) for level in re.findall(r"<h(\d)", html)] == [1, 2, 3, 2]
+    assert 'alt="A field of &lt;arrows&gt; &amp; &quot;quotes&quot;."' in html
+    assert re.findall(r"<summary>([^<]+)", html)[1:] == [
+        "Code, 16 lines",
+        "Hint 1 of 3",
+        "Hint 2 of 3",
+        "Hint 3 of 3",
+        "Solution",
+    ]
+    assert html.count('<div class="sst-place"') == 2
+    assert "misconception" not in html.lower()  # what the lecturer knows
+    index = (built / "index.html").read_text(encoding="utf-8")
+    assert "2 lectures, 20 minutes in all" in index
+    assert 'href="slides/01-first.html"' in index
+
+
+def test_fonts_are_small():
+    assert sum(path.stat().st_size for path in (ROOT / "sstutils" / "editions").glob("*.woff2")) < 150_000
+
+
+def test_the_figure_of_the_idea_is_on_the_index(tmp_path):
+    (tmp_path / "output" / "figures").mkdir(parents=True)
+    (tmp_path / "output" / "figures" / "idea.png").write_bytes(base64.b64decode(png()))
+    index = (made(tmp_path, second(), "site") / "index.html").read_text(encoding="utf-8")
+    assert re.search(r'<img src="data:image/png;base64,[^"]+" alt="A neighborhood of', index)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Errors
+# ---------------------------------------------------------------------------------------------------------------------
+NAKED = new_output("display_data", {"text/html": '<img src="data:,">'})
+FETCH = new_output("display_data", {"text/html": '<img alt="x" src="https://example.org/a.png">'})
+FAILED = new_output("error", ename="ValueError", evalue="no", traceback=[])
+LOST = new_output("display_data", {VIEW: {"model_id": "gone"}, "text/plain": "Square()"})
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        (new_code_cell("1"), "it was not run"),
+        (code("1", NAKED), "without alternative text"),
+        (code("1", new_output("display_data", {"image/png": png()})), "without alternative text"),
+        (code("1", FETCH), "loads something from elsewhere"),
+        (code("1", FAILED), "ended with an error, ValueError: no"),
+        (code("1", LOST), "a widget whose state was not saved"),
+        (code(ASK, exercise="triplet_los"), "no exercise 'triplet_los'; did you mean 'triplet_loss'?"),
+        (code(ASK, tags=["exercise"]), "do not name the exercise"),
+        (text("see $\\foo$"), "\\foo is not known"),
+        (text("![](x.png)"), "x.png has no alternative text"),
+        (text("![a picture](x.png)"), "not a file beside the notebook"),
+    ],
+)
+def test_what_a_page_cannot_show_is_an_error_that_names_the_cell(tmp_path, capsys, cell, says):
+    from sstutils.editions.__main__ import main
+
+    write(tmp_path / "notebooks", _01_one=saved(new_notebook(cells=[text(TITLE), cell])))
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("the old one")
+    assert main(["site", "--notebooks", str(tmp_path / "notebooks"), "--out", str(tmp_path / "site")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("editions: error: 01-one.ipynb, cell 2: ")
+    assert error.count("\n") == 1
+    assert says in error
+    assert [path.name for path in tmp_path.rglob("*.html")] == ["index.html"]
+    assert (tmp_path / "site" / "index.html").read_text() == "the old one"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notebooks", "site"]
+
+
+def test_other_mistakes_are_one_line_too(tmp_path, capsys):
+    from sstutils.editions.__main__ import main
+
+    assert main(["site", "--notebooks", str(tmp_path)]) == 2
+    assert "there is no notebook in" in capsys.readouterr().err
+    (tmp_path / "01-a.ipynb").write_text("{")
+    assert main(["site", "--notebooks", str(tmp_path)]) == 2
+    assert "01-a.ipynb cannot be read as a notebook" in capsys.readouterr().err
+    assert main(["sites", "--notebooks", str(tmp_path)]) == 2
+    assert "no edition is called 'sites'" in capsys.readouterr().err
+    write(tmp_path, _01_a=new_notebook(cells=[text("No title")]))
+    assert main(["site", "--notebooks", str(tmp_path)]) == 2
+    assert "must begin with a title" in capsys.readouterr().err
+
+
+def test_sliders_of_ipywidgets_leave_their_last_picture(tmp_path):
+    notebook = new_notebook(cells=[text(TITLE), code("interact(f)", LOST)])
+    inner = {"output_type": "display_data", "data": {"image/png": png()}, "metadata": {"image/png": {"alt": "a dot"}}}
+    states = {"gone": {"state": {"children": ["IPY_MODEL_out"]}}, "out": {"state": {"outputs": [inner]}}}
+    notebook.metadata["widgets"] = {STATE: {"state": states}}
+    assert 'alt="a dot"' in (made(tmp_path, notebook, "site") / "01-one.html").read_text(encoding="utf-8")
+    del notebook.metadata["widgets"][STATE]["state"]["out"]
+    with pytest.raises(EditionError, match="needs a kernel"):
+        made(tmp_path, notebook, "site")
+
+
+def test_a_page_whose_notebook_is_gone_goes_too_and_other_editions_stay(tmp_path):
+    site = made(tmp_path, second())
+    (site / "99-old.html").write_text("old")
+    editions.make(["site"], tmp_path / "notebooks", site, tell=lambda line: None)
+    assert {path.name for path in site.iterdir()} == {"01-one.html", "index.html", "slides", "student", "lecturer"}
+    assert 'href="slides/01-one.html"' in (site / "index.html").read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Slides
+# ---------------------------------------------------------------------------------------------------------------------
+def test_slides_follow_the_tags(built):
+    from sstutils.editions.slides import slides_of
+
+    lecture = Lecture(built.parent / "notebooks" / "01-first.ipynb")
+    found = [[cell.node.id for cell in slide.cells] for slide in slides_of(lecture)]
+    assert found == [["01-02", "01-03", "01-04", "01-05"], ["01-06", "01-07"], ["01-08", "01-09", "01-11"]]
+    html = (built / DECKS[0]).read_text(encoding="utf-8")
+    assert len(re.findall(r"<section", html.split("<script>", 2)[1])) == 4
+    assert html.count('class="part fragment"') == 1
+    notes = re.findall(r'<aside class="notes">(.*?)</aside>', html, re.DOTALL)
+    assert "<strong>4 min</strong>, to minute 4 of 15" in notes[1]
+    assert "<em>Misconception:</em> doubles" in notes[1]
+    assert "<strong>11 min</strong>, to minute 15 of 15" in notes[2]
+    assert "def triplet_loss(" in notes[2]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Editions for students and lecturers
+# ---------------------------------------------------------------------------------------------------------------------
+def check_equal(source, student, lecturer):
+    """The three are equal, but for notes and solutions."""
+    from sstutils.editions import notebooks
+
+    assert student.metadata == lecturer.metadata == source.metadata
+    assert len(student.cells) == len(source.cells)
+    theirs = iter(lecturer.cells)
+    for cell, open_cell in zip(source.cells, student.cells, strict=True):
+        about = cell.metadata.get("lecturer")
+        kept = {key: value for key, value in cell.metadata.items() if key != "lecturer"}
+        assert dict(open_cell) == dict(cell) | {"metadata": kept}
+        taught = next(theirs)
+        name = cell.metadata.get("exercise")
+        if name:
+            assert taught.source.splitlines()[-1] == cell.source.rstrip().splitlines()[-1]
+            assert "____" not in taught.source
+            assert taught.source == notebooks.solved(cell.source, name)
+            assert dict(taught) | {"source": 0, "outputs": 0, "execution_count": 0} == dict(cell) | {
+                "source": 0,
+                "outputs": 0,
+                "execution_count": 0,
+            }
+        else:
+            assert taught == cell
+        if about:
+            note = next(theirs)
+            assert note.metadata.tags == [notebooks.NOTE]
+            assert note.source.startswith("> **For the lecturer")
+            assert about.note.split()[-1] in note.source
+    assert next(theirs, None) is None
+
+
+def editions_of(folder, name):
+    return [nbformat.read(folder / which / name, as_version=4) for which in ("student", "lecturer")]
+
+
+def test_editions_are_equal_but_for_notes_and_solutions(built):
+    source = nbformat.read(built.parent / "notebooks" / "01-first.ipynb", as_version=4)
+    student, lecturer = editions_of(built, "01-first.ipynb")
+    check_equal(source, student, lecturer)
+    for notebook in (student, lecturer):
+        nbformat.validate(notebook)
+    assert "Misconception" not in json.dumps(student)
+    assert "____" in json.dumps([cell.source for cell in student.cells])
+    assert "> **For the lecturer, 4 min.** It squares $x$. *M" in [cell.source[:49] for cell in lecturer.cells]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_editions_of_the_notebooks_are_equal_but_for_notes_and_solutions(path):
+    from sstutils.editions import notebooks
+
+    source = nbformat.read(path, as_version=4)
+    check_equal(source, notebooks.student(source), notebooks.lecturer(source))
+
+
+def test_the_lecturers_edition_is_solved_and_tells_if_not(tmp_path):
+    from sstutils.editions import notebooks
+
+    cells = [
+        text(TITLE),
+        code("import sstutils as sst\nfrom sstutils.exercises import ____"),
+        code(ASK, exercise="triplet_loss"),
+    ]
+    source = saved(new_notebook(cells=cells))
+    assert notebooks.unsolved(notebooks.lecturer(source), tmp_path) == []
+    assert notebooks.unsolved(notebooks.student(source), tmp_path) == ["triplet_loss"]
+    with pytest.raises(EditionError, match="must define it"):
+        notebooks.solved("x = 1", "triplet_loss")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# In a browser
+# ---------------------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def shown(tab, built):
+    """Open a page of the small series from disk; it must ask for nothing and complain of nothing."""
+    pages = []
+
+    def opened(name, **options):
+        page = tab(**options)
+        page.asked = []
+        page.on("request", lambda request: request.url.startswith(("data:", "blob:")) or page.asked.append(request.url))
+        page.goto((built / name).as_uri())
+        for place in page.locator("[data-widget]").all():
+            place.and_(page.locator("[data-ready]")).wait_for(state="attached")
+        pages.append(page)
+        return page
+
+    yield opened
+    for page in pages:
+        assert not page.bad
+        assert len(page.asked) == 1  # the page itself
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_fit_and_are_accessible(shown, name, width, dark):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = shown(name, width=width, dark=dark)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    found = Axe().run(page).response["violations"]
+    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")] == []
+    assert page.evaluate("document.fonts.check('1em \"STIX Two Text\"')")
+
+
+def test_widgets_react_and_the_theme_is_kept(shown):
+    page = shown("01-first.html")
+    slider = page.get_by_label("x", exact=True).first
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_text("4 squared is 16").wait_for()
+    assert page.get_by_text("5 squared is 25").is_visible()
+    paper = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(paper) == "rgb(255, 255, 255)"
+    page.get_by_role("button", name="Switch to dark colours").click()
+    assert page.evaluate(paper) == "rgb(22, 24, 29)"
+    assert page.evaluate("localStorage.getItem('sst-theme')") == "dark"
+    assert page.evaluate("getComputedStyle(document.querySelector('.sst-widget')).backgroundColor") == "rgb(22, 24, 29)"
+
+
+def test_the_keyboard_comes_to_the_text_first(shown):
+    page = shown("01-first.html")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_long_code_scrolls_in_its_box_and_by_the_keyboard(shown):
+    page = shown("01-first.html", width=390)
+    box = page.locator("pre", has_text="a long line of which")
+    assert box.evaluate("box => box.scrollWidth > box.clientWidth && box.tabIndex === 0")
+
+
+def test_formulas_are_set_in_the_font_that_is_sent_along(shown):
+    page = shown("01-first.html")
+    assert page.evaluate("document.fonts.check('1em \"STIX Two Math\"')")
+    high = page.evaluate("[...document.querySelectorAll('.display math')].map(m => m.getBoundingClientRect().height)")
+    assert min(high) > 20
+    assert page.evaluate("document.querySelectorAll('math merror').length") == 0
+
+
+@pytest.mark.parametrize("name", DECKS)
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_slides_are_reached_by_keys_and_fit_or_say_that_they_scroll(shown, name, dark):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = shown(name, width=1280, height=720, dark=dark)
+    page.locator("html[data-ready]").wait_for(state="attached")
+    count = page.evaluate("Reveal.getTotalSlides()")
+    assert count == page.locator(".slides > section").count()
+    for i in range(count):
+        page.wait_for_timeout(100)
+        state = page.evaluate(
+            """(() => { const s = Reveal.getCurrentSlide();
+            return [Reveal.getIndices().h, s.scrollHeight > s.clientHeight + 1, s.classList.contains('long'),
+                    s.scrollWidth <= s.clientWidth, s.tabIndex] })()"""
+        )
+        assert state == [i, state[1], state[1], True, 0 if state[1] else -1]
+        if i < count - 1:
+            while page.evaluate("Reveal.getIndices().h") == i:  # fragments come first
+                page.keyboard.press("ArrowRight")
+    found = Axe().run(page).response["violations"]
+    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")] == []
+
+
+def test_a_long_slide_scrolls_by_the_keyboard_and_widgets_keep_their_keys(shown):
+    page = shown(DECKS[1], width=1280, height=720)
+    page.locator("html[data-ready]").wait_for(state="attached")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function("Reveal.getCurrentSlide().scrollTop > 100")
+    page = shown(DECKS[0], width=1280, height=720)
+    page.locator("html[data-ready]").wait_for(state="attached")
+    page.keyboard.press("ArrowRight")
+    page.get_by_label("x", exact=True).first.focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_text("4 squared is 16").wait_for()
+    assert page.evaluate("Reveal.getIndices().h") == 1
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Colab and Binder
+# ---------------------------------------------------------------------------------------------------------------------
+START = ROOT / ".colab" / "start.ipynb"
+
+
+def start(address=""):
+    """The code of the start notebook, with an address filled in."""
+    cells = [cell.source for cell in nbformat.read(START, as_version=4).cells if cell.cell_type == "code"]
+    assert 'address = ""' in cells[0]
+    return cells[0].replace('address = ""', f"address = {str(address)!r}"), cells[1], cells[2]
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A small repository of the form of ours."""
+    origin = tmp_path / "origin"
+    (origin / "sstutils").mkdir(parents=True)
+    (origin / "sstutils" / "__init__.py").write_text("")
+    write(origin / "notebooks", _00_start_here=second())
+    for command in ("init --quiet", "add .", "-c user.name=a -c user.email=a@b commit --quiet -m one"):
+        subprocess.run(["git", *command.split()], cwd=origin, check=True)
+    return origin.as_uri()
+
+
+def test_start_clones_installs_and_shows_the_way(tmp_path, monkeypatch, capsys, clone):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    monkeypatch.setattr("sys.path", list(sys.path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # neither installed nor on Colab
+    calls, run = [], subprocess.run
+    monkeypatch.setattr(
+        "subprocess.run", lambda args, **options: run(args, **options) if args[0] == "git" else calls.append(args)
+    )
+    space = {}
+    one, two, three = start(clone)
+    exec(one, space)
+    root = tmp_path / "empty" / "lectures"
+    assert space["root"] == root.resolve()
+    assert calls == [[sys.executable, "-m", "pip", "install", "--quiet", "--editable", str(root.resolve())]]
+    assert Path.cwd() == root / "notebooks"
+    exec(two, space)
+    exec(three.replace("Markdown(", "shown = Markdown("), space)
+    assert space["shown"].data == "- [00-start-here.ipynb](../notebooks/00-start-here.ipynb)"
+    space["address"] = "https://github.com/me/it.git"
+    exec(three.replace("Markdown(", "shown = Markdown("), space)
+    assert "/github/me/it/blob/main/notebooks/00-start-here.ipynb)" in space["shown"].data
+    assert "git clone --quiet --depth 1 https://github.com/me/it.git lectures" in space["shown"].data
+
+
+def test_start_finds_what_is_there_and_asks_for_what_is_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(START.parent)
+    space = {}
+    exec(start()[0], space)
+    assert space["root"] == ROOT
+    monkeypatch.chdir(tmp_path)
+    exec(start(ROOT)[0], space := {})
+    assert space["root"] == ROOT
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="Fill in the address"):
+        exec(start()[0], {})
+    with pytest.raises(SystemExit, match="could not be cloned"):
+        exec(start(tmp_path / "nothing")[0], {})
+
+
+def test_binder_has_every_dependency_and_names_no_host():
+    import tomllib
+
+    listed = (ROOT / ".binder" / "environment.yml").read_text(encoding="utf-8")
+    renamed = {
+        "torch": "pytorch-cpu",
+        "opentsne": "opentsne",
+        "matplotlib": "matplotlib-base",
+        "seaborn": "seaborn-base",
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for dependency in project["dependencies"]:
+        name, version = dependency.lower().split(">=")
+        assert f"  - {renamed.get(name, name)}>={version}\n" in listed
+    assert "://" not in listed + (ROOT / ".binder" / "postBuild").read_text(encoding="utf-8")
+    assert (ROOT / ".binder" / "postBuild").stat().st_mode & 0o100

@@ -62,7 +62,7 @@ const SHADES = Array.from({ length: 256 }, (_, k) => {
 export const shade = (value) => SHADES[Math.min(255, Math.floor(Math.max(0, Math.min(1, (value + 4) / 8)) * 256))];
 
 // ---- the drawing ----
-const REACH = [4, 3], UNIT = 55, SCALE = 0.25, LONGEST = 2; // as in gradients.py
+const REACH = [4, 3], UNIT = 55, SCALE = 1 / 3, LONGEST = 2; // as in gradients.py
 const WIDTH = 2 * REACH[0] * UNIT, HEIGHT = 2 * REACH[1] * UNIT;
 const toX = (x) => WIDTH / 2 + UNIT * x, toY = (y) => HEIGHT / 2 - UNIT * y;
 const ROLES = ["anchor", "positive", "negative"], LETTERS = ["a", "p", "n"];
@@ -70,6 +70,13 @@ const TRIANGLE = { width: 146, height: 134, side: 122, x: 12, y: 114 }; // (x, y
 const TALL = TRIANGLE.side * Math.sqrt(3) / 2;
 const neat = (x, reach) => Math.max(-reach, Math.min(reach, Math.round(100 * x) / 100)) + 0; // + 0: no negative zero
 const within = ([x, y]) => [neat(x, REACH[0]), neat(y, REACH[1])];
+
+/** 1 for points on a line, down to 0 for a clear triangle: arrows on a line are drawn beside each other. */
+function flatness(a, p, n) {
+  const most = Math.max(d2(a, p), d2(a, n), d2(p, n));
+  const twice = Math.abs((p[0] - a[0]) * (n[1] - a[1]) - (p[1] - a[1]) * (n[0] - a[0]));
+  return most ? Math.max(0, 1 - twice / (0.15 * most)) : 1;
+}
 
 /** From a place in the picture of a triangle to (u, v), and back. */
 const toUV = (x, y) => {
@@ -113,9 +120,9 @@ function plane(parent, loss, id, move) {
     return { node: s("g", { class: "sst-force", "data-of": role, "pointer-events": "none" }, halo, line, cut), halo, line, cut };
   });
   const bar = s("g", { "pointer-events": "none" },
-    s("path", { d: planeArrow(12, HEIGHT - 12, 4 * SCALE * UNIT, 0), "stroke-width": 2,
+    s("path", { d: planeArrow(12, HEIGHT - 12, 3 * SCALE * UNIT, 0), "stroke-width": 2,
       style: "stroke:var(--sst-faint);fill:var(--sst-faint)" }),
-    s("text", { x: 12 + 4 * SCALE * UNIT + 8, y: HEIGHT - 7, class: "sst-faint", style: "font-size:14px" }, "gradient of length 4"));
+    s("text", { x: 12 + 3 * SCALE * UNIT + 8, y: HEIGHT - 7, class: "sst-faint", style: "font-size:14px" }, "gradient of length 3"));
   const svg = s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "group", "aria-label": `${name}: points in the plane`,
     style: "width:100%;background:var(--sst-panel);border-radius:6px" },
   s("defs", {}, fade), region,
@@ -153,6 +160,7 @@ function plane(parent, loss, id, move) {
         stop.setAttribute("stop-opacity", 0.3 * sigmoid(z));
       });
     }
+    const flat = flatness(...points);
     points.forEach((point, i) => {
       current[i] = point;
       handles[i].setAttribute("transform", `translate(${toX(point[0])} ${toY(point[1])})`);
@@ -160,7 +168,8 @@ function plane(parent, loss, id, move) {
       const force = result.gradients[i].map((value) => -value), length = Math.hypot(...force);
       const shown = Math.min(SCALE * length, LONGEST) * UNIT, ux = force[0] / (length || 1), uy = -force[1] / (length || 1);
       // It begins at the edge of the mark, so that even a short one is seen.
-      const fx = toX(point[0]) + 15 * ux, fy = toY(point[1]) + 15 * uy, d = planeArrow(fx, fy, shown * ux, shown * uy);
+      const aside = i < 2 ? 13 * flat : 0, fx = toX(point[0]) + 15 * ux + aside * uy, fy = toY(point[1]) + 15 * uy - aside * ux;
+      const d = planeArrow(fx, fy, shown * ux, shown * uy);
       arrows[i].halo.setAttribute("d", d);
       arrows[i].line.setAttribute("d", d);
       const bars = [0.4, 0.48].map((t) => [fx + t * shown * ux, fy + t * shown * uy]);
@@ -248,7 +257,7 @@ function triangles(parent, loss, move) {
 let explorers = 0;
 function render({ model, el }) {
   const { body, say } = stage(el, model, "Drag a, p and n, in either panel, or move them with the arrow keys (Shift: further). "
-    + "An arrow is the negative gradient: where a step of descent takes the point.");
+    + "An arrow is a third of the negative gradient: the way that a step of descent takes its point.");
   const points = () => ROLES.map((role) => model.get(role));
 
   /** Move to new points and tell everyone what the losses make of them. */

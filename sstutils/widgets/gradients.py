@@ -17,14 +17,14 @@ __all__ = ["STARTS", "GradientExplorer", "ternary_point"]
 
 REACH = (4.0, 3.0)  # of the plane that is drawn, to each side of (0, 0)
 MOST_MARGIN = 4.0
-SCALE = 0.25  # an arrow is this much of the negative gradient
+SCALE = 1 / 3  # an arrow is this much of the negative gradient
 LONGEST = 2.0  # of an arrow, in the units of the plane
 
 #: Named positions of anchor, positive and negative.
 STARTS: dict[str, tuple[tuple[float, float], ...]] = {
     "violated": ((-1.0, -0.4), (0.9, 0.2), (-0.1, 1.0)),
     "satisfied": ((-0.6, 0.0), (0.6, 0.0), (-0.2, 1.7)),
-    "negative between a and p": ((-1.5, 0.0), (1.5, 0.0), (-0.5, 0.0)),
+    "negative between a and p": ((1.5, 0.0), (-1.5, 0.0), (0.4, 0.0)),
     "negative behind the positive": ((-1.0, 0.0), (1.0, 0.0), (1.6, 0.0)),
     "collapse": ((0.0, 0.0), (0.0, 0.0), (0.0, 0.0)),
 }
@@ -56,6 +56,13 @@ def ternary_point(a: ArrayLike, p: ArrayLike, n: ArrayLike) -> tuple[NDArray, bo
     return (uvw if inside else np.maximum(uvw + 2 - lower, 0) - 2), inside and a[1] == p[1] == n[1]
 
 
+def _flatness(a: NDArray, p: NDArray, n: NDArray) -> float:
+    """Return 1 for points on a line, down to 0 for a clear triangle: arrows on a line are drawn beside each other."""
+    (ux, uy), (vx, vy) = p - a, n - a
+    most = max(((p - a) ** 2).sum(), ((n - a) ** 2).sum(), ((n - p) ** 2).sum())
+    return max(0.0, 1 - abs(ux * vy - uy * vx) / (0.15 * most)) if most else 1.0
+
+
 class _Point(traitlets.TraitType):
     """Two finite numbers within the plane, kept as a list."""
 
@@ -76,7 +83,7 @@ class _Point(traitlets.TraitType):
 class GradientExplorer(Drawn):
     """Drag anchor, positive and negative; see the forces of the triplet loss and of the SST loss side by side.
 
-    Both panels show the same three points. An arrow is a quarter of the negative gradient with respect to its point.
+    Both panels show the same three points. An arrow is a third of the negative gradient with respect to its point.
     Below, the triangles of figure 2 show the forces for embeddings that are single numbers; their marker is the
     triplet of the first coordinates, and moves the points when it is dragged.
 
@@ -150,6 +157,7 @@ class GradientExplorer(Drawn):
         points = a, p, n = [np.array(getattr(self, role)) for role in _ROLES]
         blue, vermilion = plots.OKABE_ITO["blue"], plots.OKABE_ITO["vermilion"]
         marks = (("a", "o", "#1b1d21"), ("p", "s", blue), ("n", "^", vermilion))
+        aside = 0.24 * _flatness(a, p, n)
         told = []
         with plots.style():
             figure = plots.Figure(figsize=(7.2, 3.0))
@@ -175,7 +183,14 @@ class GradientExplorer(Drawn):
                     axes.plot(*centre, "+", color="#1b1d21")
                     axes.set_title(f"SST loss: {loss:.2f}   (z = {self.z:.2f})".replace("-", "−"))
                 for point, gradient, (letter, marker, colour) in zip(points, gradients, marks, strict=True):
-                    axes.plot(*point, marker, color=colour, markersize=12, markeredgecolor="white", zorder=4)
+                    axes.plot(
+                        *point,
+                        marker,
+                        color=colour,
+                        markersize=15 if letter == "n" else 12,
+                        markeredgecolor="white",
+                        zorder=4,
+                    )
                     axes.annotate(
                         letter,
                         point,
@@ -191,7 +206,8 @@ class GradientExplorer(Drawn):
                     told.append(f"{letter} {length:.2f}")
                     if length > 0:
                         way = -gradient / length
-                        foot, step = point + 0.25 * way, min(SCALE * length, LONGEST) * way
+                        step = min(SCALE * length, LONGEST) * way
+                        foot = point + 0.25 * way + (letter != "n") * aside * np.array([-way[1], way[0]])
                         plots._arrow(axes, foot, foot + step, colour, width=1.8, head=9, zorder=3)
                 axes.set(xlim=(-REACH[0], REACH[0]), ylim=(-REACH[1], REACH[1]), aspect="equal")
                 axes.set(xticks=range(-4, 5, 2), yticks=range(-2, 3, 2))

@@ -308,11 +308,13 @@ def test_a_page_has_its_parts(built):
     assert [int(level) for level in re.findall(r"<h(\d)", html)] == [1, 2, 3, 2]
     assert 'alt="A field of &lt;arrows&gt; &amp; &quot;quotes&quot;."' in html
     assert re.findall(r"<summary>([^<]+)", html)[1:] == [
+        "Code, 1 line",
         "Code, 16 lines",
         "Hint 1 of 3",
         "Hint 2 of 3",
         "Hint 3 of 3",
         "Solution",
+        "Code, 1 line",
     ]
     assert html.count('<div class="sst-place"') == 2
     assert "misconception" not in html.lower()  # what the lecturer knows
@@ -610,6 +612,17 @@ def test_a_long_slide_scrolls_by_the_keyboard_and_widgets_keep_their_keys(shown)
     page.keyboard.press("ArrowRight")
     page.get_by_text("4 squared is 16").wait_for()
     assert page.evaluate("Reveal.getIndices().h") == 1
+
+
+def test_the_speaker_view_opens_from_disk(shown):
+    page = shown(DECKS[0], width=1280, height=720)
+    page.locator("html[data-ready]").wait_for(state="attached")
+    with page.expect_popup() as popup:
+        page.keyboard.press("s")
+    notes = popup.value.locator(".speaker-controls-notes .value")
+    notes.get_by_text("15 min in all").wait_for()
+    page.keyboard.press("ArrowRight")
+    notes.get_by_text("4 min, to minute 4 of 15").wait_for()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

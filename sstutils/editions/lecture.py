@@ -107,6 +107,7 @@ def with_blanks(html: str) -> str:
 
 def coloured(code: str) -> str:
     """Return Python code as HTML, with classes for the style sheet to colour."""
+    code = re.sub(r"\n{3,}", "\n\n", code)
     inner = highlight(code, PythonLexer(stripnl=True), HtmlFormatter(nowrap=True))
     return f'<pre class="code"><code>{inner.rstrip()}</code></pre>\n'
 
@@ -140,6 +141,16 @@ class Cell:
     def tags(self) -> set[str]:
         """Tags of the cell: slide, fragment, skip, exercise, widget."""
         return set(self.node.metadata.get("tags", ()))
+
+    @property
+    def alive(self) -> bool:
+        """Whether it shows a widget. Its code may tell the answer to its question, so it is folded."""
+        return any('class="sst-place"' in html for html in self.shown)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether it shows a widget or a picture."""
+        return self.alive or any("<img" in html for html in self.shown)
 
     @property
     def lines(self) -> int:

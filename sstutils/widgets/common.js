@@ -22,7 +22,8 @@ const s = (tag, attributes = {}, ...children) => make(document.createElementNS(S
 function stage(el, model, description = "") {
   const live = h("p", { class: "sst-said", role: "status", "aria-live": "polite" });
   const root = h("div", { class: "sst-widget", role: "group", "aria-label": model.get("title") },
-    h("h4", { class: "sst-title" }, model.get("title")),
+    // the group has this name; in a page's outline the widget is no chapter
+    h("h4", { class: "sst-title", role: "presentation" }, model.get("title")),
     description ? h("p", { class: "sst-about" }, description) : null);
   const body = h("div", { class: "sst-body" });
   root.append(body, live);

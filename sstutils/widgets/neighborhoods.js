@@ -3,6 +3,7 @@
 const SAMPLERS = { local: "local", balanced: "class-balanced", shuffled: "shuffled" };
 const MATTERS = -2.1972245773362196; // z where s = 1 / (1 + exp(-z)) is 0.1
 const PER_CLASS = 5; // images of a class in a class-balanced batch
+const SIDE = 28, COLUMNS = 20; // of the pictures on the sprite sheet
 const LOW = -16, STEP = 0.5, BINS = 40; // histogram of z, from -16 to 4; its ends take what lies beyond
 
 /** Draw `count` items without replacement: Fisher and Yates. */
@@ -350,7 +351,7 @@ function render({ model, el }) {
   }
   const place = new Float32Array(2 * count);
   function thumb(pen, item, px, py, w) {
-    if (sheet) return pen.drawImage(sheet, (item % 20) * 32, Math.floor(item / 20) * 32, 32, 32, px, py, w, w);
+    if (sheet) return pen.drawImage(sheet, (item % COLUMNS) * SIDE, Math.floor(item / COLUMNS) * SIDE, SIDE, SIDE, px, py, w, w);
     Object.assign(pen, { fillStyle: palette.paper, strokeStyle: palette.faint, lineWidth: 1, textAlign: "center", textBaseline: "middle" });
     pen.fillRect(px, py, w, w);
     pen.strokeRect(px, py, w, w);

@@ -26,7 +26,7 @@ SHARES = ("sst", "inside", "triplet", "contrastive")
 LETTERS = "AÀĄaåOÒƠSŞLĻĹrŗyýHTtţŴŵĘēЖДθφG"  # of the recording: families of near twins
 EPOCHS = (0, 4, 12, 36, 80)  # of its stages
 
-_SIDE, _COLUMNS = 32, 20  # of the pictures on the sprite sheet
+_SIDE, _COLUMNS = 28, 20  # of the pictures on the sprite sheet
 _MARKS = "osD^vP"
 _TINTS = ("green", "purple", "orange", "sky")  # blue and vermilion are kept for positives and negatives
 
@@ -155,7 +155,7 @@ def measure(d2: np.ndarray, labels: np.ndarray, k: int = 5, margin: float = 0.2)
 # ---------------------------------------------------------------------------------------------------------------------
 # What is made beforehand
 # ---------------------------------------------------------------------------------------------------------------------
-def _reduced(x: np.ndarray, enough: float = 0.98, most: int = 64) -> tuple[np.ndarray, float]:
+def _reduced(x: np.ndarray, enough: float = 0.98, most: int = 32) -> tuple[np.ndarray, float]:
     """Return as many principal components as hold `enough` of the variance, and the share they hold."""
     centred = x - x.mean(axis=0)
     u, s, _ = np.linalg.svd(centred, full_matrices=False)

@@ -37,14 +37,25 @@ def lean(png: str) -> str:
 
 
 def drop_bars(notebook: NotebookNode) -> None:
-    """Remove finished progress bars, and the state of widgets that nothing shows any more."""
+    """Remove finished progress bars, and the state of widgets that no output shows."""
     for cell in notebook.cells:
         if "outputs" in cell:
             shown = [output.get("data", {}).get("text/plain", "") for output in cell.outputs]
             cell.outputs = [
                 o for o, text in zip(cell.outputs, shown, strict=True) if not re.match(r"\w+: +\d+%\|", text)
             ]
-    if VIEW not in str(notebook.cells):
+    state = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
+    shown = {
+        o.data[VIEW]["model_id"]
+        for cell in notebook.cells
+        for o in cell.get("outputs", ())
+        if VIEW in o.get("data", {})
+    }
+    while found := {i for key in shown & set(state) for i in re.findall(r"IPY_MODEL_(\w+)", str(state[key]))} - shown:
+        shown |= found  # a widget names those it is made of
+    for key in set(state) - shown:
+        del state[key]
+    if not state:
         notebook.metadata.pop("widgets", None)
 
 

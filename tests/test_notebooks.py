@@ -22,7 +22,7 @@ PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 LAST = 10
 MACHINE = re.compile(r"(?<![\w.~])/(?:work|root|tmp|home|Users|private|opt|usr|var)/|[A-Z]:\\\\?Users")
 TAGS = {"slide", "fragment", "skip", "exercise", "widget"}
-BOLD = re.compile(r"\*\*[^*]+\*\*")
+BOLD = re.compile(r"\*\*\S.*?\*\*", re.DOTALL)
 
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)
@@ -93,7 +93,7 @@ def test_cells_are_named_after_the_notebook(path, notebook):
 
 
 def test_is_short(path, notebook):
-    cells = [cell.source.splitlines() for cell in code(notebook)]
+    cells = [re.findall(r"^ *[^# \n].*", cell.source, re.MULTILINE) for cell in code(notebook)]  # less blank lines
     assert notebook.cells[1].cell_type == "code"
     assert len(cells[0]) <= 3
     assert not code(notebook)[0].outputs
@@ -222,8 +222,11 @@ def test_clean_keeps_widgets_and_makes_pictures_smaller():
     ]
     cell = nbformat.v4.new_code_cell("x", outputs=outputs)
     inside = {"1": {"state": {"outputs": [nbformat.v4.new_output("display_data", {"image/png": png})]}}}
+    inside["1"]["state"]["layout"] = "IPY_MODEL_2"
+    inside |= {"2": {"state": {}}, "3": {"state": {"about": "shown nowhere"}}}
     notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {STATE: {"state": inside}}})
     cleaned = clean(notebook)
+    assert set(cleaned.metadata.widgets[STATE].state) == {"1", "2"}
     small = cleaned.cells[0].outputs[0].data["image/png"]
     with Image.open(io.BytesIO(base64.b64decode(small))) as image:
         assert image.size == (60, 50)

@@ -202,19 +202,19 @@ def agrees(page):
         assert [float(x) for x in lengths] == pytest.approx([np.linalg.norm(g) for g in gradients], abs=0.006)
         if loss == "sst":
             assert f"= {z:.2f}".replace("-0.00", "0.00") in text
-        # the arrows: a third of the negative gradient, at most 2 long, which is marked
+        # the arrows: a quarter of the negative gradient, at most 2 long, which is marked
         for role, gradient in zip(ROLES, gradients):
             force = page.locator(f'[data-loss="{loss}"] [data-of="{role}"]')
             d = force.locator("path").nth(1).get_attribute("d")
             length = np.linalg.norm(gradient)
-            if length * UNIT / 3 <= 0.5:
+            if length * UNIT / 4 <= 0.5:
                 assert d == ""
                 continue
             numbers = [float(x) for x in re.findall(r"-?\d+(?:\.\d+)?(?:e-?\d+)?", d)]
             foot, tip = np.array(numbers[:2]), np.array(numbers[4:6])
-            shown = -gradient / 3 * min(1, 6 / length) * UNIT * [1, -1]
+            shown = -gradient / 4 * min(1, 8 / length) * UNIT * [1, -1]
             np.testing.assert_allclose(tip - foot, shown, atol=1e-6)
-            assert bool(force.locator("path").nth(2).get_attribute("d")) == (length > 6)
+            assert bool(force.locator("path").nth(2).get_attribute("d")) == (length > 8)
     a, p = np.array(a), np.array(p)
     for loss, (centre, radius) in {
         "sst": geometry.sphere(a, p),

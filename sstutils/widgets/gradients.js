@@ -62,7 +62,7 @@ const SHADES = Array.from({ length: 256 }, (_, k) => {
 export const shade = (value) => SHADES[Math.min(255, Math.floor(Math.max(0, Math.min(1, (value + 4) / 8)) * 256))];
 
 // ---- the drawing ----
-const REACH = [4, 3], UNIT = 55, SCALE = 1 / 3, LONGEST = 2; // as in gradients.py
+const REACH = [4, 3], UNIT = 55, SCALE = 1 / 4, LONGEST = 2; // as in gradients.py
 const WIDTH = 2 * REACH[0] * UNIT, HEIGHT = 2 * REACH[1] * UNIT;
 const toX = (x) => WIDTH / 2 + UNIT * x, toY = (y) => HEIGHT / 2 - UNIT * y;
 const ROLES = ["anchor", "positive", "negative"], LETTERS = ["a", "p", "n"];
@@ -120,9 +120,9 @@ function plane(parent, loss, id, move) {
     return { node: s("g", { class: "sst-force", "data-of": role, "pointer-events": "none" }, halo, line, cut), halo, line, cut };
   });
   const bar = s("g", { "pointer-events": "none" },
-    s("path", { d: planeArrow(12, HEIGHT - 12, 3 * SCALE * UNIT, 0), "stroke-width": 2,
+    s("path", { d: planeArrow(12, HEIGHT - 12, 4 * SCALE * UNIT, 0), "stroke-width": 2,
       style: "stroke:var(--sst-faint);fill:var(--sst-faint)" }),
-    s("text", { x: 12 + 3 * SCALE * UNIT + 8, y: HEIGHT - 7, class: "sst-faint", style: "font-size:14px" }, "gradient of length 3"));
+    s("text", { x: 12 + 4 * SCALE * UNIT + 8, y: HEIGHT - 7, class: "sst-faint", style: "font-size:14px" }, "gradient of length 4"));
   const svg = s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "group", "aria-label": `${name}: points in the plane`,
     style: "width:100%;background:var(--sst-panel);border-radius:6px" },
   s("defs", {}, fade), region,
@@ -257,7 +257,7 @@ function triangles(parent, loss, move) {
 let explorers = 0;
 function render({ model, el }) {
   const { body, say } = stage(el, model, "Drag a, p and n, in either panel, or move them with the arrow keys (Shift: further). "
-    + "An arrow is a third of the negative gradient: the way that a step of descent takes its point.");
+    + "An arrow is a quarter of the negative gradient: the way that a step of descent takes its point.");
   const points = () => ROLES.map((role) => model.get(role));
 
   /** Move to new points and tell everyone what the losses make of them. */

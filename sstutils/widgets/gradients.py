@@ -17,7 +17,7 @@ __all__ = ["STARTS", "GradientExplorer", "ternary_point"]
 
 REACH = (4.0, 3.0)  # of the plane that is drawn, to each side of (0, 0)
 MOST_MARGIN = 4.0
-SCALE = 1 / 3  # an arrow is this much of the negative gradient
+SCALE = 1 / 4  # an arrow is this much of the negative gradient
 LONGEST = 2.0  # of an arrow, in the units of the plane
 
 #: Named positions of anchor, positive and negative.
@@ -83,7 +83,7 @@ class _Point(traitlets.TraitType):
 class GradientExplorer(Drawn):
     """Drag anchor, positive and negative; see the forces of the triplet loss and of the SST loss side by side.
 
-    Both panels show the same three points. An arrow is a third of the negative gradient with respect to its point.
+    Both panels show the same three points. An arrow is a quarter of the negative gradient with respect to its point.
     Below, the triangles of figure 2 show the forces for embeddings that are single numbers; their marker is the
     triplet of the first coordinates, and moves the points when it is dragged.
 

@@ -575,6 +575,50 @@ def test_formulas_are_set_in_the_font_that_is_sent_along(shown):
     assert page.evaluate("document.querySelectorAll('math merror').length") == 0
 
 
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """Pages and slides of the notebooks of the repository."""
+    site = tmp_path_factory.mktemp("real") / "site"
+    editions.make(["site", "slides"], ROOT / "notebooks", site, tell=lambda line: None)
+    return site
+
+
+@pytest.mark.parametrize(("width", "dark"), [(390, True), (1440, False)], ids=["phone, dark", "desk, light"])
+def test_every_page_of_the_notebooks_is_alive_fits_and_is_accessible(real, tab, width, dark):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = tab(width, dark)
+    for path in sorted(real.glob("*.html")):
+        asked = []
+        page.on("request", lambda request, asked=asked: asked.append(request.url))
+        page.goto(path.as_uri())
+        page.wait_for_function("document.querySelectorAll('[data-widget]:not([data-ready])').length === 0")
+        assert not page.bad, path.name
+        assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path.name
+        # the small series is examined in all four looks; axe takes seconds for a page of full length
+        found = Axe().run(page).response["violations"] if dark else []
+        worst = [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")]
+        assert worst == [], path.name
+        assert not re.search(r"\\[a-zA-Z]{2,}|\$", bare(path.read_text(encoding="utf-8")))
+
+
+def test_every_deck_of_the_notebooks_fits_or_says_that_it_scrolls(real, tab):
+    page = tab(1280, height=720)
+    for path in sorted((real / "slides").glob("*.html")):
+        page.goto(path.as_uri())
+        page.locator("html[data-ready]").wait_for(state="attached")
+        page.wait_for_function("document.querySelectorAll('[data-widget]:not([data-ready])').length === 0")
+        for i in range(page.locator(".slides > section").count()):
+            page.evaluate("i => Reveal.slide(i)", i)
+            page.wait_for_function(
+                """() => { const s = Reveal.getCurrentSlide(); return s.scrollWidth <= s.clientWidth &&
+                s.scrollHeight > s.clientHeight + 1 === s.classList.contains('long') }""",
+                timeout=5_000,
+            )
+    assert not page.bad
+
+
 @pytest.mark.parametrize("name", DECKS)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_slides_are_reached_by_keys_and_fit_or_say_that_they_scroll(shown, name, dark):

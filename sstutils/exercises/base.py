@@ -179,6 +179,8 @@ def values(result: Any) -> Any:
     """
     if isinstance(result, str | bytes):
         raise _Told("Your function returned text. It should return numbers: leave out the quotes and `str`.")
+    if result is None:
+        raise _Told("Some of what your function returned is not made of plain numbers, but nothing (`None`).")
     if isinstance(result, dict):
         raise _Told("Your function returned a dictionary. It should return just the numbers that the task asks for.")
     if inspect.iscoroutine(result):
@@ -197,7 +199,10 @@ def values(result: Any) -> Any:
     if hasattr(result, "detach"):  # a torch tensor; torch itself is not imported here
         result = result.detach().cpu()
     if isinstance(result, set | frozenset):
-        result = sorted(result)
+        try:
+            result = sorted(result)
+        except TypeError:  # what can not be put in order is not made of numbers; said below
+            result = list(result)
     if isinstance(result, list | tuple):
         parts = [values(item) for item in result]
         alike = all(isinstance(part, np.ndarray) for part in parts) and len({part.shape for part in parts}) == 1
@@ -207,7 +212,7 @@ def values(result: Any) -> Any:
         if array.dtype.kind in "UScMm":
             raise TypeError
         return array.astype(float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         kind = type(result).__name__
         raise _Told(f"Your function returned something that is not made of plain numbers (a `{kind}`).") from None
 
@@ -425,7 +430,7 @@ class Exercise:
             return result
         try:
             return values(self.view(result, *case))
-        except (TypeError, ValueError, IndexError):
+        except (TypeError, ValueError, IndexError, OverflowError):
             raise _Told(
                 f"Your function returned {_form(result)}, which is not of the form that the task asks for."
             ) from None
@@ -433,7 +438,7 @@ class Exercise:
     def _failure(self, answer: Callable[..., Any], cases: list[tuple], results: list) -> str | None:
         """Return what to say of an answer that is not right, None if it is."""
         wanted = [self._viewed(self._ask(self.model, case), case) for case in cases]
-        if self.unique:
+        if self.view is None:
             for got, want in zip(results, wanted):
                 if isinstance(got, list) or isinstance(want, list):
                     odd = type(got) is not type(want) or len(got) != len(want)
@@ -464,7 +469,9 @@ class Exercise:
 def _true(holds: Callable[..., bool], *args: Any) -> bool:
     try:
         return bool(holds(*args))
-    except (TypeError, ValueError, IndexError):  # a result of the wrong form, in a case that only this property tries
+    except _Told:
+        raise
+    except Exception:  # a result of the wrong form, in a case that only this property tries
         return False
 
 

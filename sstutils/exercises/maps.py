@@ -49,6 +49,11 @@ exercise(
             lambda f, p: near([f(np.full(m, 1 / m)) for m in (2, 4, 7)], [2, 4, 7]),
         ),
         (
+            "For 1/2, 1/4, 1/4 the entropy is 1.5 bits, and the perplexity 2 to the power 1.5, about 2.83. You find "
+            "another number.",
+            lambda f, p: near(f(np.array([0.5, 0.25, 0.25])), 2**1.5),
+        ),
+        (
             "If one outcome is certain the perplexity is 1; you find another number.",
             lambda f, p: near(f(np.array([0.0, 1, 0])), 1),
         ),
@@ -159,6 +164,8 @@ def _maps(rng):
     return cases
 
 
+_PARTED = np.array([[0, 1, 10, 11.5], [0, 10, 1.5, 11]])[..., None]
+
 exercise(
     neighbor_recall,
     task=(
@@ -183,6 +190,11 @@ exercise(
         (
             "With k as large as the number of other items nobody can be lost: 1. You find another number.",
             lambda f, x, y, k: near(f(x, y, len(x) - 1), 1),
+        ),
+        (
+            "If on the map each of four items has moved beside another partner, no nearest neighbor is kept: 0 for "
+            "k = 1. You find another number.",
+            lambda f, x, y, k: near(f(all_d2(_PARTED[0]), all_d2(_PARTED[1]), 1), 0),
         ),
         (
             "Only who is near should count, not how far: plain distances should give the same. Not so with yours.",

@@ -1,0 +1,619 @@
+"""Every exercise: its model answer against oracles, all known mistakes and their messages, whatever students type."""
+
+import functools
+import inspect
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import normalized_mutual_info_score
+
+import sstutils as sst
+from sstutils import geometry
+from sstutils.exercises import EXERCISES, ____
+from sstutils.exercises.base import Blank, Outcome
+
+NAMES = [
+    "nearest_other",
+    "chance_recall",
+    "squared_distances",
+    "recall_at_1",
+    "triplet_loss",
+    "hinge_radius",
+    "active_share",
+    "sst_logit",
+    "sst_loss",
+    "zero_sphere",
+    "triplet_gradient",
+    "sst_gradient",
+    "central_difference",
+    "nearest_positives",
+    "count_triplets",
+    "neighborhoods",
+    "mean_loss",
+    "share_that_matters",
+    "sgd_step",
+    "recall_at_k",
+    "precision_at_r",
+    "nearest_positive_rank",
+    "perplexity",
+    "neighbor_recall",
+    "confidence_interval",
+    "paired_interval",
+    "class_disjoint",
+    "nearest_image",
+    "nmi",
+]
+MISTAKES = [(name, i) for name in NAMES for i in range(len(EXERCISES[name].mistakes))]
+
+every = pytest.mark.parametrize("exercise", [EXERCISES[name] for name in NAMES], ids=NAMES)
+
+
+def cases(exercise, seed=0):
+    return list(exercise.cases(np.random.default_rng(seed)))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The content
+# ---------------------------------------------------------------------------------------------------------------------
+def test_all_exercises_are_attributes():
+    assert sorted(EXERCISES) == sorted(NAMES)
+    for name in NAMES:
+        assert getattr(sst.exercises, name) is EXERCISES[name]
+        assert name in dir(sst.exercises)
+
+
+@every
+def test_parts_are_complete(exercise):
+    assert exercise.task.endswith(".")
+    assert 2 <= len(exercise.hints) <= 3
+    assert exercise.praise.endswith(".")
+    assert exercise.properties
+    assert len(exercise.mistakes) >= 8
+    parts = [message for message, _ in [*exercise.properties, *exercise.mistakes]]
+    assert len(set(parts)) == len(parts)
+    for text in [exercise.task, exercise.praise, *exercise.hints, *parts]:
+        assert text.count("`") % 2 == 0
+        assert text[-1] in ".?!"
+        assert "  " not in text
+
+
+@every
+@pytest.mark.parametrize("seed", range(5))
+def test_model_answer_is_correct(exercise, seed):
+    outcome = exercise.check(exercise.model, seed)
+    assert outcome.status == "correct"
+    assert outcome.message == exercise.praise
+    assert outcome
+
+
+@pytest.mark.parametrize(("name", "i"), MISTAKES)
+def test_mistake_gets_its_message(name, i):
+    # for every seed, so no mistake is right by chance, and no two mistakes are taken for each other
+    exercise = EXERCISES[name]
+    message, mistake = exercise.mistakes[i]
+    for seed in range(3):
+        assert exercise.check(mistake, seed) == Outcome("wrong", message)
+
+
+@every
+def test_properties_alone_reject_every_mistake(exercise):
+    # in words: the comparison with the model answer, at last, is a net that catches none of them
+    for message, mistake in exercise.mistakes:
+        results = [exercise._viewed(exercise._ask(mistake, case), case) for case in cases(exercise)]
+        failure = exercise._failure(mistake, cases(exercise), results)
+        assert failure is not None
+        assert not failure.startswith("Your answer has the properties"), message
+
+
+@every
+def test_each_failed_property_can_be_told(exercise):
+    """Where no mistake is recognised, the message is that of a property or one about the form."""
+
+    def answer(*args):
+        result = exercise.model(*args)
+        if exercise.name in ("neighborhoods", "nearest_positives"):
+            return result[1:]
+        if exercise.name == "class_disjoint":
+            return 7
+        if exercise.name == "zero_sphere":
+            return 1.37 * result[0], 1
+        return 1.37 * np.asarray(result, dtype=float) + 0.11
+
+    outcome = exercise.check(answer)
+    assert outcome.status == "wrong"
+    assert outcome.message in {message for message, _ in exercise.properties}
+
+
+@every
+def test_source_runs_alone(exercise):
+    namespace = {"np": np, "math": math}
+    exec(exercise.source, namespace)
+    assert exercise.source.startswith(f"def {exercise.signature}:")
+    assert exercise.check(namespace[exercise.name])
+    assert exercise.source in repr(exercise.solution())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Model answers against oracles
+# ---------------------------------------------------------------------------------------------------------------------
+def points(d2):
+    """Return points with these squared distances (classical scaling)."""
+    centre = np.eye(len(d2)) - 1 / len(d2)
+    values, vectors = np.linalg.eigh(-centre @ d2 @ centre / 2)
+    return torch.tensor(vectors * np.sqrt(values.clip(0)))
+
+
+ORACLES = {
+    "triplet_loss": lambda *args: geometry.triplet(*args)[0],
+    "sst_logit": geometry.sst_logit,
+    "sst_loss": lambda z: np.logaddexp(0, z),
+    "zero_sphere": geometry.sphere,
+    "triplet_gradient": lambda *args: geometry.triplet(*args)[1],
+    "sst_gradient": lambda *args: geometry.sst(*args)[1],
+}
+
+
+@pytest.mark.parametrize("name", ORACLES)
+@pytest.mark.parametrize("seed", range(5))
+def test_geometry_is_the_oracle(name, seed):
+    for case in cases(EXERCISES[name], seed):
+        mine, theirs = EXERCISES[name].model(*case), ORACLES[name](*case)
+        for x, y in zip(mine, theirs, strict=True) if isinstance(mine, tuple) else [(mine, theirs)]:
+            np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12)
+
+
+def test_hinge_radius_is_where_the_triplet_loss_ends():
+    for a, p, margin in cases(sst.exercises.hinge_radius):
+        direction = np.eye(len(a))[0]
+        radius = sst.exercises.hinge_radius.model(a, p, margin)
+        assert geometry.triplet(a, p, a + 1.0001 * radius * direction, margin)[0] == 0
+        assert geometry.triplet(a, p, a + 0.9999 * radius * direction, margin)[0] > 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_recall_agrees_with_evaluation(seed):
+    for d2, labels, k in cases(sst.exercises.recall_at_k, seed):
+        theirs = sst.recall_at_k(points(d2), labels, [1, k])
+        assert sst.exercises.recall_at_k.model(d2, labels, k) == pytest.approx(theirs[k])
+        assert sst.exercises.recall_at_1.model(d2, labels) == pytest.approx(theirs[1])
+        ranks = [sst.exercises.nearest_positive_rank.model(d2, labels, i) for i in range(len(labels))]
+        assert np.mean(np.array(ranks) <= k) == pytest.approx(theirs[k])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_precision_at_r_averages_to_map_at_r(seed):
+    for d2, labels in cases(sst.exercises.recall_at_1, seed):
+        mine = np.mean([sst.exercises.precision_at_r.model(d2, labels, i) for i in range(len(labels))])
+        assert mine == pytest.approx(sst.map_at_r(points(d2), labels)["map_at_r"])
+
+
+def test_chance_is_what_random_neighbors_give():
+    rng = np.random.default_rng(0)
+    counts = np.array([2, 3, 7])
+    labels = np.repeat(np.arange(3), counts)
+    found = [sst.exercises.recall_at_1.model(rng.random((12, 12)), labels) for _ in range(3000)]
+    assert sst.exercises.chance_recall.model(counts) == pytest.approx(np.mean(found), abs=0.01)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pairs_and_counts_agree_with_losses(seed):
+    for d2, labels, k in cases(sst.exercises.nearest_positives, seed):
+        anchor, positive = sst.nearest_positives(torch.tensor(d2), torch.tensor(labels), k)
+        assert set(zip(anchor.tolist(), positive.tolist())) == set(sst.exercises.nearest_positives.model(d2, labels, k))
+        triplets = sum((labels != labels[i]).sum() for i in anchor.tolist())
+        assert sst.exercises.count_triplets.model(labels, k) == triplets
+
+
+def test_squared_distances_agree_with_losses():
+    for (x,) in cases(sst.exercises.squared_distances):
+        theirs = sst.squared_distances(torch.tensor(x))
+        np.testing.assert_allclose(sst.exercises.squared_distances.model(x), theirs, atol=1e-12)
+
+
+def test_statistics_agree_with_scipy_and_scikit_learn():
+    for (x,) in cases(sst.exercises.confidence_interval):
+        theirs = stats.t.interval(0.95, len(x) - 1, loc=x.mean(), scale=stats.sem(x))
+        np.testing.assert_allclose(sst.exercises.confidence_interval.model(x), theirs)
+    for a, b in cases(sst.exercises.paired_interval):
+        theirs = stats.ttest_rel(a, b).confidence_interval(0.95)
+        np.testing.assert_allclose(sst.exercises.paired_interval.model(a, b), theirs)
+    for (p,) in cases(sst.exercises.perplexity):
+        assert sst.exercises.perplexity.model(p) == pytest.approx(math.exp(stats.entropy(p)))
+    for a, b in cases(sst.exercises.nmi):
+        assert sst.exercises.nmi.model(a, b) == pytest.approx(normalized_mutual_info_score(a, b))
+
+
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=30), st.integers(1, 6))
+def test_triplets_are_counted_as_they_are_listed(labels, k):
+    labels = np.array(labels)
+    pairs = sst.exercises.nearest_positives.model(np.random.default_rng(0).random((len(labels),) * 2), labels, k)
+    assert sst.exercises.count_triplets.model(labels, k) == sum((labels != labels[i]).sum() for i, _ in pairs)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Right answers of any form
+# ---------------------------------------------------------------------------------------------------------------------
+def to_lists(result):
+    if isinstance(result, list | tuple):
+        return [to_lists(item) for item in result]
+    return result.tolist() if hasattr(result, "tolist") else result
+
+
+def to_float32(result):
+    if isinstance(result, list | tuple):
+        return tuple(to_float32(item) for item in result)
+    return np.asarray(result).astype(np.float32)
+
+
+def to_torch(result):
+    if isinstance(result, list | tuple):
+        return tuple(to_torch(item) for item in result)
+    return torch.tensor(np.asarray(result)).float().requires_grad_()
+
+
+@every
+@pytest.mark.parametrize("form", [to_lists, to_float32, to_torch])
+def test_form_of_the_numbers_is_free(exercise, form):
+    outcome = exercise.check(lambda *args: form(exercise.model(*args)))
+    assert outcome.status == "correct", outcome
+
+
+def _loop_distances(x):
+    return [[sum((s - t) ** 2 for s, t in zip(y, z)) for z in x] for y in x]
+
+
+def _branches(z):
+    flat = [v + math.log(1 + math.exp(-v)) if v > 0 else math.log(1 + math.exp(v)) for v in np.ravel(z)]
+    return np.reshape(flat, z.shape)
+
+
+def _torch_gradient(a, p, n):
+    points = [torch.tensor(x, requires_grad=True) for x in (a, p, n)]
+    a, p, n = points
+    z = (a - p).square().sum() - ((a - n).square().sum() + (p - n).square().sum()) / 2
+    return torch.autograd.grad(torch.nn.functional.softplus(z), points)
+
+
+def _pairs_by_matrix(d2, labels, k):
+    others = np.where((labels[:, None] == labels) & ~np.eye(len(labels), dtype=bool), d2, np.inf)
+    order = others.argsort(1)[:, :k]
+    return {(i, int(j)) for i in range(len(labels)) for j in order[i] if others[i, j] < np.inf}
+
+
+def _shuffled_batches(assignment, B, rng):
+    order = rng.permutation(len(assignment))
+    return tuple([i for i in order if assignment[i] == c][:B] for c in reversed(np.unique(assignment)))
+
+
+RIGHT = {
+    "squared_distances": [
+        _loop_distances,
+        lambda x: (x**2).sum(1)[:, None] + (x**2).sum(1) - 2 * x @ x.T,
+        lambda x: torch.cdist(torch.tensor(x), torch.tensor(x)) ** 2,
+        lambda x: ((x[None] - x[:, None]).astype(np.float32) ** 2).sum(2),
+    ],
+    "nearest_other": [lambda d2, i: min((j for j in range(len(d2)) if j != i), key=lambda j: d2[i][j])],
+    "sst_loss": [
+        lambda z: np.logaddexp(0, z),
+        lambda z: torch.nn.functional.softplus(torch.tensor(z)),
+        _branches,
+        lambda z: np.where(z > 30, z, np.log(1 + np.exp(np.minimum(z, 30)))),
+    ],
+    "sst_logit": [
+        lambda a, p, n: 0.75 * ((a - p) ** 2).sum() - ((n - (a + p) / 2) ** 2).sum(),
+        lambda a, p, n: (
+            np.linalg.norm(a - p) ** 2 - 0.5 * np.linalg.norm(a - n) ** 2 - 0.5 * np.linalg.norm(p - n) ** 2
+        ),
+        lambda a, p, n: (a - p) @ (a - p) - ((a - n) @ (a - n) + (n - p) @ (n - p)) / 2,
+        lambda x, y, z: sum((s - t) ** 2 - ((s - u) ** 2 + (t - u) ** 2) / 2 for s, t, u in zip(x, y, z)),
+    ],
+    "triplet_loss": [lambda a, p, n, margin=1: np.maximum((a - p) @ (a - p) - (a - n) @ (a - n) + margin, 0)],
+    "sst_gradient": [_torch_gradient],
+    "central_difference": [lambda f, x, h: [(f(x + h / 2 * e) - f(x - h / 2 * e)) / h for e in np.eye(len(x))]],
+    "nearest_positives": [_pairs_by_matrix, lambda d2, y, k: np.array(sorted(_pairs_by_matrix(d2, y, k)))[::-1]],
+    "neighborhoods": [
+        _shuffled_batches,
+        lambda c, B, rng: [rng.permutation(np.flatnonzero(c == i))[:B] for i in set(c.tolist())],
+    ],
+    "mean_loss": [lambda z: sum(max(0, v) for v in z) / len(z), lambda z: z[z > 0].sum() / z.size],
+    "recall_at_k": [lambda d2, y, k: np.mean([y[i] in y[np.argsort(d2[i])[1 : k + 1]] for i in range(len(y))])],
+    "nearest_positive_rank": [
+        lambda d2, y, i: 1 + np.sum(d2[i] < d2[i][(y == y[i]) & (np.arange(len(y)) != i)].min()) - 1
+    ],
+    "perplexity": [
+        lambda p: np.prod([v**-v for v in p if v]),
+        lambda p: np.exp(-sum(v * math.log(v) for v in p if v > 0)),
+        lambda p: 2 ** -(p * np.log2(p + 1e-15)).sum(),
+    ],
+    "confidence_interval": [lambda x: stats.t.interval(0.95, len(x) - 1, loc=np.mean(x), scale=stats.sem(x))],
+    "class_disjoint": [lambda x, y: not set(x) & set(y), lambda x, y: len(np.intersect1d(x, y)) == 0],
+    "nmi": [normalized_mutual_info_score],
+    "count_triplets": [lambda y, k: sum(min(k, (y == c).sum() - 1) * (y != c).sum() for c in y)],
+    "sgd_step": [lambda x, gradient, lr: np.add(x, -lr * gradient), lambda x, g, lr: x.copy().__isub__(lr * g)],
+}
+
+
+@pytest.mark.parametrize(("name", "i"), [(name, i) for name, answers in RIGHT.items() for i in range(len(answers))])
+def test_other_right_answers_pass(name, i):
+    outcome = EXERCISES[name].check(RIGHT[name][i])
+    assert outcome.status == "correct", outcome
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Whatever students type
+# ---------------------------------------------------------------------------------------------------------------------
+def with_parameters(exercise, body):
+    """Return a function of the exercise's parameters with this body, as a student writes it."""
+    namespace = {"np": np, "____": ____}
+    exec(f"def {exercise.signature}:\n    {body}", namespace)
+    return namespace[exercise.name]
+
+
+@every
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return ____",
+        "return ____ + 1",
+        "return [____, 2]",
+        "x = ____ * 2; return np.sqrt(x).sum()",
+        "return float(____)",
+        "return [y for y in ____]",
+        "x = 0 if ____ else 1; return x",
+        "return np.zeros(____)",
+        "return (lambda: ____)()",
+        "return 1 / 0 + ____",
+        "...; return ...",
+        "raise NotImplementedError",
+    ],
+)
+def test_blank_is_not_attempted(exercise, body):
+    outcome = exercise.check(with_parameters(exercise, body))
+    assert outcome.status == "not attempted"
+    assert "____" in outcome.message
+    assert not outcome
+
+
+@pytest.mark.parametrize("value", [____, ____ + 1, [____], np.array([____, 1]), {"x": ____}, ...])
+def test_blank_value_is_not_attempted(value):
+    assert sst.exercises.sst_loss.check(value).status == "not attempted"
+    assert sst.exercises.sst_loss.check(lambda z: value).status == "not attempted"
+    assert sst.exercises.sst_loss.check(lambda z, w=____: z).status == "not attempted"
+
+
+def test_blank_stays_a_blank():
+    made = [____ + 1, 1 - ____, -____, ____[0], ____.sum(), ____(3), np.exp(____), np.sum(____), np.ones(2) * ____]
+    assert all(isinstance(item, Blank) for item in [*made, ____ == 1, ____ < 2, 2**____, ____ @ np.ones(2)])
+    assert repr(____) == "____"
+    assert isinstance(hash(____), int)
+    assert not hasattr(____, "_repr_html_")
+
+
+BAD = {
+    "return None": "returned nothing",
+    "pass": "returned nothing",
+    "return 'half'": "returned text",
+    "return ['a', 'b']": "returned text",
+    "return {'x': 1}": "returned a dictionary",
+    "yield 1": "iterator",
+    "return (x for x in [1, 2])": "iterator",
+    "return np.sum": "round brackets are missing",
+    "return {1, 'a'}": "returned text",
+    "return {1, None}": "not made of plain numbers",
+    "return 10**400": "not made of plain numbers",
+    "return object()": "not made of plain numbers",
+    "return 1j": "not made of plain numbers",
+    "return 1 / 0": "ZeroDivisionError",
+    "return no_such_name": "check its spelling",
+    "return [1][2]": "the last index is one less",
+    "raise SystemExit": "SystemExit",
+    "raise ValueError": "stopped with `ValueError`",
+    "return np.ones(3) @ np.ones(4)": "stopped with",
+    "import re; re.compile('(')": "stopped with",
+}
+
+
+@every
+@pytest.mark.parametrize("body", BAD)
+def test_bad_results_get_a_sentence(exercise, body):
+    outcome = exercise.check(with_parameters(exercise, body))
+    assert outcome.status == "wrong"
+    assert BAD[body] in outcome.message
+    assert "Traceback" not in repr(outcome)
+
+
+@every
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return np.nan",
+        "return np.zeros((2, 3, 4))",
+        "return []",
+        "return np.inf",
+        "return 1, [2, 3]",
+        "return [(np.inf, 0)]",
+    ],
+)
+def test_odd_numbers_get_a_sentence(exercise, body):
+    outcome = exercise.check(with_parameters(exercise, body))
+    assert outcome.status == "wrong"
+    assert outcome.message
+
+
+def test_shape_and_nan_are_told():
+    check = sst.exercises.sst_logit.check
+    assert (
+        "array of shape (1,), and the task asks for a single number"
+        in check(lambda a, p, n: [sst.exercises.sst_logit.model(a, p, n)]).message
+    )
+    assert "`nan` or `inf`" in check(lambda a, p, n: np.nan).message
+    assert "`nan` or `inf`" in check(lambda a, p, n: np.inf).message
+    message = sst.exercises.sst_gradient.check(lambda a, p, n: (a, p)).message
+    assert "array of shape (2, 2), and the task asks for an array of shape (3, 2)" in message
+
+
+@every
+@pytest.mark.parametrize("value", [3, None, "f", [1], np.ones(2), int, EXERCISES["nmi"]], ids=str)
+def test_no_function_gets_a_sentence(exercise, value):
+    outcome = exercise.check(value)
+    assert outcome.status == "wrong"
+    assert f"`check({exercise.name})`" in outcome.message
+
+
+@every
+def test_number_of_inputs(exercise):
+    few, many = exercise.check(lambda: 1), exercise.check(lambda a, b, c, d, e, f, g: 1)
+    assert "takes no inputs" in few.message
+    assert "takes 7 inputs (`a`, `b`" in many.message
+    assert exercise.signature in few.message
+    # names are free, and so are defaults, stars, and what cannot be inspected
+    assert exercise.check(lambda *args: exercise.model(*args))
+    assert exercise.check(functools.partial(lambda extra, *args: exercise.model(*args), 0))
+    assert exercise.check(functools.wraps(exercise.model)(lambda *args: exercise.model(*args)))
+
+
+@every
+def test_changed_input_is_noticed(exercise):
+    arrays = [i for i, value in enumerate(cases(exercise)[0]) if isinstance(value, np.ndarray)]
+    for i in arrays:
+        name = list(inspect.signature(exercise.model).parameters)[i]
+
+        def answer(*args, i=i):
+            result = exercise.model(*args)
+            args[i][...] = args[i] + 1
+            return result
+
+        outcome = exercise.check(answer)
+        assert outcome.status == "wrong"
+        assert f"changes `{name}`" in outcome.message
+    assert arrays
+
+
+def test_async_is_told():
+    async def sst_loss(z):
+        return z
+
+    assert "`async`" in sst.exercises.sst_loss.check(sst_loss).message
+
+
+def test_interrupt_interrupts():
+    def answer(z):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sst.exercises.sst_loss.check(answer)
+
+
+def test_endless_recursion_is_told():
+    def answer(z):
+        return answer(z)
+
+    assert "calls itself" in sst.exercises.sst_loss.check(answer).message
+
+
+def test_error_with_an_address_or_a_long_text_is_the_same_each_time():
+    def answer(z):
+        raise ValueError(f"{object()} `tick` " + 300 * "x")
+
+    message = sst.exercises.sst_loss.check(answer).message
+    assert "0x" not in message
+    assert len(message) < 300
+
+
+def test_answer_that_prints_and_warns_is_quiet(capsys, recwarn):
+    def sst_loss(z):
+        print(z)
+        np.log(-1 - np.abs(z))
+        return np.logaddexp(0, z)
+
+    assert sst.exercises.sst_loss.check(sst_loss)
+    assert capsys.readouterr().out == ""
+    assert not recwarn.list
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text(max_size=3)
+        | st.just(____)
+        | st.binary(max_size=2),
+        lambda part: (
+            st.lists(part, max_size=3) | st.tuples(part, part) | st.dictionaries(st.text(max_size=2), part, max_size=2)
+        ),
+        max_leaves=6,
+    ),
+    st.sampled_from(NAMES),
+)
+def test_anything_returned_gets_an_outcome(value, name):
+    outcome = EXERCISES[name].check(lambda *args: value)
+    assert outcome.status in ("wrong", "not attempted")
+    assert outcome.message
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is shown
+# ---------------------------------------------------------------------------------------------------------------------
+@every
+def test_hints_come_one_by_one(exercise, monkeypatch):
+    monkeypatch.setattr(exercise, "_given", 0)
+    for i, hint in enumerate(exercise.hints, 1):
+        assert repr(exercise.hint()) == f"○ hint {i} of {len(exercise.hints)}: {hint}"
+    for _ in range(2):
+        assert repr(exercise.hint()).startswith("○ no more hints:")
+    assert f"sst.exercises.{exercise.name}.solution()" in exercise.hint().message
+
+
+def test_outcome_is_text_and_html():
+    outcome = Outcome("wrong", "a < b & `x < 1` or <script>", "if a < b:\n    pass")
+    assert repr(outcome) == "✗ wrong: a < b & `x < 1` or <script>\n\nif a < b:\n    pass"
+    page = outcome._repr_html_()
+    assert "a &lt; b &amp; <code>x &lt; 1</code> or &lt;script&gt;" in page
+    assert "if a &lt; b:\n    pass</pre>" in page
+    assert "color:inherit" in page
+    assert repr(Outcome("correct", "yes.")) == "✓ correct: yes."
+
+
+def luminance(colour):
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return np.dot(linear, [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("status", ["correct", "wrong", "not attempted"])
+def test_badge_can_be_read(status):
+    page = Outcome(status, "x")._repr_html_()
+    badge = luminance(page.split("background:#")[1].join(["#", ""])[:7])
+    assert 1.05 / (badge + 0.05) >= 4.5  # white text on it
+    for paper in ("#ffffff", "#16181d", "#111111"):  # the border on light and dark paper
+        high, low = sorted([badge, luminance(paper)], reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= 2.9
+
+
+@every
+def test_exercise_says_what_it_is(exercise):
+    assert repr(exercise) == f"exercise {exercise.signature}: {exercise.task}"
+
+
+def test_wrong_name_gets_the_close_one():
+    with pytest.raises(AttributeError, match="no exercise 'sst_logits'; did you mean 'sst_logit'"):
+        _ = sst.exercises.sst_logits
+    with pytest.raises(AttributeError, match="there are squared_distances"):
+        _ = sst.exercises.zzzzzz
+
+
+def test_import_needs_no_torch():
+    code = (
+        "import sstutils.exercises, sys; print([name for name in ('torch', 'scipy', 'sklearn') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

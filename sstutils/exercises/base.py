@@ -148,7 +148,11 @@ class Outcome:
     def _repr_html_(self) -> str:
         mark, colour = _LOOK.get(self.status, _PLAIN)
         message = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(self.message, quote=False))
-        code = f'<pre style="margin:8px 0 0;overflow-x:auto">{html.escape(self.code)}</pre>' if self.code else ""
+        code = (
+            f'<pre tabindex="0" style="margin:8px 0 0;overflow-x:auto">{html.escape(self.code)}</pre>'
+            if self.code
+            else ""
+        )
         # the text has the colour of the page, light or dark; only the badge and the border have their own
         return (
             f'<div class="sst-outcome" role="status" style="border-left:4px solid {colour};padding:4px 12px;'
@@ -394,7 +398,7 @@ class Exercise:
             taken = list(signature.parameters)
             raise _Told(
                 f"Your function takes {_inputs(taken)}, but it will be called with {_inputs(needed)}: "
-                f"the line should read `def {self.signature}:`."
+                f"the line should read `def {self.signature}`, with a colon behind."
             ) from None
 
     def _ask(self, answer: Callable[..., Any], case: tuple) -> Any:

@@ -551,7 +551,7 @@ exercise(
         "The distance of n and c is the root of 3/4 d2(a, p). The root of 3/4 is the height of an equilateral triangle "
         "of side 1.",
     ),
-    praise="every point of this sphere makes an equilateral balance: z = 0, and a loss of exactly log 2.",
+    praise="on this sphere z = 0 and the loss is exactly log 2; a negative inside of it costs more.",
     cases=lambda rng: [(a, p) for a, p, _ in triples(rng)],
     properties=[
         (

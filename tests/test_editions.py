@@ -180,7 +180,7 @@ def bare(html: str) -> str:
 # Mathematics
 # ---------------------------------------------------------------------------------------------------------------------
 def flat(tex, **options):
-    return re.sub(r"<[^>]+>", "", mathml(tex, **options))
+    return re.sub(r"<[^>]+>", "", mathml(tex, **options).replace("</math> ", ""))
 
 
 @pytest.mark.parametrize(
@@ -236,6 +236,16 @@ def test_formulas_have_the_structure_of_tex():
 )
 def test_spaces_are_those_of_the_texbook(tex, spaces):
     assert [width[1:] for width in re.findall(r'mspace width="([\d.]+)em"', mathml(tex))] == spaces
+
+
+def test_long_formulas_within_a_line_may_be_broken_where_tex_breaks_them():
+    long = r"z = d^2(a, p) + m - d^2(a = b, n) \le 0"
+    assert [re.sub("<[^>]+>", "", part) for part in mathml(long).split("</math> ")] == [
+        "z=",
+        "d2(a,p)+m−d2(a=b,n)≤",
+        "0",
+    ]
+    assert mathml(long, display=True).count("<math") == mathml("z = 0").count("<math") == 1
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,9 @@ _MORE |= {r"\_": "_", r"\$": "$", r"\%": "%", "*": "∗", "-": "−", r"\middle"
 _ENVIRONMENTS = {"aligned": "", "align": "", "align*": "", "split": "", "gathered": "", "cases": "{ ", "matrix": ""}
 _ENVIRONMENTS |= {"pmatrix": "()", "bmatrix": "[]", "vmatrix": "||", "Vmatrix": "‖‖", "array": ""}
 
+LONG = 16
+"""A formula of more signs within a line may be broken after its relations, where TeX would break it."""
+
 # Spaces between two atoms (TeXbook, p. 170) in 1/18 em; those in brackets of the book, 4 and 5 here, not in scripts.
 _KINDS = ("ord", "op", "bin", "rel", "open", "close", "punct", "inner")
 _BETWEEN = (
@@ -82,10 +85,14 @@ def mathml(tex: str, display: bool = False) -> str:
     '<math><mi>x</mi></math>'
     """
     parser = _Parser(tex, display)
-    row = parser.row(())
+    pieces = parser.pieces(
+        (), breaks=not display and len(re.sub(r"\\[A-Za-z]+", "x", re.sub(r"[{}\s]", "", tex))) > LONG
+    )
     if parser.peek():
         raise parser.error(f"there is one {parser.peek()} too many")
-    return f'<math display="block">{row}</math>' if display else f"<math>{row}</math>"
+    if display:
+        return f'<math display="block">{_group(pieces[0])}</math>'
+    return " ".join(f"<math>{_group(piece)}</math>" for piece in pieces)
 
 
 def _group(xml: list[str]) -> str:
@@ -179,6 +186,10 @@ class _Parser:
 
     def row(self, until: tuple[str, ...], first: str = "") -> str:
         """Return all up to one of the tokens `until` as one element; `first` is the kind of an empty atom before it."""
+        return _group(self.pieces(until, first)[0])
+
+    def pieces(self, until: tuple[str, ...], first: str = "", breaks: bool = False) -> list[list[str]]:
+        """Return a row as lists of elements, between which a line may be broken."""
         atoms: list[_Atom] = []
         kinds = [first] if first else []
         while (token := self.peek()) and token not in (*until, "}", "&", r"\\", r"\right", r"\end"):
@@ -198,8 +209,12 @@ class _Parser:
             atoms.append(atom)
         if until and self.peek() not in (*until, "&", r"\\"):
             raise self.error("a brace or an environment is not closed")
-        xml, before = [], first
+        xml, before, depth = [[]], first, 0
         for atom in atoms:
+            depth += (atom.kind == "open") - (atom.kind == "close")
+            if breaks and before == "rel" and not depth and atom.kind not in ("space", "rel"):
+                xml.append([])
+                before = ""
             if atom.kind != "space":
                 width = _BETWEEN[_KINDS.index(before)][_KINDS.index(atom.kind)] if before else 0
                 if int(width) != width:  # bracketed thin space
@@ -207,10 +222,11 @@ class _Parser:
                 elif width > 3 and self.script:
                     width = 0
                 if width:
-                    xml.append(_space(width))
+                    xml[-1].append(_space(width))
                 before = atom.kind
-            xml.append(atom.xml)
-        return _group([x for x in xml if x])
+            if atom.xml:
+                xml[-1].append(atom.xml)
+        return xml
 
     def scripts(self, atom: _Atom) -> _Atom:
         """Put sub- and superscripts and primes at an atom."""

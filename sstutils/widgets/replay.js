@@ -67,8 +67,8 @@ function curves(parent, label, onPick) {
           s("text", { x: left - 5, y: y(value) + 4, "text-anchor": "end", class: "sst-faint" }, String(value)));
       }
       for (const value of [0, most / 2, most]) {
-        parts.push(s("text", { x: x(value), y: height - 4, "text-anchor": "middle", class: "sst-faint" },
-          value === most && wide > 200 ? `epoch ${value}` : String(Math.round(value * 10) / 10)));
+        parts.push(s("text", { x: x(value), y: height - 4, "text-anchor": value === most ? "end" : "middle", class: "sst-faint" },
+          value === most && wide > 100 ? `epoch ${value}` : String(Math.round(value * 10) / 10)));
       }
       line = s("line", { y1: up, y2: up + high, stroke: "var(--sst-faint)", "stroke-width": 1 });
       parts.push(line);
@@ -164,7 +164,9 @@ function render({ model, el }) {
     const curvesNow = model.get("curves") ?? [], view = model.get("points");
     labels = model.get("labels") ?? [];
     classes = model.get("classes") ?? [];
-    const ended = all.length > 0 && position >= last - 1e-6 && last > 0, step = labels.length * 2;
+    // While a network trains, who looks at the newest frame sees the next one too; who looks back is left in peace.
+    const newest = all.length ? position >= last - 1e-6 && model.get("live") : model.get("live");
+    const step = labels.length * 2;
     const count = curvesNow.reduce((sum, run) => sum + run.epoch.length, 0);
     const fits = view && step && count && view.byteLength === 2 * step * count;
     empty.hidden = Boolean(fits);
@@ -183,7 +185,7 @@ function render({ model, el }) {
       from += run.epoch.length;
       return { ...run, frames, scale };
     });
-    select(ended);
+    select(newest);
     const bytes = model.get("sprite");
     if (bytes?.byteLength && bytes !== sheetOf) {
       sheetOf = bytes;
@@ -204,13 +206,13 @@ function render({ model, el }) {
     layout();
   }
 
-  /** The runs that are shown; `follow` the newest frame if the last one was in view. */
-  function select(ended = false) {
+  /** Take the runs that are to be shown, and go on to the newest frame if asked to. */
+  function select(newest = false) {
     const wanted = model.get("runs") ?? [];
     runs = wanted.map((name) => all.find((run) => run.name === name)).filter(Boolean).slice(0, 2);
     if (!runs.length) runs = all.slice(0, 2);
     last = longest().epoch.length - 1;
-    if (ended && !model.get("playing")) { position = last; sent = last; put(model, { frame: last }); }
+    if (newest && !model.get("playing")) { position = last; sent = last; put(model, { frame: last }); }
     position = Math.min(position, last);
     scrub.input.max = last;
     panels.forEach((panel, side) => {

@@ -48,6 +48,7 @@ class TrainingReplay(Drawn):
     playing = traitlets.Bool(False).tag(sync=True)
     speed = traitlets.Float(1.0).tag(sync=True)
     runs = traitlets.List(traitlets.Unicode(), maxlen=2).tag(sync=True)
+    live = traitlets.Bool(False, help="frames are being appended: the page shows the newest").tag(sync=True)
     curves = traitlets.List(traitlets.Dict(), help="of each run: name, epochs, lists of values").tag(sync=True)
     points = traitlets.Bytes(b"", help="int16, (frames of all runs, N, 2)").tag(sync=True)
     scale = traitlets.Float(1.0).tag(sync=True)
@@ -145,14 +146,14 @@ class TrainingReplay(Drawn):
         run = curves[names.index(frame.run) if frame.run in names else -1]
         for key in _CURVES:
             run[key] = [*run[key], recording.rounded(getattr(frame, key))]
-        # Rooms for outliers: the first frame's scale serves the whole run, so that no frame is packed twice.
+        # One scale for all that may come, with room for outliers: 6.5 times the root mean square.
         scale = self.scale if self.curves else 2e-4
         fresh = np.clip(np.rint(np.asarray(frame.points) / scale), -32767, 32767).astype("<i2").tobytes()
         end = sum(len(other["epoch"]) for other in curves[: curves.index(run) + 1]) * len(fresh) - len(fresh)
         with self.hold_sync():
             if not self.curves:
                 self.labels, self.classes, self.sprite = labels, classes, recording.sprite(frame.watch)
-            self.scale, self.curves = scale, curves
+            self.live, self.scale, self.curves = True, scale, curves
             self.points = self.points[:end] + fresh + self.points[end:]
             if frame.run not in self.runs and len(self.runs) < 2:
                 self.runs = [*self.runs, frame.run]
@@ -230,36 +231,41 @@ def _fixed(x: float, digits: int) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 def _picture(replay: TrainingReplay, runs: Sequence[Mapping[str, Any]]) -> plots.Figure:
     with plots.style():
-        figure = plots.Figure(figsize=(7.2, 0.4 + 2.1 * max(1, len(runs))), layout="constrained")
+        figure = plots.Figure(figsize=(7.6, 0.5 + 1.8 * max(1, len(runs))), layout="constrained")
         if not runs:
             figure.text(0.5, 0.5, "No frames yet.", ha="center", va="center")
             figure.alt = "An empty training replay: no frame has been recorded yet."
             return figure
         labels = np.asarray(replay.labels)
         told = []
-        for row, run in zip(figure.subplots(len(runs), 4, squeeze=False), runs):
+        grid = figure.subplots(len(runs), 4, squeeze=False, width_ratios=(1, 1, 1, 1.25))
+        for row, run in zip(grid, runs):
             last = len(run["epoch"]) - 1
             for axes, frame in zip(row, (0, last // 2, last)):
                 points = replay.positions(run["name"], frame)
                 for number in np.unique(labels):
                     looks = {"color": _COLOURS[number % 7], "marker": _MARKERS[(number % 7 + number // 7) % 8]}
-                    axes.scatter(*points[labels == number].T, s=6, linewidths=0, **looks)
+                    axes.scatter(*points[labels == number].T, s=8, linewidths=0, label=replay.classes[number], **looks)
                 axes.set(aspect="equal", xticks=[], yticks=[])
                 axes.set_adjustable("datalim")
                 axes.set_title(f"epoch {run['epoch'][frame]:.3g}: R@1 {run['recall'][frame]:.2f}")
             row[0].set_ylabel(run["name"])
             axes = row[3]
             axes.plot(run["epoch"], run["recall"], color=_COLOURS[0], label="Recall@1")
-            axes.set(ylim=(0, 1.02), xlabel="epoch")
+            axes.set(ylim=(0, 1.02), xlim=(0, run["epochs"] * 1.02), xlabel="epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
             losses = axes.twinx()
             losses.plot(run["epoch"], [np.nan if x is None else x for x in run["loss"]], "--", color=_COLOURS[1])
             losses.spines.right.set_visible(True)
             losses.set_ylim(0)
-            axes.set_title("Recall@1 (line), loss (dashed)")
+            axes.set_title("Recall@1, loss (dashed)")
             told.append(
                 f"{run['name']}: from Recall@1 {run['recall'][0]:.2f} to {run['recall'][-1]:.2f} "
                 f"in {run['epoch'][-1]:.3g} epochs"
             )
+        handles, names = grid[0][0].get_legend_handles_labels()
+        if len(names) <= 16:
+            figure.legend(handles, names, loc="outside lower center", ncols=16, handletextpad=0, columnspacing=1)
     figure.alt = (
         f"{len(labels)} images of {len(replay.classes)} letters that are not trained on, in the plane of greatest "
         f"variance of their embedding, at the start, the middle and the end of training. {'; '.join(told)}."

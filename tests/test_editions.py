@@ -496,6 +496,18 @@ def test_editions_of_the_notebooks_are_equal_but_for_notes_and_solutions(path):
     check_equal(source, notebooks.student(source), notebooks.lecturer(source))
 
 
+def test_every_exercise_can_be_solved_in_a_notebook():
+    from sstutils import exercises
+    from sstutils.editions import notebooks
+
+    for name in exercises.EXERCISES:
+        cell = f"def {name}(x):\n    return ____\n\n\noutcome = sst.exercises.{name}.check({name})"
+        space = {}
+        exec("import numpy as np\nimport sstutils as sst\nfrom sstutils.exercises import ____", space)
+        exec(notebooks.solved(cell, name), space)
+        assert space["outcome"], (name, space["outcome"])
+
+
 def test_the_lecturers_edition_is_solved_and_tells_if_not(tmp_path):
     from sstutils.editions import notebooks
 

@@ -11,6 +11,8 @@ import copy
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
@@ -60,7 +62,14 @@ def solved(source: str, name: str) -> str:
         raise EditionError(
             f"the cell of the exercise {name} must define it and end with sst.exercises.{name}.check({name})"
         )
-    return "\n".join([*lines[:start], exercise(name).source, "", "", lines[-1]])
+    task = exercise(name)
+    return "\n".join([*lines[:start], *_imports(task.model), task.source, "", "", lines[-1]])
+
+
+def _imports(model: Callable[..., Any]) -> list[str]:
+    """Return the imports that a model answer needs; numpy as np is there in every notebook with exercises."""
+    used = [name for name in model.__code__.co_names if isinstance(model.__globals__.get(name), ModuleType)]
+    return [f"import {name}" for name in used if name != "np"]
 
 
 def _note(cell: NotebookNode, about: NotebookNode) -> NotebookNode:

@@ -33,6 +33,7 @@ __all__ = [
     "STYLES",
     "Figure",
     "comparison",
+    "curves",
     "distances",
     "field",
     "gallery",
@@ -1057,6 +1058,65 @@ def history(
     if len(named) > 1:
         axes.legend()
     figure.alt = f"Curves over the epochs of training. {'; '.join(told)}."
+    return figure
+
+
+@_drawn
+def curves(
+    x: Any,
+    ys: Mapping[str, Any],
+    *,
+    x_label: str = "",
+    y_label: str = "",
+    title: str = "",
+    log: str = "",
+    style: str = "default",
+) -> Figure:
+    """Draw functions of one number, each with its own colour and line style.
+
+    Parameters
+    ----------
+    x : (N,) array
+    ys : dict of name to (N,) array
+    x_label, y_label, title : str
+        Formulas go between dollar signs.
+    log : {"", "x", "y", "xy"}
+        Which axes are logarithmic; on a logarithmic axis what is not above zero is left out.
+    style : str
+        See :func:`style`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If there is no curve, one of them is not as long as `x`, or `log` is something else.
+    """
+    if log not in ("", "x", "y", "xy"):
+        raise ValueError(f"log names the logarithmic axes, one of '', 'x', 'y', 'xy': got {log!r}")
+    x = np.asarray(x, dtype=float)
+    ys = {name: np.asarray(y, dtype=float) for name, y in ys.items()}
+    if not ys or any(y.shape != x.shape or x.ndim != 1 for y in ys.values()):
+        raise ValueError(f"need curves of as many numbers as x, {x.shape}: got {[y.shape for y in ys.values()]}")
+    figure = Figure(figsize=(4.4, 2.7), layout="constrained")
+    axes = figure.subplots()
+    told = []
+    for number, (name, y) in enumerate(ys.items()):
+        seen = np.isfinite(y) & ((y > 0) | ("y" not in log)) & ((x > 0) | ("x" not in log))
+        looks = {"color": _COLOURS[number % 8], "linestyle": _LINES[number % 4], "marker": _MARKERS[number % 8]}
+        axes.plot(x[seen], y[seen], markersize=4, markevery=(0.02 + 0.03 * number, 0.2), label=name, **looks)
+        if seen.any():
+            u, v = x[seen], y[seen]
+            least = f", least {v.min():.2g} at {u[v.argmin()]:.2g}" if v.min() < min(v[0], v[-1]) else ""
+            told.append(f"{name}: {v[0]:.2g} at {u[0]:.2g}{least}, {v[-1]:.2g} at {u[-1]:.2g}")
+    axes.set(xlabel=x_label, ylabel=y_label, title=title)
+    axes.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
+    axes.grid(True, color="#E4E4E4", linewidth=0.6)
+    if len(ys) > 1:
+        axes.legend()
+    figure.alt = f"Curves of {y_label or 'y'} over {x_label or 'x'}. {'; '.join(told)}."
     return figure
 
 

@@ -34,6 +34,7 @@ PICTURES = {
     "one neighborhood": lambda **k: plots.neighborhoods(LAYOUT, np.arange(96).reshape(8, 12), highlight=3, **k),
     "distances": lambda **k: plots.distances(LAYOUT, LABELS, title="in the plane", **k),
     "history": lambda **k: plots.history(HISTORY, **k),
+    "curves": lambda **k: plots.curves([0.1, 1, 10], {"one": [1, 2, 3], "two": [3, 1, 2]}, x_label="$t$", log="x", **k),
     "histories": lambda **k: plots.history({"SST, local": HISTORY, "triplet, local": HISTORY[:4]}, **k),
     "comparison": lambda **k: plots.comparison(RESULTS, **k),
     "idea": lambda **k: plots.idea(LAYOUT, IMAGES, LABELS, np.arange(0, 96, 3), **k),
@@ -445,6 +446,20 @@ def test_distances_are_those_of_all_pairs():
         plots.distances(LAYOUT, np.zeros(96))
     with pytest.raises(ValueError, match="pairs of one class and of different classes"):
         plots.distances(LAYOUT, np.arange(96))
+
+
+def test_curves_leave_out_what_a_logarithm_cannot_show_and_tell_the_least():
+    figure = plots.curves([0.0, 1, 10, 100], {"error": [5, 4, 0.5, 2], "none": [0, 0, 1, 1]}, log="xy")
+    error, none = figure.axes[0].lines
+    assert error.get_xdata().tolist() == [1, 10, 100]
+    assert none.get_ydata().tolist() == [1, 1]
+    assert error.get_linestyle() != none.get_linestyle()
+    assert "error: 4 at 1, least 0.5 at 10, 2 at 1e+02" in figure.alt
+    for wrong in ({}, {"short": [1, 2]}):
+        with pytest.raises(ValueError, match="as many numbers as x"):
+            plots.curves([1, 2, 3], wrong)
+    with pytest.raises(ValueError, match="logarithmic axes"):
+        plots.curves([1], {"one": [1]}, log="z")
 
 
 def test_history_draws_what_is_known():

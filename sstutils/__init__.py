@@ -15,7 +15,8 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "datasets": (
-        "CUB200 Cars196 ClassSubset Digits FashionMNIST Folder Glyphs Omniglot StanfordOnlineProducts batches info load split_classes tensors with_transform"
+        "CUB200 Cars196 ClassSubset Digits FashionMNIST Folder Glyphs Omniglot StanfordOnlineProducts "
+        "batches info load split_classes tensors with_transform"
     ),
     "editions": "",
     "evaluation": "embed evaluate map_at_r nmi recall_at_k top_k",

@@ -202,3 +202,26 @@ function planeMark(name) {
     : { x: 10, y: 5, style: "font-size:15px" }, name);
   return s("g", {}, shape, letter);
 }
+
+/** Colour and mark of the number-th of many groups. */
+const HUES = ["blue", "vermilion", "green", "purple", "orange", "sky", "ink"];
+const looks = (number) => [HUES[number % 7], ((number % 7) + Math.floor(number / 7)) % 8]; // 56 differ
+
+/** Add a mark to the path of a pen: circle, square, diamond, triangles, plus, cross, star. */
+function mark(pen, kind, x, y, r) {
+  const turn = (corners, inner, from) => {
+    for (let i = 0; i < corners; i++) {
+      const a = from + (2 * Math.PI * i) / corners, far = i % 2 ? r * inner : r * 1.25;
+      pen[i ? "lineTo" : "moveTo"](x + far * Math.cos(a), y + far * Math.sin(a));
+    }
+    pen.closePath();
+  };
+  if (kind === 0) { pen.moveTo(x + r, y); pen.arc(x, y, r, 0, 2 * Math.PI); }
+  else if (kind === 1) pen.rect(x - 0.88 * r, y - 0.88 * r, 1.76 * r, 1.76 * r);
+  else if (kind === 2) turn(4, 1.25, 0);
+  else if (kind === 3) turn(3, 1.25, -Math.PI / 2);
+  else if (kind === 4) turn(3, 1.25, Math.PI / 2);
+  else if (kind === 5) turn(8, 0.45, 0);
+  else if (kind === 6) turn(8, 0.45, Math.PI / 4);
+  else turn(10, 0.5, -Math.PI / 2);
+}

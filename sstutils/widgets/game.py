@@ -30,7 +30,7 @@ _SIDE, _COLUMNS = 64, 12  # of the pictures on the sheet
 # The rounds
 # ---------------------------------------------------------------------------------------------------------------------
 def choose(wrong: ArrayLike, labels: ArrayLike, neighbors: int, count: int, seed: int = 0) -> np.ndarray:
-    """Choose queries for a game: a quarter without any wrong neighbor, a quarter with wrong ones only, the rest between.
+    """Choose queries: a quarter without any wrong neighbor, a quarter with wrong ones only, the rest between.
 
     Of kinds that are rare others take the place. Classes come twice only if there are too few.
 
@@ -59,7 +59,7 @@ def choose(wrong: ArrayLike, labels: ArrayLike, neighbors: int, count: int, seed
     possible = sum(int(kind.sum()) for kind in kinds)
     if possible < count:
         raise ValueError(
-            f"the game needs {count} queries, but only {possible} images have another of their class: ask for fewer queries"
+            f"the game needs {count} queries, but only {possible} images have another of their class: ask for fewer"
         )
     edge = count // 4
     chosen: list[int] = []
@@ -91,9 +91,9 @@ def rounds_of(
     Returns
     -------
     list of dict
-        ``query``, ``neighbors`` (list), ``wrong`` (places of the wrong ones, from 0), ``rank`` of the nearest positive (1
-        is the nearest of all), ``p`` and ``n`` (nearest positive and negative), and the Euclidean distances ``ap``, ``an`` and
-        ``pn``.
+        ``query``, ``neighbors`` (list), ``wrong`` (places of the wrong ones, from 0), ``rank`` of the nearest positive
+        (1 is the nearest of all), ``p`` and ``n`` (nearest positive and negative), and the Euclidean distances ``ap``,
+        ``an`` and ``pn``.
     """
     import torch
 
@@ -234,7 +234,7 @@ class RetrievalGame(Drawn):
     Raises
     ------
     ValueError
-        If the parts do not fit together, an embedding is not finite, there is one class only, or there are too few images.
+        If the parts do not fit together, an embedding is not finite, or there are too few classes or images.
     """
 
     _esm = script("game")

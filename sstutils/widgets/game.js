@@ -110,21 +110,22 @@ function render({ model, el }) {
   };
   const scoreOf = (all) => Object.entries(all).filter(([i, guess]) => rounds[i] && guess.join() === rounds[i].wrong.join()).length;
 
+  const change = (state) => { put(model, state); update(); };
   function toggle(place) {
     if (done(at())) return;
     const now = guessed(), on = !now.includes(place);
     const guess = on ? [...now, place].sort((a, b) => a - b) : now.filter((other) => other !== place);
-    put(model, { guess });
+    change({ guess });
     say(`Neighbor ${place + 1} ${on ? "marked as wrong" : "not marked"}. ${guess.length ? `Marked: ${listed(guess)}.` : "None is marked."}`);
   }
   function reveal() {
     const number = at(), all = { ...answers(), [number]: guessed() };
-    put(model, { revealed: all, score: scoreOf(all) });
+    change({ revealed: all, score: scoreOf(all) });
     say(`${judged(all[number], rounds[number].wrong)[1]} ${sentences(rounds[number], margin)[0]}`);
   }
   function go(number) {
     if (number < 0 || number >= rounds.length) return;
-    put(model, { round: number, guess: answers()[number] ?? [] });
+    change({ round: number, guess: answers()[number] ?? [] });
     say(`Round ${number + 1} of ${rounds.length}.`);
   }
   function onward() {
@@ -133,7 +134,7 @@ function render({ model, el }) {
     else go(open);
   }
   function restart() {
-    put(model, { revealed: {}, guess: [], score: 0, round: 0 });
+    change({ revealed: {}, guess: [], score: 0, round: 0 });
     say("All rounds are open again. Round 1.");
   }
 

@@ -238,3 +238,10 @@ def test_clean_keeps_widgets_and_makes_pictures_smaller():
     assert len(cleaned.cells[0].outputs) == 2
     kept = cleaned.metadata.widgets[STATE].state["1"].state.outputs[0]
     assert kept.data["image/png"] == small
+
+
+def test_the_readme_lists_them_by_title_and_minutes(path, notebook):
+    number, title = re.match(r"# (\d\d) - (.+)", notebook.cells[0].source).groups()
+    minutes = re.search(r"\*\*(\d+) min\*\*", notebook.cells[0].source)[1]
+    readme = (NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
+    assert f"| {number} | [{title}](notebooks/{path.name}) | {minutes} |" in readme

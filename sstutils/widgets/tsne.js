@@ -93,7 +93,7 @@ function render({ model, el }) {
   body.append(problem, main);
   const content = model.get("content") ?? {}, raw = model.get("maps"), count = (model.get("labels") ?? []).length;
   const stride = Math.ceil((2 * count * BITS) / 8), classes = model.get("classes") ?? [];
-  if (!content.steps?.length || !count || raw?.byteLength !== content.steps.length * stride) {
+  if (!content.steps?.length || !content.sets?.some((head) => head.name === "letters") || !count || raw?.byteLength !== content.steps.length * stride) {
     problem.textContent = "This panel has no maps: make it with TsnePanel.from_recording().";
     return () => {};
   }

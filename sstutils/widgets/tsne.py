@@ -564,8 +564,10 @@ class TsnePanel(Drawn):
     def _valid(self, proposal: Any) -> Any:
         name, value = proposal["trait"].name, proposal["value"]
         if self.content and value not in self._offered(name):
-            offered = ", ".join(str(one) for one in self._offered(name))
-            raise traitlets.TraitError(f"there is no map of {name} {value}: choose one of {offered}")
+            value, *offered = (
+                str(one if isinstance(one, str) else _whole(one)) for one in (value, *self._offered(name))
+            )
+            raise traitlets.TraitError(f"there is no map of {name} {value}: choose one of {', '.join(offered)}")
         return value
 
     @property

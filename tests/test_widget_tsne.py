@@ -1,0 +1,421 @@
+"""The t-SNE panel: its measures against naive loops, its recording, its page in a real browser against its twin."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+import traitlets
+from sklearn import manifold
+
+import sstutils as sst
+from sstutils import recording
+from sstutils.widgets import TsnePanel, tsne
+from sstutils.widgets.base import script
+
+RECORDED = "notebooks/recordings/tsne.npz"
+RNG = np.random.default_rng(5)
+MODULE = "async esm => { window.m = await import(URL.createObjectURL(new Blob([esm], {type: 'text/javascript'}))) }"
+SET = "([name, value]) => sst.model(sst.ids[0]).set(name, value)"
+SHOTS = [(1440, False), (390, False), (1440, True), (390, True), (340, False)]
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return recording.load(RECORDED, "tsne")
+
+
+@pytest.fixture
+def panel():
+    return TsnePanel.from_recording(RECORDED)
+
+
+@pytest.fixture(scope="module")
+def truth(recorded):
+    """Embeddings of the letters by the network beside the recording, and the noise."""
+    model, _ = sst.load_model("notebooks/recordings/glyphs.pt")
+    data = tsne.watched()
+    np.testing.assert_array_equal(data.targets, recorded["labels"])
+    noise = np.random.default_rng(0).normal(size=(len(data), 50))
+    return {"letters": sst.embed(model, data).numpy().astype(float), "noise": noise}
+
+
+def settings(about):
+    for head in about["sets"]:
+        grid = itertools.product(about["perplexities"], head["seeds"], head["angles"], about["iterations"])
+        for perplexity, seed, angle, iterations in grid:
+            yield {
+                "data": head["name"],
+                "perplexity": perplexity,
+                "seed": seed,
+                "angle": angle,
+                "iterations": iterations,
+            }
+
+
+# ---- measures ----
+def test_measures_are_those_of_naive_loops():
+    x, flat, labels = RNG.normal(size=(40, 6)), RNG.normal(size=(40, 2)), np.arange(40) % 4
+    flat[:, 0] += labels
+    d, e = np.linalg.norm(x[:, None] - x, axis=2), np.linalg.norm(flat[:, None] - flat, axis=2)
+    others = lambda d, i: sorted((j for j in range(40) if j != i), key=lambda j: d[i, j])  # noqa: E731
+    p = RNG.random((40, 40)) * (1 - np.eye(40))
+    found = tsne.measure(flat, x, labels, p / p.sum())
+    shares = [len(set(others(d, i)[:10]) & set(others(e, i)[:10])) / 10 for i in range(40)]
+    assert found["kept"] == pytest.approx(np.mean(shares))
+    assert found["recall"] == pytest.approx(np.mean([labels[others(e, i)[0]] == labels[i] for i in range(40)]))
+    exact = [np.mean([labels[j] == labels[i] for j in others(e, i)[:9]]) for i in range(40)]
+    assert found["precision"] == pytest.approx(np.mean(exact))
+    assert found["precision"] == pytest.approx(sst.map_at_r(torch.as_tensor(flat), labels)["r_precision"])
+    assert found["trust"] == pytest.approx(manifold.trustworthiness(x, flat, n_neighbors=10))
+    q = [[0 if i == j else 1 / (1 + e[i, j] ** 2) for j in range(40)] for i in range(40)]
+    kl = sum(
+        p[i, j] / p.sum() * np.log(p[i, j] / p.sum() / (q[i][j] / np.sum(q)))
+        for i in range(40)
+        for j in range(40)
+        if i != j
+    )
+    assert found["kl"] == pytest.approx(kl)
+    ranked = tsne.order(tsne.distances(x))
+    np.testing.assert_array_equal(ranked, [others(d, i) for i in range(40)])
+    for k, value in sst.recall_at_k(torch.as_tensor(x), labels, (1, 4)).items():
+        assert tsne.recall(ranked, labels, k) == pytest.approx(value)
+
+
+def test_a_copy_keeps_everything():
+    x, labels = RNG.normal(size=(60, 2)), np.arange(60) % 3
+    p = np.ones((60, 60)) - np.eye(60)
+    found = tsne.measure(3 * x @ np.array([[0, 1], [-1, 0]]), x, labels, p / p.sum())
+    assert [found[key] for key in ("kept", "trust", "gaps", "sizes")] == pytest.approx([1, 1, 1, 1])
+
+
+def test_numbers_are_squeezed_without_loss():
+    whole = RNG.integers(0, 1024, 998)
+    raw = tsne.squeeze(whole)
+    assert len(raw) == 1248
+    np.testing.assert_array_equal(tsne.expand(raw, 998), whole)
+    points = RNG.normal(size=(50, 2)) * 30
+    whole, step = tsne.squeezed(points)
+    assert whole.min() >= 1 and whole.max() <= 1023
+    np.testing.assert_allclose((whole - 512) * step, points, atol=step / 2 * 1.0001)
+
+
+def test_a_small_panel_is_made_as_the_recorded_one():
+    x = np.concatenate([RNG.normal(size=(25, 8)) + 8 * i * np.eye(8)[i % 8] for i in (1, 2, 3)])
+    labels = np.repeat([0, 1, 2], 25)
+    sets = {"letters": (x, (0, 1), (0.0, 0.5))}
+    arrays, about = tsne.prepare(sets, labels, perplexities=(2, 10), iterations=(20, 300))
+    small = TsnePanel(arrays, about)
+    assert small.setting == {"data": "letters", "perplexity": 10, "seed": 0, "angle": 0.5, "iterations": 300}
+    assert small.numbers["recall"] == 1 and small.classes == ["class 0", "class 1", "class 2"]
+    with pytest.raises(traitlets.TraitError, match="no map of data noise: choose one of letters, shuffled"):
+        small.data = "noise"
+    ends = [small.points(seed=seed, perplexity=2) for seed in (0, 1)]
+    np.testing.assert_allclose(ends[0].mean(axis=0), 0, atol=0.5)
+    overlap = (ends[1].T @ ends[0]).trace() / np.sqrt((ends[0] ** 2).sum() * (ends[1] ** 2).sum())
+    for turn in np.linspace(0, 6, 30):  # no other rotation brings the seeds nearer
+        other = ends[1] @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+        assert (other.T @ ends[0]).trace() / np.sqrt((ends[0] ** 2).sum() * (ends[1] ** 2).sum()) <= overlap + 1e-3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: (x * np.where(np.arange(60) == 3, np.nan, 1)[:, None], y), "1 of 60 embeddings are not finite"),
+        (lambda x, y: (x, y * 0), "labels of at least two classes"),
+        (lambda x, y: (x[:50], y), "a row for each of the 60 labels"),
+        (lambda x, y: (x[:18], y[:18]), "needs at least 31 points, got 18"),
+    ],
+)
+def test_what_cannot_be_mapped_is_refused_in_a_sentence(change, message):
+    x, y = change(RNG.normal(size=(60, 4)), np.arange(60) % 3)
+    with pytest.raises(ValueError, match=message):
+        tsne.prepare({"letters": (x, (0,), (0.5,))}, y, perplexities=(2, 10))
+
+
+# ---- the recording ----
+def test_the_recording_says_what_its_maps_say(recorded, truth):
+    """All numbers, measured again on what is stored; with a network embedded anew, so not to the last digit."""
+    about, panel = recorded["about"], TsnePanel.from_recording(RECORDED)
+    p = {}
+    for name, x in truth.items():
+        for perplexity in about["perplexities"]:
+            p[name, perplexity] = tsne.affinity(x, perplexity).P.toarray()
+    near = {}
+    for place, setting in enumerate(settings(about)):
+        assert tsne.index(panel.content, setting) == place
+        points = panel.points(**setting)
+        joint = p[setting["data"], setting["perplexity"]]
+        found = tsne.measure(points, truth[setting["data"]], recorded["labels"], joint / joint.sum())
+        ranked = tsne.order(tsne.distances(points))
+        near[place] = ranked[:, :10]
+        found["shuffled"] = tsne.recall(ranked, recorded["shuffled"])
+        for key, value in found.items():
+            assert about["found"][key][place] == pytest.approx(value, abs=2e-3), (setting, key)
+    for place, setting in enumerate(settings(about)):
+        if setting["data"] == "letters" and place % 7 == 0:
+            others = [tsne.index(panel.content, setting | {"seed": s}) for s in (0, 1, 2) if s != setting["seed"]]
+            shares = np.mean([tsne.kept(near[place], near[other]) for other in others])
+            assert about["found"]["agree"][place] == pytest.approx(shares, abs=1e-4)
+    letters = about["sets"][0]
+    recall = sst.recall_at_k(torch.as_tensor(truth["letters"]), recorded["labels"])
+    assert letters["recall"] == pytest.approx({str(k): value for k, value in recall.items()}, abs=5e-3)
+
+
+def test_the_recording_has_something_to_teach(recorded, panel):
+    import os
+
+    assert os.path.getsize(RECORDED) <= 250_000
+    assert sorted(recorded["labels"]) == sorted(recorded["shuffled"])
+    at = lambda **change: tsne.numbers(panel.content, panel.setting | change)  # noqa: E731
+    assert at(perplexity=2)["kept"] < at(perplexity=30)["kept"] - 0.1
+    assert at(perplexity=2)["gaps"] < 0.4 < 0.7 < at(perplexity=30)["gaps"]
+    assert abs(at(angle=0.0)["kept"] - at(angle=0.5)["kept"]) < 0.02
+    assert at(iterations=20)["kl"] > 2 * at()["kl"]
+    assert at()["shuffled"] < 0.1 < 0.9 < at()["recall"]
+    assert at(data="noise")["kept"] < 0.25 and at(data="noise")["recall"] < 0.1
+
+
+def test_a_recording_that_is_missing_or_another_is_refused(tmp_path, recorded):
+    with pytest.raises(FileNotFoundError, match="make recordings"):
+        TsnePanel.from_recording(tmp_path / "none.npz")
+    with pytest.raises(ValueError, match="recording of 'replay'"):
+        TsnePanel.from_recording("notebooks/recordings/replay.npz")
+    arrays = {key: value for key, value in recorded.items() if key != "about"}
+    about = {key: value for key, value in recorded["about"].items() if key not in ("kind", "sstutils")}
+    for name, broken, rest in [
+        ("short", arrays | {"maps": arrays["maps"][:-9]}, about),
+        ("empty", {"maps": arrays["maps"]}, about),
+        ("steps", arrays, {**about, "steps": about["steps"][:3]}),
+    ]:
+        recording.save(tmp_path / f"{name}.npz", "tsne", broken, rest)
+        with pytest.raises(ValueError, match=f"{name}.npz is not a whole recording of maps: `make recordings`"):
+            TsnePanel.from_recording(tmp_path / f"{name}.npz")
+
+
+# ---- the widget in Python ----
+def test_settings_are_those_that_are_recorded(panel):
+    for name, value, offered in [
+        ("perplexity", 7, "2, 5, 30, 80"),
+        ("seed", 3, "0, 1, 2"),
+        ("angle", 0.3, "0, 0.5, 1"),
+        ("iterations", 21, "20, 100, 250, 750"),
+        ("data", "digits", "letters, shuffled, noise"),
+    ]:
+        with pytest.raises(traitlets.TraitError, match=f"there is no map of {name} {value}: choose one of {offered}"):
+            setattr(panel, name, value)
+        with pytest.raises(traitlets.TraitError, match="there is no map"):
+            TsnePanel.from_recording(RECORDED, **{name: value})
+    assert TsnePanel.from_recording(RECORDED, perplexity=2, title="A map").perplexity == 2
+
+
+def test_what_is_read_depends_on_the_numbers(panel):
+    assert panel.reading[0].startswith("Who is near whom may be read: the map keeps 0.78")
+    panel.perplexity = 2
+    assert (
+        panel.reading[0].startswith("Perplexity 2 tears letters apart: 0.66") and "do not read them" in panel.reading[1]
+    )
+    panel.data = "shuffled"
+    assert len(panel.reading) == 1 and "colours that mean nothing" in panel.reading[0]
+    panel.data, panel.iterations = "noise", 250
+    assert panel.reading[0].startswith("Not done: after 250 of 750") and "12 times" in panel.reading[0]
+    assert "Noise of 50 dimensions" in panel.reading[1]
+
+
+@pytest.mark.parametrize("data", ["letters", "shuffled", "noise"])
+def test_a_picture_is_a_row_of_maps(panel, data):
+    panel.data = data
+    figure = panel.picture()
+    assert len(figure.axes) == 4 and figure.alt.startswith("4 t-SNE maps of 500 ")
+    shown = np.concatenate([np.asarray(c.get_offsets()) for c in figure.axes[2].collections])
+    np.testing.assert_allclose(np.sort(shown, axis=0), np.sort(panel.points(), axis=0))
+    assert ("Recall" in figure.alt) == (data != "noise")
+
+
+# ---- the page ----
+def parts(page):
+    return {
+        "reading": page.locator("[data-part=reading] li").all_inner_texts(),
+        **{
+            name: page.locator(f"[data-part={name}]").inner_text().replace("\N{MINUS SIGN}", "-")
+            for name in ("recall", "precision", "kept", "trust", "gaps", "sizes", "agree", "kl")
+        },
+    }
+
+
+def drawn(page):
+    return page.evaluate("document.querySelector('.sst-tsne-map').toDataURL()")
+
+
+def agrees(page, panel):
+    """What the page shows is what Python says of the same setting."""
+    for name in ("data", "perplexity", "seed", "angle", "iterations"):
+        setattr(panel, name, page.model(name))
+    shown, here = parts(page), dict(panel.numbers)
+    assert shown["reading"] == panel.reading
+    if panel.data == "shuffled":
+        here["recall"] = here["shuffled"]
+    hidden = {"letters": (), "shuffled": ("precision", "gaps", "sizes")}.get(
+        panel.data, ("recall", "precision", "gaps", "sizes", "agree")
+    )
+    for name in ("recall", "precision", "kept", "trust", "gaps", "sizes", "agree", "kl"):
+        if name in hidden:
+            assert shown[name] == "\N{EN DASH}"
+        else:
+            assert float(shown[name]) == pytest.approx(
+                here[name], abs=0.00501 if name not in ("trust", "kl") else 0.000501
+            )
+
+
+def test_the_page_computes_what_python_computes(page_of, panel):
+    page = page_of(panel)
+    page.evaluate(MODULE, script("tsne"))
+    whole = RNG.integers(0, 1024, 1000)
+    got = page.evaluate("b => [...m.expand(Uint8Array.from(b), 1000)]", list(tsne.squeeze(whole)))
+    assert got == whole.tolist()
+    content = json.loads(json.dumps(panel.content))
+    every = [setting for setting in settings(panel.content)]
+    every += [setting | {"data": "shuffled"} for setting in every if setting["data"] == "letters"]
+    words = page.evaluate("([c, all]) => all.map(s => m.reading(c, s))", [content, every])
+    places = page.evaluate("([c, all]) => all.map(s => m.place(c, s))", [content, every])
+    widths = page.evaluate("([c, all]) => all.map(s => m.measured(c, s).width)", [content, every])
+    for setting, said, place, width in zip(every, words, places, widths, strict=True):
+        assert said == tsne.reading(panel.content, setting)
+        assert place == tsne.index(panel.content, setting)
+        assert width == pytest.approx(tsne.numbers(panel.content, setting)["width"])
+    assert not page.bad
+
+
+def test_every_control_changes_the_map_and_its_numbers(page_of, panel):
+    page = page_of(panel, reduced_motion="reduce")
+    agrees(page, panel)
+    seen = [drawn(page)]
+    for group, label in [
+        ("Perplexity", "2"),
+        ("Perplexity", "80"),
+        ("Seed", "2"),
+        ("Barnes-Hut angle", "0 (exact)"),
+        ("Barnes-Hut angle", "1"),
+        ("Map", "shuffled labels"),
+        ("Map", "noise"),
+        ("Perplexity", "5"),
+    ]:
+        page.get_by_role("group", name=group, exact=True).get_by_label(label, exact=True).check()
+        assert drawn(page) not in seen, (group, label)
+        seen.append(drawn(page))
+        agrees(page, panel)
+    assert page.get_by_role("group", name="Seed", exact=True).get_by_label("1").is_disabled()
+    assert page.locator(".sst-tsne-legend").is_hidden()
+    page.get_by_role("group", name="Map", exact=True).get_by_label("letters").check()
+    page.get_by_role("slider", name="Iterations").focus()
+    for iterations in (250, 100, 20):
+        page.keyboard.press("ArrowLeft")
+        assert page.model("iterations") == iterations and drawn(page) not in seen
+        seen.append(drawn(page))
+        agrees(page, panel)
+    assert "perplexity 5, 20 iterations" in page.locator(".sst-tsne-map").get_attribute("aria-label")
+    page.wait_for_function("sst.model(sst.ids[0]).get('said').includes('Not done: after 20')")
+    assert not page.bad
+
+
+def test_points_travel_and_arrive(page_of, panel):
+    page = page_of(panel)
+    page.get_by_role("group", name="Perplexity").get_by_label("80").check()
+    agrees(page, panel)  # numbers do not travel
+    frames = {drawn(page)}
+    for _ in range(5):
+        page.wait_for_timeout(60)
+        frames.add(drawn(page))
+    page.wait_for_timeout(400)
+    assert len(frames) > 2
+    end = drawn(page)
+    page.wait_for_timeout(100)
+    assert drawn(page) == end
+    other = page_of(TsnePanel.from_recording(RECORDED, perplexity=80))
+    page.mouse.move(0, 0)
+    assert drawn(other) == end
+    assert not page.bad
+
+
+def test_a_point_tells_its_letter_by_mouse_and_by_key(page_of, panel):
+    page = page_of(panel, reduced_motion="reduce")
+    box = page.locator(".sst-tsne-map").bounding_box()
+    points = panel.points()
+    reach = panel.numbers["width"] / 2
+    unit = (box["width"] / 2 - 10) / reach
+    distances = tsne.distances(points)
+    lone = int(np.argmax(distances.min(axis=1)))  # the point that has no other near
+    page.mouse.move(
+        box["x"] + box["width"] / 2 + unit * points[lone, 0], box["y"] + box["height"] / 2 - unit * points[lone, 1]
+    )
+    tip = page.locator(".sst-tsne-tip")
+    assert tip.inner_text() == panel.classes[panel.labels[lone]] and tip.locator("canvas").count() == 1
+    page.mouse.move(0, 0)
+    assert tip.is_hidden()
+    page.locator(".sst-tsne-map").focus()
+    told = set()
+    for key in ("ArrowRight", "ArrowRight", "ArrowUp", "ArrowLeft", "ArrowDown"):
+        page.keyboard.press(key)
+        told.add(tip.inner_text())
+    assert told <= set(panel.classes)
+    page.wait_for_function("sst.model(sst.ids[0]).get('said').length < 5")
+    before = drawn(page)
+    button = page.locator(".sst-tsne-legend button").first
+    button.click()
+    assert button.get_attribute("aria-pressed") == "true" and drawn(page) != before
+    assert not page.bad
+
+
+def test_what_python_sets_is_drawn_and_odd_states_get_a_sentence(page_of, panel):
+    page = page_of(panel, reduced_motion="reduce")
+    before = drawn(page)
+    page.evaluate(SET, ["perplexity", 2])
+    page.wait_for_timeout(80)
+    assert drawn(page) != before
+    agrees(page, panel)
+    for name, value in [("perplexity", 7), ("seed", None), ("data", "digits"), ("iterations", "many"), ("angle", [])]:
+        good = page.model(name)
+        page.evaluate(SET, [name, value])
+        page.get_by_text("There is no map of this setting").wait_for()
+        page.evaluate(SET, [name, good])
+        page.get_by_text("There is no map of this setting").wait_for(state="hidden")
+    empty, cut = TsnePanel.from_recording(RECORDED), TsnePanel.from_recording(RECORDED)
+    empty.set_trait("content", {})
+    cut.set_trait("maps", b"\0" * 7)
+    odd = page_of(empty, cut)
+    assert odd.get_by_text("This panel has no maps").count() == 2
+    assert not page.bad and not odd.bad
+
+
+@pytest.mark.parametrize(("width", "dark"), SHOTS)
+def test_axe_finds_nothing_serious_and_nothing_overflows(page_of, panel, width, dark):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = page_of(panel, width=width, dark=dark)
+    for data in ("letters", "noise"):
+        page.evaluate(SET, ["data", data])
+        page.wait_for_timeout(80)
+        found = axe.run(page, context=".sst-widget").response["violations"]
+        assert not [(x["id"], x["nodes"][0]["html"]) for x in found if x["impact"] in ("serious", "critical")]
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert not page.bad
+
+
+def test_latency_is_reported(page_of, panel, record_property):
+    page = page_of(panel)
+    times = page.evaluate(
+        """async () => {
+          const times = [], frame = () => new Promise(requestAnimationFrame), inputs = [...document.querySelectorAll('.sst-tsne input[type=radio]')];
+          for (let i = 0; i < 40; i++) {
+            await frame();
+            const input = inputs[(3 + 5 * i) % inputs.length], start = performance.now();
+            input.click();
+            document.querySelector('.sst-tsne-map').getContext('2d').getImageData(0, 0, 1, 1); // until it is painted
+            times.push(performance.now() - start);
+          }
+          return times;
+        }"""  # noqa: E501
+    )
+    print(f"\npanel: input to redraw, median {np.median(times):.1f} ms, 90 % {np.percentile(times, 90):.1f} ms")
+    record_property("latency_ms", float(np.median(times)))
+    assert len(times) == 40

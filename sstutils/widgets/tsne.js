@@ -174,7 +174,7 @@ function render({ model, el }) {
     for (const [name] of ROWS) {
       const digits = name === "trust" || name === "kl" ? 3 : 2;
       cells[name].textContent = on[name] === null || on[name] === undefined ? "–" : tidy(on[name], digits);
-      cells[`${name}-whole`].textContent = truth[name] === null ? "–" : mixed && name === "recall" ? `${tidy(truth[name])} chance` : tidy(truth[name], truth[name] === 1 || !truth[name] ? 0 : digits);
+      cells[`${name}-whole`].textContent = truth[name] === null ? "–" : tidy(truth[name], truth[name] === 1 || !truth[name] ? 0 : digits);
     }
     title.textContent = fixed ? `In all ${head.dimensions} dimensions there is no group to find.` : mixed ? `With shuffled labels Recall@1 is chance in ${head.dimensions} dimensions too.`
       : `In all ${head.dimensions} dimensions: ${Object.entries(head.recall).map(([k, value]) => `Recall@${k} ${tidy(value)}`).join(", ")}. No control changes that.`;

@@ -597,14 +597,14 @@ class TsnePanel(Drawn):
         labels = np.asarray(self.shuffled if self.data == "shuffled" else self.labels)
         perplexities, head, told = self.content["perplexities"], _set(self.content, self.data), []
         with plots.style():
-            figure = plots.Figure(figsize=(7.2, 2.25), layout="constrained")
+            figure = plots.Figure(figsize=(7.2, 2.5), layout="constrained")
             for axes, perplexity in zip(figure.subplots(1, len(perplexities), squeeze=False)[0], perplexities):
                 points = self.points(perplexity=perplexity)
                 here = numbers(self.content, self.setting | {"perplexity": perplexity})
                 for number in np.unique(labels):
                     looks = {"color": _COLOURS[number % 7], "marker": _MARKERS[(number % 7 + number // 7) % 8]}
                     looks = {"color": "#767676", "marker": "o"} if self.data == "noise" else looks
-                    axes.scatter(*points[labels == number].T, s=7, linewidths=0, **looks)
+                    axes.scatter(*points[labels == number].T, s=6, linewidths=0, **looks)
                 line = f"neighbors kept {here['kept']:.2f}"
                 if self.data != "noise":
                     line += f"\nRecall@1 {here['shuffled' if self.data == 'shuffled' else 'recall']:.2f}"

@@ -57,9 +57,11 @@ def until(page, holds, seconds=10):
     raise AssertionError(f"waited {seconds} s in vain: Python sees {page.seen()}")
 
 
-def test_a_notebook_runs_without_an_error(lab, tab):
+@pytest.mark.parametrize("name", ["02-triplet-loss", "05-neighborhoods", "08-tsne"])
+def test_a_notebook_runs_without_an_error(lab, tab, name):
     page = tab()
-    open_and_run(page, lab, "notebooks/02-triplet-loss.ipynb")
+    open_and_run(page, lab, f"notebooks/{name}.ipynb")
+    page.locator(PANEL + ".sst-widget").first.wait_for()
     assert not tracebacks(page)
     assert not page.bad
 

@@ -177,6 +177,12 @@ def digest(*parts: str | bytes | np.ndarray) -> str:
     return total.hexdigest()[:12]
 
 
+def files_digest(root: str | os.PathLike, samples: Sequence[tuple[str, int]]) -> str:
+    """Return 12 hexadecimal digits of the names below `root`, the sizes in bytes and the targets of files."""
+    lines = (f"{Path(path).relative_to(root).as_posix()} {os.path.getsize(path)}" for path, _ in samples)
+    return digest("\n".join(lines), np.array([target for _, target in samples], dtype=np.int64))
+
+
 class ArrayDataset(VisionDataset):
     """Labelled images held in memory, with torchvision's conventions.
 

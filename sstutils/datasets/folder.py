@@ -5,12 +5,11 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS, is_image_file
 from torchvision.datasets.utils import verify_str_arg
 
-from .base import digest, missing, open_image
+from .base import files_digest, missing, open_image
 
 _PARTS = {"train", "test", "val", "valid", "validation"}  # folders of these names are parts, not classes
 
@@ -117,8 +116,7 @@ class Folder(ImageFolder):
     @cached_property
     def fingerprint(self) -> str:
         """12 hexadecimal digits of the pictures' names, sizes in bytes and targets."""
-        lines = (f"{Path(path).relative_to(self.root).as_posix()} {os.path.getsize(path)}" for path, _ in self.samples)
-        return digest("\n".join(lines), np.asarray(self.targets, dtype=np.int64))
+        return files_digest(self.root, self.samples)
 
     @classmethod
     def find(cls, root: str | os.PathLike | None = None) -> list[Path]:

@@ -9,12 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from torchvision.datasets.utils import verify_str_arg
 from torchvision.datasets.vision import VisionDataset
 
 from .archives import Download, brief, fetch, unpack
-from .base import digest, missing, open_image, resolve
+from .base import files_digest, missing, open_image, resolve
 
 
 class Listing(NamedTuple):
@@ -159,8 +158,7 @@ class Photos(VisionDataset):
     @cached_property
     def fingerprint(self) -> str:
         """12 hexadecimal digits of the images' names, sizes in bytes and targets."""
-        lines = (f"{Path(path).relative_to(self.root).as_posix()} {os.path.getsize(path)}" for path, _ in self.samples)
-        return digest("\n".join(lines), np.asarray(self.targets, dtype=np.int64))
+        return files_digest(self.root, self.samples)
 
     @classmethod
     def find(cls, root: str | os.PathLike | None = None) -> list[Path]:

@@ -12,7 +12,7 @@ figures: $(VENV)/.base  ## regenerate the figures of the paper, training include
 test: $(VENV)/.test  ## ruff, unit tests, and the notebooks run top to bottom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest -p no:nbval tests
+	$(BIN)/pytest -rs -p no:nbval tests
 	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=900 --nbval-kernel-startup-timeout=120 notebooks
 
 lab: $(VENV)/.base  ## open JupyterLab on the notebooks

@@ -17,6 +17,7 @@ from PIL import Image
 from run_notebooks import NOTEBOOKS, STATE, VIEW, clean, outputs
 
 import sstutils as sst
+from sstutils.editions.notebooks import lecturer
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 LAST = 10
@@ -245,3 +246,15 @@ def test_the_readme_lists_them_by_title_and_minutes(path, notebook):
     minutes = re.search(r"\*\*(\d+) min\*\*", notebook.cells[0].source)[1]
     readme = (NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
     assert f"| {number} | [{title}](notebooks/{path.name}) | {minutes} |" in readme
+
+
+def test_the_lecturers_solutions_are_correct_where_they_stand(path, notebook):
+    """The exercise cells alone, after the imports of the first cell, with the model answer in place of the blank."""
+    for cell in lecturer(notebook).cells:
+        if name := cell.metadata.get("exercise"):
+            scope = {}
+            exec(code(notebook)[0].source, scope)
+            *before, last = ast.parse(cell.source).body
+            exec(compile(ast.Module(before, []), path.name, "exec"), scope)
+            outcome = eval(compile(ast.Expression(last.value), path.name, "eval"), scope)
+            assert outcome.status == "correct", (name, outcome.message)

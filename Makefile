@@ -37,7 +37,7 @@ editions: $(VENV)/.base  ## all of site/: pages, slides, and notebooks for stude
 	$(BIN)/python -m sstutils.editions all
 
 clean:  ## remove the environment and what it built; figures stay
-	rm -rf $(VENV) build site *.egg-info output/checkpoints .pytest_cache .hypothesis .ruff_cache
+	rm -rf $(VENV) build site *.egg-info output/checkpoints output/screenshots .pytest_cache .hypothesis .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A file in .venv tells which of the dependencies in pyproject.toml are installed.

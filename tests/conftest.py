@@ -3,8 +3,10 @@
 import os
 import re
 import shutil
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -13,6 +15,7 @@ import torch
 # The batches of tests are small: on one thread they are as fast, and do not suffer from what else the machine does.
 torch.set_num_threads(1)
 
+SCREENSHOTS = Path(__file__).parents[1] / "output" / "screenshots"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = [
     "--no-sandbox",
@@ -40,8 +43,11 @@ def chrome():
 
 
 @pytest.fixture
-def tab(chrome):
-    """Make tabs of a width, light or dark, by ``tab(width, dark)``; each lists what went wrong in ``bad``."""
+def tab(chrome, request):
+    """Make tabs of a width, light or dark, by ``tab(width, dark)``; each lists what went wrong in ``bad``.
+
+    What each shows at the end of the test is kept as ``output/screenshots/TEST.png``, to be looked at.
+    """
     contexts = []
 
     def new(width=1440, dark=False, height=900, **options):
@@ -56,7 +62,12 @@ def tab(chrome):
         return page
 
     yield new
-    for context in contexts:
+    name = re.sub(r"[^\w.-]+", "-", request.node.name)[:120]
+    for number, context in enumerate(contexts):
+        for page in context.pages:
+            if page.url != "about:blank":
+                with suppress(Exception):  # a page that hangs has failed its test already
+                    page.screenshot(path=SCREENSHOTS / f"{name}-{number}.png", timeout=5_000)
         context.close()
 
 

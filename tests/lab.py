@@ -26,7 +26,11 @@ _FINISHED = r"""selector => { const prompts = [...document.querySelectorAll(sele
 def server(folder: Path) -> Iterator[str]:
     """Serve copies of the notebooks (the browser saves them) in `folder`; yield the form of an address."""
     shutil.copytree(ROOT / "notebooks", folder / "root" / "notebooks", ignore=shutil.ignore_patterns(".*"))
-    shutil.copytree(ROOT / "output", folder / "root" / "output", ignore=shutil.ignore_patterns("checkpoints", "cache"))
+    shutil.copytree(
+        ROOT / "output",
+        folder / "root" / "output",
+        ignore=shutil.ignore_patterns("checkpoints", "cache", "screenshots"),
+    )
     settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')

@@ -87,3 +87,43 @@ def test_python_follows_a_dragged_point_and_the_page_follows_python(opened):
     assert f"loss = log(1 + exp z) = {seen['sst_loss']:.2f}" in page.locator(PANEL + ".sst-widget").inner_text()
     assert not tracebacks(page)
     assert not page.bad
+
+
+MOVED = {
+    "neighborhoods": (
+        "sst.widgets.NeighborhoodExplorer.from_recording()",
+        {"B": 100},
+        lambda widget: widget.get_by_label("Batch size B"),
+        "ArrowRight",
+    ),
+    "replay": (
+        "sst.widgets.TrainingReplay.from_recording()",
+        {"frame": 0.0},
+        lambda widget: widget.get_by_label("Epoch", exact=True),
+        "ArrowRight",
+    ),
+    "tsne": (
+        "sst.widgets.TsnePanel.from_recording()",
+        {"perplexity": 30},
+        lambda widget: widget.get_by_label("30", exact=True).first,
+        "ArrowLeft",
+    ),
+    "predict": (
+        "sst.widgets.Predict('Which?', options=['this', 'that'], answer=1, because='so')",
+        {"chosen": None},
+        lambda widget: widget.get_by_label("this", exact=True),
+        "Space",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_python_follows_the_keys(opened, name):
+    made, before, control, key = MOVED[name]
+    page = opened(name, f"import sstutils as sst\nwidget = {made}\nwidget", list(before))
+    assert page.seen() == before
+    control(page.locator(PANEL + ".sst-widget").first).focus()
+    page.keyboard.press(key)
+    until(page, lambda seen: seen != before)
+    assert not tracebacks(page)
+    assert not page.bad

@@ -114,13 +114,23 @@ MOVED = {
         lambda widget: widget.get_by_label("this", exact=True),
         "Space",
     ),
+    "game": (
+        "sst.widgets.RetrievalGame(pixels, data.targets, data, names=data.classes)",
+        {"guess": []},
+        lambda widget: widget.get_by_role("button").first,
+        "1",
+    ),
 }
+PIXELS = """
+data = sst.load("glyphs", "test", classes=20, images=8)
+pixels = sst.tensors(data)[0].flatten(1).float()
+"""
 
 
 @pytest.mark.parametrize("name", MOVED)
 def test_python_follows_the_keys(opened, name):
     made, before, control, key = MOVED[name]
-    page = opened(name, f"import sstutils as sst\nwidget = {made}\nwidget", list(before))
+    page = opened(name, f"import sstutils as sst{PIXELS * (name == 'game')}\nwidget = {made}\nwidget", list(before))
     assert page.seen() == before
     control(page.locator(PANEL + ".sst-widget").first).focus()
     page.keyboard.press(key)

@@ -114,8 +114,13 @@ def turned(points: np.ndarray, towards: np.ndarray) -> np.ndarray:
     -------
     (N, 2) array
     """
+    return points @ rotation(points, towards)
+
+
+def rotation(points: np.ndarray, towards: np.ndarray) -> np.ndarray:
+    """Return the (2, 2) rotation or reflection of :func:`turned`."""
     u, _, vt = np.linalg.svd(points.T @ towards)
-    return points @ (u @ vt)
+    return u @ vt
 
 
 def run_name(recipe: Recipe) -> str:
@@ -168,7 +173,7 @@ def record(
 
     def frame(model: torch.nn.Module, epoch: float, losses: Sequence[float]) -> Frame:
         nonlocal before
-        embeddings = embed(model, watch, size=recipe.size)
+        embeddings = embed(model, watch, **training.view(recipe))
         recall = recall_at_k(embeddings, watch.targets, (1,))[1]
         points, shown, spread = plane(embeddings.numpy())
         points /= max(float(np.sqrt((points**2).sum(axis=1).mean())), 1e-12)
@@ -326,6 +331,8 @@ def load(path: str | PathLike, kind: str) -> dict[str, Any]:
     ValueError
         If it is not a whole recording of this kind.
     """
+    from .datasets.archives import brief
+
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no recording at {path}: `make recordings` makes it")
@@ -336,9 +343,8 @@ def load(path: str | PathLike, kind: str) -> dict[str, Any]:
         if about["sstutils"] != FORMAT:
             raise ValueError("another format")
     except Exception as error:  # numpy, zipfile, zlib and json raise some ten kinds on damaged files
-        reason = " ".join(str(error).split())[:80] or type(error).__name__
         raise ValueError(
-            f"{path} is not a whole recording of sstutils ({reason}): `make recordings` makes it"
+            f"{path} is not a whole recording of sstutils ({brief(error)[:80]}): `make recordings` makes it"
         ) from None
     if about["kind"] != kind:
         raise ValueError(f"{path} is a recording of {about['kind']!r}, not of {kind!r}: choose another file")

@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from .datasets.archives import brief
 from .datasets.base import ArrayDataset, Readable, aside, batches, file_name, split_classes
 from .evaluation import embed, recall_at_k
 from .losses import ContrastiveLoss, SSTLoss, TripletLoss
@@ -642,7 +643,7 @@ def load_checkpoint(path: str | PathLike) -> dict[str, Any]:
         Recipe(**content["recipe"])
         content["model"] = _weights(content["model"], torch.float32)
     except Exception as error:  # torch raises some ten kinds on damaged files
-        reason = " ".join(str(error).split())[:80] or type(error).__name__
+        reason = brief(error)[:80]
         raise ValueError(f"{path} is not a whole checkpoint of sstutils ({reason}): train it again") from None
     return content
 

@@ -183,6 +183,15 @@ def files_digest(root: str | os.PathLike, samples: Sequence[tuple[str, int]]) ->
     return digest("\n".join(lines), np.array([target for _, target in samples], dtype=np.int64))
 
 
+def transformed(dataset: VisionDataset, image: Image.Image, target: int) -> tuple:
+    """Return an item through the transforms of its data set."""
+    if dataset.transform is not None:
+        image = dataset.transform(image)
+    if dataset.target_transform is not None:
+        target = dataset.target_transform(target)
+    return image, target
+
+
 class ArrayDataset(VisionDataset):
     """Labelled images held in memory, with torchvision's conventions.
 
@@ -250,11 +259,7 @@ class ArrayDataset(VisionDataset):
     def __getitem__(self, index: int) -> tuple:
         """Return (PIL image, target) of one item, both through their transforms."""
         image, target = Image.fromarray(self.data[index]), self.targets[index]
-        if self.transform is not None:
-            image = self.transform(image)
-        if self.target_transform is not None:
-            target = self.target_transform(target)
-        return image, target
+        return transformed(self, image, target)
 
     def extra_repr(self) -> str:
         """Return what ``repr`` adds; torchvision calls it."""

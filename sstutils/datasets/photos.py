@@ -13,7 +13,7 @@ from torchvision.datasets.utils import verify_str_arg
 from torchvision.datasets.vision import VisionDataset
 
 from .archives import Download, brief, fetch, unpack
-from .base import files_digest, missing, open_image, resolve
+from .base import files_digest, missing, open_image, resolve, transformed
 
 
 class Listing(NamedTuple):
@@ -145,11 +145,7 @@ class Photos(VisionDataset):
         """Return (PIL image, target) of one item, both through their transforms."""
         path, target = self.samples[index]
         image = open_image(path)
-        if self.transform is not None:
-            image = self.transform(image)
-        if self.target_transform is not None:
-            target = self.target_transform(target)
-        return image, target
+        return transformed(self, image, target)
 
     def extra_repr(self) -> str:
         """Return what ``repr`` adds; torchvision calls it."""

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets.vision import VisionDataset
 from tqdm.auto import tqdm
 
-from .base import aside, resolve, with_transform
+from .base import aside, resolve, transformed, with_transform
 
 
 def resized(
@@ -126,11 +126,7 @@ class Resized(VisionDataset):
         if zlib.crc32(content) != self.checks[index]:
             raise self._damaged()
         image, target = Image.open(io.BytesIO(content)).convert("RGB"), self.targets[index]
-        if self.transform is not None:
-            image = self.transform(image)
-        if self.target_transform is not None:
-            target = self.target_transform(target)
-        return image, target
+        return transformed(self, image, target)
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_bytes": None}

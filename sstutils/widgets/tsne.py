@@ -278,7 +278,7 @@ def prepare(
                 for angle in angles:
                     run = trace(affinities, seed, angle, iterations)
                     towards = last.get((seed, angle), last.get((seed, angles[0]), last.get((seeds[0], angles[0]))))
-                    turn = np.eye(2) if towards is None else rotation(run[-1], towards)
+                    turn = np.eye(2) if towards is None else recording.rotation(run[-1], towards)
                     last[seed, angle] = run[-1] @ turn
                     rows[seed, angle], on_map[seed, angle] = [], []
                     for points in run:
@@ -307,12 +307,6 @@ def prepare(
         "sets": heads,
     }
     return {"maps": raw, "labels": labels, "shuffled": shuffled}, about
-
-
-def rotation(points: np.ndarray, towards: np.ndarray) -> np.ndarray:
-    """Return the (2, 2) rotation or reflection of points nearest to other points: orthogonal Procrustes."""
-    u, _, vt = np.linalg.svd(points.T @ towards)
-    return u @ vt
 
 
 def _check(sets: Mapping[str, tuple], labels: np.ndarray, perplexities: Sequence[float]) -> None:

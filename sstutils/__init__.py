@@ -14,6 +14,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _MODULES = {
+    "checkpoints": "load_checkpoint load_model",
+    "augmentation": "",
     "datasets": (
         "CUB200 Cars196 ClassSubset Digits FashionMNIST Folder Glyphs Omniglot StanfordOnlineProducts "
         "batches info load split_classes tensors with_transform"
@@ -27,10 +29,13 @@ _MODULES = {
         "ContrastiveLoss SSTLoss TripletLoss contrastive_loss nearest_positives squared_distances sst_loss triplet_loss"
     ),
     "models": "EmbeddingNet device",
+    "parallel": "",
     "plots": "",
+    "runs": "run",
     "sampling": "ClassBalancedSampler LocalSampler ShuffledSampler kmeans",
+    "recipes": "Recipe recipe_for",
     "recording": "",
-    "training": "Recipe fit load_checkpoint load_model recipe_for train",
+    "training": "fit train",
     "widgets": "",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}

@@ -7,7 +7,7 @@ import difflib
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
@@ -76,6 +76,18 @@ def _parser(command_line: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[
     _add_common(command, out=None, out_help="checkpoint (default: output/checkpoints/NAME.pt)", metavar="FILE")
     command.add_argument("--recipe", default="default", metavar="NAME", help="default, paper or modern")
     command.add_argument("--download", action="store_true", help="fetch the data, if they are not there")
+    command.add_argument(
+        "--part",
+        default="auto",
+        metavar="N",
+        help="about N images, or all (default: all, but a small part for photographs without a GPU)",
+    )
+    command.add_argument(
+        "--cache",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="scale photographs once, into one file that is read fast",
+    )
     command.add_argument("--strict", action="store_true", help="stop at an image that cannot be read")
     what = command.add_mutually_exclusive_group()
     what.add_argument("--resume", action="store_true", help="go on from the checkpoint")
@@ -108,7 +120,7 @@ def _parser(command_line: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[
 def _add_common(command: argparse.ArgumentParser, out: Path | None, out_help: str, metavar: str) -> None:
     command.add_argument("--out", type=Path, default=out, metavar=metavar, help=out_help)
     command.add_argument("--device", metavar="NAME", help="cuda, mps or cpu (default: the first that is there)")
-    command.add_argument("--workers", type=int, default=0, metavar="N", help="processes that read pictures from files")
+    command.add_argument("--workers", type=int, metavar="N", help="processes that read files (default: by the machine)")
 
 
 def _add_checkpoint(command: argparse.ArgumentParser) -> None:
@@ -118,7 +130,7 @@ def _add_checkpoint(command: argparse.ArgumentParser) -> None:
 
 def _add_recipe(command: argparse.ArgumentParser) -> None:
     """Add an option for each field of the recipe, from its type, default and help."""
-    from .training import Recipe
+    from .recipes import Recipe
 
     group = command.add_argument_group("recipe")
     types = get_type_hints(Recipe)
@@ -127,12 +139,18 @@ def _add_recipe(command: argparse.ArgumentParser) -> None:
         if isinstance(kind, UnionType):
             kind = get_args(kind)[0]
         how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
+        if entry.name == "weights":
+            how["type"] = _name_or_none
         default = "" if entry.default is None or kind is bool else f" (default: {entry.default})"
         if kind is not bool:
             how["metavar"] = "X" if kind is float else "N" if kind is int else "NAME"
         group.add_argument(
             f"--{entry.name.replace('_', '-')}", default=argparse.SUPPRESS, help=entry.metadata["help"] + default, **how
         )
+
+
+def _name_or_none(text: str) -> str | None:
+    return None if text.lower() == "none" else text
 
 
 def _figures(options: argparse.Namespace) -> None:
@@ -156,40 +174,47 @@ def _figures(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .datasets import load
-    from .training import Recipe, checkpoint_path, fit, load_checkpoint, recipe_for
+    from . import parallel
+    from .checkpoints import checkpoint_path
+    from .recipes import Recipe
+    from .runs import run, spoken
 
     given = {entry.name: getattr(options, entry.name) for entry in fields(Recipe) if hasattr(options, entry.name)}
     out = options.out or checkpoint_path(options.data)
-    if options.resume:  # the checkpoint's recipe, unless told otherwise
-        recipe = replace(Recipe(**load_checkpoint(out)["recipe"]), **given)
-    else:
-        recipe = recipe_for(options.data, options.recipe, **given)
-    if out.exists() and not (options.resume or options.overwrite):
-        raise ValueError(
-            f"{out} is there already: --resume goes on from it, --overwrite replaces it, --out is another file"
-        )
-    dataset = load(options.data, "train", **({"download": True} if options.download else {}))
-    print(f"{len(dataset)} images of {len(dataset.classes)} classes; checkpoint after each epoch: {out}")
-    try:
-        step = fit(
-            dataset,
-            recipe,
-            out=out,
-            resume=options.resume,
-            data={"name": options.data},
-            where=options.device,
-            workers=options.workers,
-            strict=options.strict,
-        )
-    except KeyboardInterrupt:
-        print(f"\nsst: stopped; {out} holds the whole epochs so far: `sst evaluate {out}`, or go on with --resume")
-        raise SystemExit(130) from None
+    with parallel.joined(options.device):
+        if parallel.tell(out.exists) and not (options.resume or options.overwrite):
+            raise ValueError(
+                f"{out} is there already: --resume goes on from it, --overwrite replaces it, --out is another file"
+            )
+        first = parallel.world()[0] == 0
+        try:
+            step = run(
+                options.data,
+                options.recipe,
+                out=out,
+                resume=options.resume,
+                part=options.part,
+                cache=options.cache,
+                download=options.download,
+                where=options.device,
+                workers=options.workers,
+                strict=options.strict,
+                **given,
+            )
+        except KeyboardInterrupt:
+            if first and out.exists():
+                print(
+                    f"\nsst: stopped; {out} holds the whole epochs so far: `sst evaluate {out}`, or --resume to go on"
+                )
+            raise SystemExit(130) from None
+    if not first:
+        return
     last = step.history[-1]
-    seconds = sum(row["seconds"] for row in step.history)
+    seconds, sampling = (sum(row[name] for row in step.history) for name in ("seconds", "sampling"))
     if "unreadable" in last:
         print(f"images that could not be read, so that others of their classes were taken: {last['unreadable']}")
-    print(f"{last['epoch']} epochs in {seconds:.0f} s, last loss {last['loss']:.4f}: {out}")
+    share = f" ({sampling / seconds:.0%} of it to find neighborhoods)" if sampling > 0.005 * seconds else ""
+    print(f"{last['epoch']} epochs in {spoken(seconds)}{share}, last loss {last['loss']:.4f}: {out}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -218,29 +243,23 @@ def _embed(options: argparse.Namespace) -> None:
     embeddings, dataset, _ = _embedded(options, options.split)
     with aside(options.out) as temporary, open(temporary, "wb") as file:
         np.savez(
-            file, embeddings=embeddings.numpy(), labels=np.array(dataset.targets), classes=np.array(dataset.classes)
+            file,
+            embeddings=embeddings.cpu().numpy(),
+            labels=np.array(dataset.targets),
+            classes=np.array(dataset.classes),
         )
     print(f"{options.out}: {len(embeddings)} embeddings of {embeddings.shape[1]} numbers, with labels and classes")
 
 
 def _embedded(options: argparse.Namespace, split: str) -> tuple:
     """Return the embeddings of a data set by a checkpoint, the data set and the checkpoint's content."""
-    from .datasets import load
-    from .evaluation import embed
-    from .training import Recipe, load_model, view
+    from .runs import embedded
 
-    model, content = load_model(options.checkpoint, options.device)
-    about = content["data"]
+    where = {"where": options.device, "workers": options.workers}
+    embeddings, dataset, content = embedded(options.checkpoint, split, data=options.data, **where)
     if not content["history"]:
         print("sst: the network is untrained: its first epoch was not finished", file=sys.stderr)
-    if not options.data and load(about["name"], "train", **about["options"]).fingerprint != about["fingerprint"]:
-        raise ValueError(
-            f"{about['name']} has changed since {options.checkpoint} was trained, and classes may have moved between "
-            f"train and test: train again, or say --data {about['name']} to go on all the same"
-        )
-    dataset = load(options.data or about["name"], split, **({} if options.data else about["options"]))
-    seen = view(Recipe(**content["recipe"]))
-    return embed(model, dataset, **seen, workers=options.workers, progress=True), dataset, content
+    return embeddings, dataset, content
 
 
 def _data(options: argparse.Namespace) -> None:

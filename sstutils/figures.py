@@ -71,50 +71,40 @@ class Context:
     @property
     def path(self) -> Path:
         """The file of the checkpoint."""
-        from .training import checkpoint_path
+        from .checkpoints import checkpoint_path
 
         return Path(self.checkpoint or checkpoint_path(self.data, self.out))
 
     @cached_property
     def network(self) -> tuple[Any, dict[str, Any]]:
         """The trained network and its checkpoint's content."""
-        from . import datasets, training
+        from . import checkpoints, datasets, runs
 
-        train = datasets.load(self.data, "train")
+        def run(**options: Any) -> None:
+            runs.run(self.data, out=self.path, where=self.where, progress=self.progress, **options)
+
         if self.checkpoint is None and not self.path.exists():
-            training.fit(
-                train,
-                training.recipe_for(self.data),
-                out=self.path,
-                data={"name": self.data},
-                where=self.where,
-                progress=self.progress,
-            )
-        content = training.load_checkpoint(self.path)
+            run()
+        content = checkpoints.load_checkpoint(self.path)
         theirs = content["data"]
+        options = theirs["options"] if theirs["name"] == self.data else {}
+        train = datasets.load(self.data, "train", **options)
         if theirs["fingerprint"] != train.fingerprint:
             raise ValueError(
                 f"checkpoint {self.path} was trained on {theirs['name']} {theirs['fingerprint']}, these figures are of "
                 f"{self.data} {train.fingerprint}: remove it to train anew, or give another checkpoint or data set"
             )
-        if self.checkpoint is None and _unfinished(content):
-            training.fit(
-                train,
-                training.Recipe(**content["recipe"]),
-                out=self.path,
-                resume=True,
-                data={"name": self.data, "options": theirs["options"]},
-                where=self.where,
-                progress=self.progress,
-            )
-        return training.load_model(self.path, self.where)
+        if self.checkpoint is None and checkpoints.unfinished(content):
+            run(resume=True)
+        return checkpoints.load_model(self.path, self.where)
 
     @cached_property
     def dataset(self) -> VisionDataset:
-        """The test split."""
+        """The test split, or the part of it that goes with the part that was trained on."""
         from . import datasets
 
-        return datasets.load(self.data, "test")
+        _, content = self.network
+        return datasets.load(self.data, "test", **content["data"]["options"])
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -125,7 +115,7 @@ class Context:
     def embeddings(self) -> np.ndarray:
         """(N, d) float32 array: the test split through the network."""
         from .evaluation import embed
-        from .training import Recipe, view
+        from .recipes import Recipe, view
 
         model, content = self.network
         return np.asarray(embed(model, self.dataset, **view(Recipe(**content["recipe"])), progress=self.progress))
@@ -165,11 +155,6 @@ class Context:
 
         batches = [np.asarray(batch) for batch in sampler.batches]
         return min(batches, key=spread, default=np.arange(len(self.labels)))
-
-
-def _unfinished(content: dict[str, Any]) -> bool:
-    """Tell whether training was stopped before its end."""
-    return len(content["history"]) < content["recipe"]["epochs"] and not content["training"]["ended"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -430,7 +415,7 @@ def make(
     """
     from tqdm.auto import tqdm
 
-    from .training import versions
+    from .checkpoints import versions
 
     rows = find(ids)
     with plots.style(style):

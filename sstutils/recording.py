@@ -24,7 +24,7 @@ import numpy as np
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
-    from .training import Recipe
+    from .recipes import Recipe
 
 __all__ = ["Frame", "collect", "load", "pack", "plane", "record", "run_name", "save", "sprite", "turned", "unpack"]
 
@@ -162,18 +162,18 @@ def record(
     """
     import torch
 
-    from . import training
+    from . import models, recipes, training
     from .evaluation import embed, recall_at_k
 
     if not every > 0:
         raise ValueError(f"every is a number of epochs above 0 between frames, got {every}")
-    recipe = recipe or training.Recipe()
+    recipe = recipe or recipes.Recipe()
     run = run or run_name(recipe)
     before = None
 
     def frame(model: torch.nn.Module, epoch: float, losses: Sequence[float]) -> Frame:
         nonlocal before
-        embeddings = embed(model, watch, **training.view(recipe))
+        embeddings = embed(model, watch, **recipes.view(recipe))
         recall = recall_at_k(embeddings, watch.targets, (1,))[1]
         points, shown, spread = plane(embeddings.numpy())
         points /= max(float(np.sqrt((points**2).sum(axis=1).mean())), 1e-12)
@@ -182,7 +182,7 @@ def record(
         return Frame(run, epoch, loss, recall, shown, spread, before, watch, recipe)
 
     torch.manual_seed(recipe.seed)  # as `train` begins: the same untrained network
-    yield frame(training.make_model(recipe).to(training.device()), 0.0, [])
+    yield frame(recipes.make_model(recipe).to(models.device()), 0.0, [])
     losses, due = [], every
     for step in training.train(dataset, recipe):
         losses.append(step.loss)
@@ -383,25 +383,25 @@ def watched(dataset: Dataset, names: Sequence[str]) -> Dataset:
 
 def make_glyphs(path: Path) -> None:
     """Write the weights of the default network, trained first where it is not there."""
-    from . import datasets, training
+    from . import checkpoints, datasets, recipes, training
 
-    full = training.checkpoint_path("glyphs")
+    full = checkpoints.checkpoint_path("glyphs")
     if not full.exists():
-        training.fit(datasets.load("glyphs", "train"), training.recipe_for("glyphs"), out=full, data={"name": "glyphs"})
-    training.save_weights(training.load_checkpoint(full), path)
+        training.fit(datasets.load("glyphs", "train"), recipes.recipe_for("glyphs"), out=full, data={"name": "glyphs"})
+    checkpoints.save_weights(checkpoints.load_checkpoint(full), path)
 
 
 def make_replay(path: Path) -> None:
     """Write three runs from one seed: two losses, two samplers."""
     from tqdm.auto import tqdm
 
-    from . import datasets, training
+    from . import datasets, recipes
 
     # Letters as they stand: with turned classes beside them, 12 epochs end lower.
     train = datasets.load("glyphs", "train")
     watch = watched(datasets.load("glyphs", "test", images=28), WATCHED)
     recipes = [
-        training.recipe_for("glyphs", epochs=12, turn=False, loss=loss, sampler=sampler)
+        recipes.recipe_for("glyphs", epochs=12, turn=False, loss=loss, sampler=sampler)
         for loss, sampler in (("sst", "local"), ("triplet", "local"), ("sst", "balanced"))
     ]
     frames = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -441,10 +442,14 @@ class LocalSampler(_Epochs):
     def __len__(self) -> int:
         return len(self._refreshed())
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on where the sampler was whose `state_dict` this is: call `refresh` next."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return the seed, the number of refreshes, and the neighborhoods with their pairs."""
+        return {**super().state_dict(), "batches": self.batches, "pairs": self.pairs}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the sampler was whose `state_dict` this is: with its neighborhoods, or after a `refresh`."""
         super().load_state_dict(state)
-        self.batches = self.pairs = None
+        self.batches, self.pairs = state.get("batches"), state.get("pairs")
 
 
 def _match(x: Tensor, centres: Tensor, cluster: Tensor) -> Tensor:

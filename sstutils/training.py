@@ -1,142 +1,34 @@
 """Training: embed, sample neighborhoods, take a step on each; repeat.
 
 ``train`` is a generator of steps, to be watched; ``fit`` runs it to the end with a progress bar.
-A checkpoint is one file with all that is needed to use the network, or to go on training it.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import platform
 import time
-import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, fields, replace
-from difflib import get_close_matches
-from importlib.metadata import version
-from itertools import repeat
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-import torch.nn.functional as F
-from filelock import FileLock, Timeout
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import Dataset, Subset
 
-from .datasets.archives import brief
-from .datasets.base import ArrayDataset, Readable, aside, batches, file_name, split_classes
+from . import checkpoints, parallel
+from .augmentation import augment, crop
+from .datasets.base import ArrayDataset, Readable, batches, split_classes
 from .evaluation import embed, recall_at_k
-from .losses import ContrastiveLoss, SSTLoss, TripletLoss
 from .models import EmbeddingNet, device
-from .sampling import ClassBalancedSampler, LocalSampler, ShuffledSampler
+from .recipes import Recipe, balanced_sampler, make_loss, make_model, make_sampler, view
 
-__all__ = ["Recipe", "Step", "fit", "load_checkpoint", "load_model", "recipe_for", "save_weights", "train"]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained; each value is also an option of ``sst train``.
-
-    The values are found for pictures of 32 x 32 on a laptop; :data:`PAPER` and :data:`MODERN` are for photographs.
-    """
-
-    loss: str = field(default="sst", metadata={"help": "sst, triplet or contrastive"})
-    margin: float | None = field(default=None, metadata={"help": "of triplet (0.2) or contrastive (0.5)"})
-    k: int = field(default=5, metadata={"help": "nearest positives of an anchor"})
-    sampler: str = field(default="local", metadata={"help": "local, balanced or shuffled"})
-    batch_size: int = field(default=200, metadata={"help": "B, the size of a neighborhood"})
-    per_class: int = field(default=5, metadata={"help": "images a class in a class-balanced batch"})
-    warmup: float = field(default=0.5, metadata={"help": "share of the epochs, class-balanced, before local sampling"})
-    positives: str = field(default="epoch", metadata={"help": "chosen once an epoch, or afresh in each batch"})
-    backbone: str = field(default="small", metadata={"help": "small, or a torchvision network such as resnet50"})
-    weights: str | None = field(default=None, metadata={"help": "pretrained weights of the backbone: DEFAULT"})
-    dim: int = field(default=512, metadata={"help": "length of an embedding"})
-    normalize: bool = field(default=False, metadata={"help": "scale embeddings to unit length"})
-    head: str = field(default="trained", metadata={"help": "trained, or frozen as in the paper's code"})
-    scale: float = field(default=0.1, metadata={"help": "factor on embeddings, in place of a temperature"})
-    size: int = field(default=32, metadata={"help": "side of the square input in pixels"})
-    resize: int = field(default=0, metadata={"help": "side that pictures are scaled to, of which size is cropped"})
-    flip: bool = field(default=False, metadata={"help": "mirror every other picture"})
-    augment: float = field(default=1.0, metadata={"help": "strength of augmentation; 0 is none"})
-    turn: bool = field(default=False, metadata={"help": "turn and mirror whole classes: 8 times as many"})
-    epochs: int = field(default=30, metadata={"help": "passes over the training set"})
-    lr: float = field(default=3e-3, metadata={"help": "learning rate of Adam"})
-    head_lr: float = field(default=1.0, metadata={"help": "factor on the learning rate of the linear layer"})
-    weight_decay: float = field(default=1e-4, metadata={"help": "of Adam"})
-    schedule: str = field(default="cosine", metadata={"help": "of the learning rate: cosine, plateau or constant"})
-    patience: int = field(default=15, metadata={"help": "epochs without a better loss before a plateau run stops"})
-    holdout: float = field(default=0.0, metadata={"help": "share of training classes held out to choose the epoch"})
-    batch_norm: str = field(default="trained", metadata={"help": "its statistics: trained, or frozen as they come"})
-    precision: str = field(default="auto", metadata={"help": "of convolutions: auto, float32 or bfloat16"})
-    seed: int = field(default=0, metadata={"help": "of everything random"})
-
-    def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}; got {getattr(self, name)!r}")
-        for name, least in _LEAST.items():
-            if not getattr(self, name) >= least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)!r}")
-        if not self.lr > 0:
-            raise ValueError(f"lr must be positive, got {self.lr}")
-        if self.resize and self.resize < self.size:
-            raise ValueError(f"resize is the side before a crop of size {self.size}: no less, or 0; got {self.resize}")
-        for name in ("holdout", "warmup"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is a share, from 0 to below 1: got {getattr(self, name)}")
-
-
-_CHOICES = {
-    "loss": ("sst", "triplet", "contrastive"),
-    "sampler": ("local", "balanced", "shuffled"),
-    "positives": ("epoch", "batch"),
-    "head": ("trained", "frozen"),
-    "schedule": ("cosine", "plateau", "constant"),
-    "precision": ("auto", "float32", "bfloat16"),
-    "batch_norm": ("trained", "frozen"),
-}
-_LEAST = {
-    "k": 1, "batch_size": 2, "per_class": 2, "dim": 1, "size": 8, "augment": 0, "epochs": 1,
-    "head_lr": 0, "weight_decay": 0, "patience": 1, "seed": 0,
-}  # fmt: skip
-
-
-# As the paper's published code trains on its three data sets of photographs: Adam, the learning rate halved when the
-# training loss stands still, early stopping, embeddings as they are. (Its head was frozen, by a slip: head="frozen".)
-PAPER: dict[str, Any] = {
-    "backbone": "bn_inception", "weights": "DEFAULT", "resize": 256, "size": 224, "flip": True, "augment": 0.0,
-    "warmup": 0.0, "scale": 1.0, "epochs": 150, "lr": 1e-4, "head_lr": 10.0, "schedule": "plateau",
-    "precision": "float32",
-}  # fmt: skip
-
-# What today's practice changes in it: the value, and why.
-MODERN: dict[str, tuple[Any, str]] = {
-    "backbone": ("resnet50", "better features from ImageNet at a similar cost, and kept up by torchvision"),
-    "weights": ("IMAGENET1K_V2", "the better of the two sets of weights of this network"),
-    "precision": ("auto", "convolutions in bfloat16 take half the time and memory where the hardware knows it"),
-    "augment": (0.5, "pictures a little turned, scaled and shifted: less overfitting on 60 images a class"),
-    "batch_norm": ("frozen", "a neighborhood is no random sample, so that its statistics are no estimate for others"),
-    "positives": ("batch", "the nearest positives of this moment; those of the epoch's start grow stale"),
-    "warmup": (0.1, "the neighborhoods of an untrained head are arbitrary"),
-    "schedule": ("cosine", "a budget that is known beforehand, and no waiting for a plateau of a noisy loss"),
-    "epochs": (60, "enough with that schedule"),
-    "holdout": (0.1, "the epoch is chosen on training classes held out: never on the test, never by the training loss"),
-}  # fmt: skip
-
-# Letters and characters may be turned as whole classes. A data set of few images wants smaller neighborhoods.
-_SUITED: dict[str, dict[str, Any]] = {
-    "glyphs": {"turn": True, "epochs": 36},
-    "omniglot": {"turn": True},
-    "digits": {"batch_size": 100},
-    "cub200": PAPER,
-    "cars196": PAPER,
-    "sop": PAPER,
-}
+__all__ = ["Plateau", "Step", "duration", "fit", "pace", "train"]
 
 
 @dataclass
@@ -146,15 +38,17 @@ class Step:
     Attributes
     ----------
     epoch, batch, batches : int
-        Epoch and batch from 0, and the number of batches of this epoch.
+        Epoch and step from 0, and the number of steps of this epoch.
     loss : float
     lr : float
     indices : list of int
-        The items of the batch: positions in the data set that is trained on.
+        The items of the batch (or of all batches of the step): positions in the data set that is trained on.
     model : EmbeddingNet
         The network itself, not a copy; it is in training mode.
     history : list of dict
-        One row for each epoch that is over: epoch, loss, seconds, lr, items, and recall@1 of held-out classes.
+        One row for each epoch that is over: epoch, loss, lr, items, seconds; of these, the seconds of sampling
+        (embedding the training set and finding neighborhoods); and recall@1 of held-out classes, if any are, with the
+        seconds of validation.
     """
 
     epoch: int
@@ -165,139 +59,6 @@ class Step:
     indices: list[int]
     model: EmbeddingNet
     history: list[dict[str, float]]
-
-
-def recipe_for(data: str, recipe: str = "default", **values: Any) -> Recipe:
-    """Return the recipe for a data set: a set of values that suits its pictures, and `values` over it.
-
-    Parameters
-    ----------
-    data : str
-        Name of the data set.
-    recipe : {"default", "paper", "modern"}
-        "paper" is :data:`PAPER`, "modern" has :data:`MODERN` over it; the default is the paper's for its own three data
-        sets, and small for all others.
-    **values
-        Fields of :class:`Recipe`.
-
-    Raises
-    ------
-    ValueError
-        If there is no such recipe or value.
-    """
-    presets = {
-        "default": _SUITED.get(data.partition(":")[0].lower(), {}),
-        "paper": PAPER,
-        "modern": PAPER | {name: value for name, (value, _) in MODERN.items()},
-    }
-    if recipe not in presets:
-        raise ValueError(f"recipe must be one of {', '.join(presets)}; got {recipe!r}")
-    names = [entry.name for entry in fields(Recipe)]
-    for name in values:
-        if name not in names:
-            close = get_close_matches(name, names, n=1)
-            raise ValueError(
-                f"a recipe has no {name!r}: " + (f"did you mean {close[0]!r}?" if close else ", ".join(names))
-            )
-    return Recipe(**{**presets[recipe], **values})
-
-
-def make_loss(recipe: Recipe) -> nn.Module:
-    """Return the loss of a recipe."""
-    margin = {} if recipe.margin is None else {"margin": recipe.margin}
-    if recipe.loss == "sst":
-        return SSTLoss(k=recipe.k)
-    if recipe.loss == "triplet":
-        return TripletLoss(k=recipe.k, **margin)
-    return ContrastiveLoss(**margin)
-
-
-def make_model(recipe: Recipe) -> EmbeddingNet:
-    """Return the untrained network of a recipe."""
-    names = ("backbone", "dim", "normalize", "head", "weights", "scale", "precision")
-    return EmbeddingNet(**{name: getattr(recipe, name) for name in names})
-
-
-def make_sampler(recipe: Recipe, labels: list[int]) -> LocalSampler | ClassBalancedSampler | ShuffledSampler:
-    """Return the sampler of a recipe."""
-    if recipe.sampler == "local":
-        return LocalSampler(labels, recipe.batch_size, recipe.k, positives=recipe.positives, seed=recipe.seed)
-    if recipe.sampler == "balanced":
-        return _balanced(recipe, labels)
-    return ShuffledSampler(labels, recipe.batch_size, seed=recipe.seed)
-
-
-def _balanced(recipe: Recipe, labels: list[int]) -> ClassBalancedSampler:
-    """Return class-balanced batches near the recipe's size, of all classes where there are few."""
-    most = min(recipe.batch_size, len(labels))
-    classes = max(2, min(len(set(labels)), most // recipe.per_class))
-    return ClassBalancedSampler(labels, most // classes * classes, most // classes, seed=recipe.seed)
-
-
-def view(recipe: Recipe) -> dict[str, Any]:
-    """Return how pictures are seen in evaluation, scaled and cut, as options of :func:`sstutils.embed`."""
-    return {"size": recipe.resize or recipe.size, "crop": recipe.size if recipe.resize else None}
-
-
-def crop(images: Tensor, size: int, flip: bool, generator: torch.Generator) -> Tensor:
-    """Cut a square of its own out of each picture, and mirror half of the pictures; on the device of the pictures.
-
-    Parameters
-    ----------
-    images : (N, 3, H, W) tensor
-    size : int
-        Side of the square in pixels.
-    flip : bool
-    generator : torch.Generator
-        On the CPU.
-
-    Returns
-    -------
-    (N, 3, size, size) tensor
-    """
-    count, _, height, width = images.shape
-    steps = torch.arange(size)
-    rows = torch.randint(height - size + 1, (count, 1), generator=generator) + steps
-    columns = torch.randint(width - size + 1, (count, 1), generator=generator) + steps
-    if flip:
-        columns = torch.where(torch.rand(count, 1, generator=generator) < 0.5, columns.flip(1), columns)
-    rows, columns = rows.to(images.device), columns.to(images.device)
-    picture = torch.arange(count, device=images.device)[:, None, None]
-    # channels last: one read of three bytes a pixel
-    return images.permute(0, 2, 3, 1)[picture, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
-def augment(images: Tensor, strength: float, generator: torch.Generator, turned: Tensor | None = None) -> Tensor:
-    """Turn, scale, slant and shift each picture a little, each in its own way; on the device of the pictures.
-
-    Parameters
-    ----------
-    images : (N, 3, H, W) uint8
-    strength : float
-        1 is up to 11 degrees, 19 % of size, 0.15 of slant and 6 % of the side; 0 changes nothing.
-    generator : torch.Generator
-        On the CPU.
-    turned : (N,) int64, optional
-        Groups: all pictures of a group are also turned by quarter turns and mirrored, alike. A turned letter is one
-        that nobody has seen: if the groups are classes, the network learns to tell eight times as many.
-
-    Returns
-    -------
-    (N, 3, H, W) float32 in 0..1
-    """
-    images = images.float() / 255
-    if strength == 0 and turned is None:
-        return images
-    angle, size, slant, right, down = strength * (2 * torch.rand(5, len(images), generator=generator) - 1)
-    angle, size, slant, right, down = angle * 0.2, 2 ** (size * 0.25), slant * 0.15, right * 0.12, down * 0.12
-    mirror = torch.ones(len(images))
-    if turned is not None:
-        of_class = torch.randint(8, (int(turned.max()) + 1,), generator=generator)[turned.cpu()]
-        angle, mirror = angle + of_class % 4 * (math.pi / 2), 1 - 2.0 * (of_class // 4)
-    cos, sin = angle.cos() * size, angle.sin() * size
-    affine = torch.stack([cos * mirror, slant - sin, right, sin * mirror, cos, down], dim=1).view(-1, 2, 3)
-    grid = F.affine_grid(affine.to(images.device), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def train(
@@ -311,10 +72,11 @@ def train(
     workers: int = 0,
     strict: bool = False,
 ) -> Iterator[Step]:
-    """Train a network, one step at a time.
+    """Train a network, and yield after each step.
 
     Everything random in an epoch follows from the seed and the number of the epoch, so that a run that was stopped
-    and resumed gives, on the CPU, the same numbers as one that was not.
+    and resumed gives, on the CPU, the same numbers as one that was not. Several processes (see
+    :mod:`sstutils.parallel`) take the steps that one would take.
 
     Parameters
     ----------
@@ -353,187 +115,250 @@ def train(
         If there is nothing to train on, or the checkpoint to resume belongs to another recipe or other data.
     """
     recipe = recipe or Recipe()
-    with ExitStack() as stack:
-        try:
-            yield from _steps(dataset, recipe, out, resume, data, device(where), workers, strict, stack)
-        except RuntimeError as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "not enough memory" not in str(error):
-                raise
-            low = " or set precision to bfloat16" * (recipe.precision == "float32")
-            raise MemoryError(
-                f"out of memory with batches of {recipe.batch_size} pictures of {recipe.size} x {recipe.size}: "
-                f"lower batch_size or size{low}" + (f"; {out} holds the last whole epoch" if out else "")
-            ) from error
-
-
-@contextmanager
-def _alone(out: str | PathLike) -> Iterator[None]:
-    """Refuse a second run that writes the same checkpoint; the lock goes with the process, however that ends."""
-    path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    rank, _ = parallel.world()
     try:
-        lock.acquire()
-    except Timeout:
-        raise OSError(f"another run is writing {path}: wait for it, or choose another file") from None
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # Windows removes no file that is open
-            Path(lock.lock_file).unlink()
-        lock.release()
+        with checkpoints.alone(out) if out is not None and not rank else nullcontext():
+            run = _Run(dataset, recipe, out, data, device(where), workers, strict)
+            if resume:
+                run.load()
+            elif out is not None and not Path(out).exists():
+                run.save()  # from the first moment on there is something to go on from; what was there stays an epoch
+            yield from run.steps()
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "not enough memory" not in str(error):
+            raise
+        low = " or set precision to bfloat16" * (recipe.precision == "float32")
+        raise MemoryError(
+            f"out of memory with batches of {recipe.batch_size} pictures of {recipe.size} x {recipe.size}: "
+            f"lower batch_size or size{low}" + (f"; {out} holds the last whole epoch" if out else "")
+        ) from error
 
 
-def _steps(
-    dataset: Dataset,
-    recipe: Recipe,
-    out: str | PathLike | None,
-    resume: bool,
-    data: dict[str, Any] | None,
-    where: torch.device,
-    workers: int,
-    strict: bool,
-    stack: ExitStack,
-) -> Iterator[Step]:
-    """Take all steps of :func:`train`; what must be undone at the end goes on the stack."""
-    if len(dataset.classes) < 2:
-        raise ValueError(
-            f"training needs at least 2 classes, found {len(dataset.classes)}: add images of other classes"
+class _Run:
+    """What a run is made of; all that changes in it goes into the checkpoint."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        recipe: Recipe,
+        out: str | PathLike | None,
+        data: dict[str, Any] | None,
+        where: torch.device,
+        workers: int,
+        strict: bool,
+    ) -> None:
+        self.rank, self.processes = parallel.world()
+        if len(dataset.classes) < 2:
+            raise ValueError(
+                f"training needs at least 2 classes, found {len(dataset.classes)}: add images of other classes"
+            )
+        if recipe.neighborhoods % self.processes:
+            raise ValueError(
+                f"{self.processes} processes cannot divide the neighborhoods of a step, of which there are "
+                f"{recipe.neighborhoods}: set neighborhoods to a multiple of {self.processes}"
+            )
+        self.recipe, self.out, self.where, self.workers = recipe, out, where, workers
+        self.files = None if strict or isinstance(dataset, ArrayDataset) else Readable(dataset)
+        dataset = self.files or dataset
+        self.training, self.held_out = (
+            split_classes(dataset, recipe.holdout, recipe.seed) if recipe.holdout else (dataset, None)
         )
-    files = None if strict or isinstance(dataset, ArrayDataset) else Readable(dataset)
-    dataset = files or dataset
-    training, held_out = split_classes(dataset, recipe.holdout, recipe.seed) if recipe.holdout else (dataset, None)
-    torch.manual_seed(recipe.seed)
-    model = make_model(recipe).to(where)
-    loss_function = make_loss(recipe)
-    head = {"params": [p for p in model.head.parameters() if p.requires_grad], "factor": recipe.head_lr}
-    groups = [{"params": list(model.backbone.parameters()), "factor": 1.0}, *([head] if head["params"] else [])]
-    optimizer = torch.optim.Adam(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
-    main = make_sampler(recipe, training.targets)
-    # The epochs before local sampling.
-    first = _balanced(recipe, training.targets) if recipe.sampler == "local" and recipe.warmup else None
-    plateau = Plateau()
-    ended = ""  # why training ended before its last epoch
-    history: list[dict[str, float]] = []
-    chosen: dict[str, Tensor] | None = None  # the weights of the best epoch, if classes are held out
-    about = {"name": "", "options": {}, **(data or {}), "fingerprint": getattr(dataset, "fingerprint", "")}
+        torch.manual_seed(recipe.seed)
+        self.model = parallel.first_then_others(lambda: make_model(recipe)).to(where)
+        self.loss = make_loss(recipe, len(self.training.classes)).to(where)
+        parts = (self.model.backbone, 1.0), (self.model.head, recipe.head_lr), (self.loss, recipe.proxy_lr)
+        groups = [
+            {"params": [weights for weights in part.parameters() if weights.requires_grad], "factor": factor}
+            for part, factor in parts
+        ]
+        groups = [group for group in groups if group["params"]]
+        self.optimizer = torch.optim.Adam(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
+        labels = self.training.targets
+        self.sampler = make_sampler(recipe, labels)
+        # The epochs before local sampling.
+        self.warmup = balanced_sampler(recipe, labels) if recipe.sampler == "local" and recipe.warmup else None
+        self.plateau = Plateau()
+        self.ended = ""  # why training ended before its last epoch
+        self.history: list[dict[str, float]] = []
+        self.chosen: dict[str, Tensor] | None = None  # the weights of the best epoch, if classes are held out
+        self.about = {"name": "", "options": {}, **(data or {}), "fingerprint": getattr(dataset, "fingerprint", "")}
+        if recipe.compile:
+            self.model.backbone.compile()
 
-    if resume:
-        saved = load_checkpoint(out)
-        _check_same(out, saved, recipe, about)
-        state = saved["training"]
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        main.load_state_dict(state["sampler"])
-        if first:
-            first.load_state_dict(state["warmup"])
-        plateau = Plateau(**state["plateau"])
-        history, chosen = saved["history"], saved["model"] if held_out else None
-
-    def save() -> None:
-        if out is None:
+    def save(self) -> None:
+        """Write the checkpoint."""
+        if self.out is None or self.rank:
             return
         state = {
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "sampler": main.state_dict(),
-            "warmup": first.state_dict() if first else None,
-            "plateau": asdict(plateau),
-            "ended": ended,
+            "model": self.model.state_dict(),
+            "loss": self.loss.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "sampler": self.sampler.state_dict(),
+            "warmup": self.warmup.state_dict() if self.warmup else None,
+            "plateau": asdict(self.plateau),
+            "ended": self.ended,
         }
         content = {
-            "format": FORMAT,
-            "recipe": asdict(recipe),
-            "data": about,
-            "model": chosen or state["model"],
-            "history": history,
-            "versions": versions(),
+            "recipe": asdict(self.recipe),
+            "data": self.about,
+            "model": self.chosen or state["model"],
+            "history": self.history,
             "training": state,
         }
-        raw = io.BytesIO()  # torch itself tells a full disk by an error that names nothing
-        torch.save(content, raw)
-        try:
-            with aside(out) as temporary:
-                temporary.write_bytes(raw.getbuffer())
-        except OSError as error:
-            raise OSError(
-                f"cannot write the checkpoint {out} ({error.strerror or error}): make room, or choose another file"
-            ) from error
+        checkpoints.write(content, self.out)
 
-    if out is not None:
-        stack.enter_context(_alone(out))
-    if out is not None and not Path(out).exists():
-        save()  # from the first moment on there is something to go on from; what was there stays for an epoch
-    for epoch in range(len(history), recipe.epochs):
-        started, losses, items = time.perf_counter(), [], 0
-        torch.manual_seed(1_000_003 * recipe.seed + epoch)
-        generator = torch.Generator().manual_seed(1_000_003 * recipe.seed + epoch)
+    def load(self) -> None:
+        """Go on from the checkpoint."""
+        saved = checkpoints.load_checkpoint(self.out)
+        checkpoints.check_same(self.out, saved, self.recipe, self.about)
+        state = saved["training"]
+        self.model.load_state_dict(state["model"])
+        self.loss.load_state_dict(state.get("loss", {}))
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.sampler.load_state_dict(state["sampler"])
+        if self.warmup:
+            self.warmup.load_state_dict(state["warmup"])
+        self.plateau = Plateau(**state["plateau"])
+        self.history, self.chosen = saved["history"], saved["model"] if self.held_out else None
+
+    def steps(self) -> Iterator[Step]:
+        """Take all steps that are left."""
+        for epoch in range(len(self.history), self.recipe.epochs):
+            yield from self.epoch(epoch)
+            self.save()
+            if self.ended:
+                break
+        if self.chosen:
+            self.model.load_state_dict(self.chosen)
+        self.model.eval()
+
+    def epoch(self, epoch: int) -> Iterator[Step]:
+        """Find neighborhoods, take a step on each (or on some together), and add a row to the history."""
+        recipe, started = self.recipe, time.perf_counter()
+        seed = 1_000_003 * recipe.seed + epoch
+        torch.manual_seed(seed + self.rank * _APART)
         local = recipe.sampler == "local" and epoch >= recipe.warmup * recipe.epochs
-        sampler = first if recipe.sampler == "local" and not local else main
-        sampler.refresh(embed(model, training, **view(recipe), workers=workers).to(where) if local else None)
-        if not len(sampler) and history:
-            ended = "every neighborhood holds one class only, there is nothing left to pull or push"
-            break
+        sampler = self.warmup if recipe.sampler == "local" and not local else self.sampler
+        if local and (sampler.batches is None or epoch % recipe.refresh == 0):
+            embeddings = self.embedded(self.training)
+            # One process finds them for all, so that they are the same to the last bit.
+            sampler.load_state_dict(parallel.tell(lambda: sampler.refresh(embeddings).state_dict()))
+        sampling = time.perf_counter() - started
         if not len(sampler):
+            if self.history:
+                self.ended = "every neighborhood holds one class only, there is nothing left to pull or push"
+                return
             raise ValueError(
                 f"no batch of {recipe.batch_size} holds two images of one class beside another class: "
                 "check the labels, or take another batch_size"
             )
-        model.train()
+        self.model.train()
         if recipe.batch_norm == "frozen":
-            for layer in model.modules():
-                if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            for layer in self.model.modules():
+                if isinstance(layer, _BatchNorm):
                     layer.eval()
         order = list(sampler)
-        for batch, (indices, pairs, (images, labels)) in enumerate(
-            zip(order, sampler.pairs or repeat(None), batches(training, order, recipe.resize or recipe.size, workers))
-        ):
-            lr = recipe.lr * plateau.factor * _schedule(recipe, (epoch + batch / len(order)) / recipe.epochs)
-            for group in optimizer.param_groups:
-                group["lr"] = lr * group["factor"]
-            # In a neighborhood all classes are turned alike: neighbors stay neighbors.
-            turned = (labels * (not local)) if recipe.turn else None
-            images = images.to(where, non_blocking=True)
-            if recipe.resize or recipe.flip:
-                images = crop(images, recipe.size, recipe.flip, generator)
-            embeddings = model(augment(images, recipe.augment, generator, turned))
-            finite = bool(embeddings.isfinite().all())
-            loss = loss_function(embeddings, labels.to(where), pairs) if finite else embeddings.sum()
-            if not (finite and loss.isfinite()):
+        pairs = sampler.pairs or [None] * len(order)
+        steps = [
+            range(i, min(i + recipe.neighborhoods, len(order))) for i in range(0, len(order), recipe.neighborhoods)
+        ]
+        # The place of a batch in its step decides on its random numbers and on the process that takes it.
+        generators = [torch.Generator().manual_seed(seed + place * _APART) for place in range(recipe.neighborhoods)]
+        own = [numbers[self.rank :: self.processes] for numbers in steps]
+        read = batches(
+            self.training,
+            [order[number] for numbers in own for number in numbers],
+            recipe.resize or recipe.size,
+            self.workers,
+        )
+        losses, items = 0.0, 0
+        for step, numbers in enumerate(steps):
+            lr = recipe.lr * self.plateau.factor * _schedule(recipe, (epoch + step / len(steps)) / recipe.epochs)
+            parts = [(*next(read), pairs[n], generators[n - numbers.start]) for n in own[step]]
+            loss = self.step(parts, len(numbers), lr, turn=recipe.turn and not local)
+            indices = [index for number in numbers for index in order[number]]
+            if not math.isfinite(loss):
                 raise FloatingPointError(
-                    f"training diverged in epoch {epoch + 1}, batch {batch + 1} of {len(order)}: "
-                    f"the {'loss is' if finite else 'embeddings are'} no longer finite at learning rate {lr:.2g}. "
-                    "Lower lr, lengthen warmup or set normalize"
-                    + (f"; {out} holds the {epoch} whole epochs before" if out else "")
+                    f"training diverged in epoch {epoch + 1}, batch {step + 1} of {len(steps)} (items "
+                    f"{', '.join(map(str, indices[:3]))}, ...): the loss is no longer finite at learning rate "
+                    f"{lr:.2g}. Lower lr, lengthen warmup or set normalize"
+                    + (f"; {self.out} holds the {epoch} whole epochs before" if self.out else "")
                 )
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
-            items += len(indices)
-            yield Step(epoch, batch, len(order), losses[-1], lr, indices, model, history)
-        row = {"epoch": epoch + 1, "loss": sum(losses) / len(losses), "lr": lr, "items": items}
-        if held_out:
-            row["recall@1"] = recall_at_k(
-                embed(model, held_out, **view(recipe), workers=workers), held_out.targets, (1,)
-            )[1]
-            if row["recall@1"] > max((past["recall@1"] for past in history), default=-1):
-                chosen = deepcopy(model.state_dict())
-        if files and files.unreadable.any():
-            row["unreadable"] = int(files.unreadable.sum())
+            self.optimizer.step()
+            losses, items = losses + loss * len(numbers), items + len(indices)
+            yield Step(epoch, step, len(steps), loss, lr, indices, self.model, self.history)
+        row = {"epoch": epoch + 1, "loss": losses / len(order), "lr": lr, "items": items, "sampling": sampling}
+        if self.held_out:
+            before = time.perf_counter()
+            embeddings, labels = self.embedded(self.held_out), self.held_out.targets
+            row["recall@1"] = parallel.tell(lambda: recall_at_k(embeddings, labels, (1,))[1])
+            if row["recall@1"] > max((past["recall@1"] for past in self.history), default=-1):
+                self.chosen = deepcopy(self.model.state_dict())
+            row["validation"] = time.perf_counter() - before
+        if self.files:
+            seen = self.files.unreadable.to(self.where, torch.float32)
+            parallel.add_up([seen])
+            self.files.unreadable |= (seen > 0).cpu()
+            if self.files.unreadable.any():
+                row["unreadable"] = int(self.files.unreadable.sum())
         row["seconds"] = time.perf_counter() - started
-        history.append(row)
+        self.history.append(row)
         if recipe.schedule == "plateau" and (local or recipe.sampler != "local"):
-            plateau.update(row["loss"])
-        if plateau.stale >= recipe.patience:
-            ended = f"the training loss did not fall for {plateau.stale} epochs"
-            break
-        save()
-    if ended:
-        save()
-    if chosen:
-        model.load_state_dict(chosen)
-    model.eval()
+            self.plateau.update(row["loss"])
+        if self.plateau.stale >= recipe.patience:
+            self.ended = f"the training loss did not fall for {self.plateau.stale} epochs"
+
+    def step(self, parts: list[tuple], count: int, lr: float, turn: bool) -> float:
+        """Set the gradient of the mean loss of `count` batches, of which this process takes `parts`; return that loss.
+
+        The running statistics of batch normalisation become the mean of those after each of the batches.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr * group["factor"]
+        self.optimizer.zero_grad()
+        total = torch.zeros((), device=self.where)
+        layers = [layer for layer in self.model.modules() if isinstance(layer, _BatchNorm) and layer.training]
+        running = [part for layer in layers for part in (layer.running_mean, layer.running_var)] if count > 1 else []
+        before, after = [part.clone() for part in running], [torch.zeros_like(part) for part in running]
+        for images, labels, pairs, generator in parts:
+            for part, start in zip(running, before, strict=True):
+                part.copy_(start)
+            loss = self.batch_loss(images, labels, pairs, generator, turn)
+            (loss / count).backward()
+            total += loss.detach() / count
+            for mean, part in zip(after, running, strict=True):
+                mean += part / count
+        if self.processes > 1:
+            weights = [part for group in self.optimizer.param_groups for part in group["params"]]
+            for part in weights:
+                part.grad = torch.zeros_like(part) if part.grad is None else part.grad
+            parallel.add_up([total, *after, *(part.grad for part in weights)])
+        for part, mean in zip(running, after, strict=True):
+            part.copy_(mean)
+        return total.item()
+
+    def batch_loss(self, images: Tensor, labels: Tensor, pairs: Any, generator: torch.Generator, turn: bool) -> Tensor:
+        """Return the loss of one batch; it is not finite where embeddings are not."""
+        recipe = self.recipe
+        images = images.to(self.where, non_blocking=True)
+        if recipe.resize or recipe.flip:
+            images = crop(images, recipe.size, recipe.flip, generator)
+        # In a neighborhood all classes are turned alike: neighbors stay neighbors.
+        turned = labels * turn if recipe.turn else None
+        embeddings = self.model(augment(images, recipe.augment, generator, turned))
+        if not embeddings.isfinite().all():
+            return embeddings.sum()
+        labels = labels.to(self.where)
+        return self.loss(embeddings, labels, pairs) if pairs is not None else self.loss(embeddings, labels)
+
+    def embedded(self, items: Dataset) -> Tensor:
+        """Embed a data set, each process its share."""
+        share = Subset(items, range(self.rank, len(items), self.processes)) if self.processes > 1 else items
+        part = embed(self.model, share, **view(self.recipe), workers=self.workers)
+        return parallel.gather(part.to(self.where), len(items))
+
+
+_APART = 2**40  # between the seeds of what is random side by side
 
 
 @dataclass
@@ -586,117 +411,46 @@ def fit(dataset: Dataset, recipe: Recipe | None = None, *, progress: bool = True
     """
     from tqdm.auto import tqdm
 
-    def recall(history: list[dict[str, float]]) -> dict[str, str]:
-        return {"recall@1": f"{history[-1]['recall@1']:.3f}"} if history and "recall@1" in history[-1] else {}
-
     recipe = recipe or Recipe()
     step = None
-    with tqdm(total=recipe.epochs, desc="training", unit="epoch", disable=not progress) as bar:
+    quiet = not progress or parallel.world()[0] > 0
+    with tqdm(total=recipe.epochs, desc="training", unit="epoch", disable=quiet) as bar:
         for step in train(dataset, recipe, **options):
-            bar.set_postfix({"loss": f"{step.loss:.4f}", **recall(step.history)}, refresh=False)
+            shown = {"loss": f"{step.loss:.4f}"}
+            if step.history and "recall@1" in step.history[-1]:
+                shown["recall@1"] = f"{step.history[-1]['recall@1']:.3f}"
+            bar.set_postfix(shown, refresh=False)
             bar.update(step.epoch + (step.batch + 1) / step.batches - bar.n)
     if step is None:
         raise ValueError("there was nothing left to train: every neighborhood holds one class only")
     return step
 
 
-FORMAT = 1  # of checkpoints
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what a result depends on."""
-    names = ("sstutils", "torch", "torchvision", "numpy", "scikit-learn", "openTSNE", "matplotlib", "mpltern", "pillow")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
-
-
-def checkpoint_path(data: str, out: str | PathLike = "output") -> Path:
-    """Return where the network of a data set is kept by default: OUT/checkpoints/NAME.pt."""
-    return Path(out) / "checkpoints" / f"{file_name(data)}.pt"
-
-
-def load_checkpoint(path: str | PathLike) -> dict[str, Any]:
-    """Read a checkpoint; nothing in it is executed.
-
-    Returns
-    -------
-    dict
-        ``recipe`` (dict), ``data`` (name, options, fingerprint), ``model`` (weights), ``history`` (list of rows),
-        ``versions`` and ``training`` (what resuming needs; of a file by :func:`save_weights` only how it ended).
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is not a whole checkpoint of this package.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}: make one with `sst train NAME --out {path}`")
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of pickle protocols, where the file is no checkpoint at all
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise ValueError("another format")
-        if lacking := {"data", "model", "history", "versions", "training"} - set(content):
-            raise ValueError(f"without {', '.join(sorted(lacking))}")
-        Recipe(**content["recipe"])
-        content["model"] = _weights(content["model"], torch.float32)
-    except Exception as error:  # torch raises some ten kinds on damaged files
-        reason = brief(error)[:80]
-        raise ValueError(f"{path} is not a whole checkpoint of sstutils ({reason}): train it again") from None
-    return content
-
-
-def save_weights(content: dict[str, Any], path: str | PathLike) -> None:
-    """Write a checkpoint without what only resuming needs, weights in half precision: a sixth of the size.
-
-    :func:`load_checkpoint` and :func:`load_model` read it as any other; training cannot be resumed from it.
+def pace(recipe: Recipe, where: str | torch.device | None = None) -> tuple[float, float]:
+    """Measure what an image costs on this machine, on a few steps of noise.
 
     Parameters
     ----------
-    content : dict
-        As :func:`load_checkpoint` returns it.
-    path : path
+    recipe : Recipe
+    where : device, optional
+
+    Returns
+    -------
+    training, embedding : float
+        Seconds for each image of a step, and of an embedding without one. Reading from files is not in it.
     """
-    thin = {"model": _weights(content["model"], torch.float16), "training": {"ended": content["training"]["ended"]}}
-    with aside(path) as temporary:
-        torch.save(content | thin, temporary)
+    side, count = recipe.resize or recipe.size, 16
+    pixels = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+    noise = ArrayDataset(pixels, np.arange(count) // 4, [str(number) for number in range(4)])
+    short = {"loss": "sst", "sampler": "shuffled", "batch_size": count, "neighborhoods": 1, "holdout": 0.0, "epochs": 3}
+    step = fit(noise, replace(recipe, **short, weights=None), progress=False, where=where)
+    embed(step.model, noise, **view(recipe))
+    started = time.perf_counter()
+    embed(step.model, noise, **view(recipe))
+    return step.history[-1]["seconds"] / count, (time.perf_counter() - started) / count
 
 
-def _weights(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return weights in a floating-point type; counters stay whole numbers."""
-    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
-
-
-def load_model(path: str | PathLike, where: str | torch.device | None = None) -> tuple[EmbeddingNet, dict[str, Any]]:
-    """Return the trained network of a checkpoint, in evaluation mode, and the checkpoint itself."""
-    content = load_checkpoint(path)
-    model = make_model(replace(Recipe(**content["recipe"]), weights=None))
-    try:
-        model.load_state_dict(content["model"])
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(f"{path} holds weights that do not fit its recipe: train it again") from error
-    return model.to(device(where)).eval(), content
-
-
-def _check_same(path: str | PathLike, saved: dict[str, Any], recipe: Recipe, about: dict[str, Any]) -> None:
-    """Raise ValueError unless a checkpoint can be resumed with this recipe and data; `epochs` may differ."""
-    if "optimizer" not in saved["training"]:
-        raise ValueError(f"{path} holds the weights only, to use and not to resume: train anew into another file")
-    differing = [
-        f"{name} {value!r} (now {asdict(recipe)[name]!r})"
-        for name, value in saved["recipe"].items()
-        if value != asdict(recipe)[name] and name != "epochs"
-    ]
-    if differing:
-        raise ValueError(f"{path} was trained with {', '.join(differing)}: resume with the same or choose another file")
-    if saved["training"]["ended"]:
-        raise ValueError(f"{path} is trained to its end: {saved['training']['ended']}")
-    if len(saved["history"]) >= recipe.epochs:
-        raise ValueError(f"{path} has its {len(saved['history'])} epochs already: ask for more epochs to go on")
-    if saved["data"]["fingerprint"] != about["fingerprint"]:
-        raise ValueError(
-            f"{path} was trained on other data ({saved['data']['name']} {saved['data']['fingerprint']}, "
-            f"now {about['name']} {about['fingerprint']}): resume with the same, or choose another file"
-        )
+def duration(recipe: Recipe, images: int, training: float, embedding: float) -> float:
+    """Return the seconds that a recipe takes on so many images, at a pace that was measured."""
+    refreshes = recipe.epochs * (1 - recipe.warmup) / recipe.refresh if recipe.sampler == "local" else 0
+    return images * (recipe.epochs * training + refreshes * embedding)

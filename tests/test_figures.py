@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sstutils import datasets, figures, plots, training
+from sstutils import checkpoints, datasets, figures, plots, recipes, runs, training
 
 FILES = ("idea", "Triplet", "SymTriplet", "digits_example", "digits_TSNE")
 
@@ -20,7 +20,8 @@ def out(tmp_path_factory):
     """All figures of a network that was trained for an epoch."""
     out = tmp_path_factory.mktemp("output")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "recipe_for", lambda data: training.Recipe(epochs=1, warmup=0.5, batch_size=50, dim=16))
+        recipe = recipes.Recipe(epochs=1, warmup=0.5, batch_size=50, dim=16)
+        patch.setattr(runs, "recipe_for", lambda data, name: recipe)
         patch.setattr(plots, "tsne_layout", lambda x, seed: np.asarray(x)[:, :2])  # tested with the plots
         figures.make(data="digits", out=out, progress=False)
     return out
@@ -31,7 +32,7 @@ def no_training(monkeypatch):
     def fail(*args, **options):
         raise AssertionError("nothing should be trained or loaded")
 
-    monkeypatch.setattr(training, "fit", fail)
+    monkeypatch.setattr(runs, "fit", fail)
     monkeypatch.setattr(datasets, "load", fail)
 
 
@@ -162,7 +163,7 @@ def test_the_network_is_trained_once_and_work_is_shared(out, monkeypatch):
 
     calls = []
     embed = evaluation.embed
-    monkeypatch.setattr(training, "fit", None)  # not to be called
+    monkeypatch.setattr(runs, "fit", None)  # not to be called
     monkeypatch.setattr(evaluation, "embed", lambda *a, **k: calls.append("embed") or embed(*a, **k))
     monkeypatch.setattr(plots, "tsne_layout", lambda x, seed: calls.append("tsne") or np.asarray(x)[:, :2])
     written = figures.make(["example", "tsne", "idea"], data="digits", out=out, progress=False)
@@ -170,12 +171,12 @@ def test_the_network_is_trained_once_and_work_is_shared(out, monkeypatch):
 
 
 def test_training_that_was_stopped_goes_on(tmp_path):
-    recipe = training.Recipe(epochs=2, warmup=0.5, batch_size=50, dim=8)
+    recipe = recipes.Recipe(epochs=2, warmup=0.5, batch_size=50, dim=8)
     context = figures.Context("digits", out=tmp_path, progress=False)
     for step in training.train(datasets.load("digits", "train"), recipe, out=context.path, data={"name": "digits"}):
         if step.epoch == 1:
             break  # after the first epoch's checkpoint
-    assert len(training.load_checkpoint(context.path)["history"]) == 1
+    assert len(checkpoints.load_checkpoint(context.path)["history"]) == 1
     _, content = context.network
     assert len(content["history"]) == 2
 
@@ -199,7 +200,7 @@ def test_the_checkpoint_of_other_data_is_refused(out, tmp_path):
             Image.new("RGB", (9, 9), (60 * number, 9 * image, 0)).save(pictures / f"class {number}" / f"{image}.png")
     with pytest.raises(ValueError, match=r"digits\.pt was trained on digits .*, these figures are of folder:.*pets"):
         figures.make(["3"], data=f"folder:{pictures}", checkpoint=checkpoint, out=tmp_path, progress=False)
-    content = training.load_checkpoint(checkpoint)
+    content = checkpoints.load_checkpoint(checkpoint)
     content["data"]["fingerprint"] = "0" * 12
     import torch
 

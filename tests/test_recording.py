@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from sstutils import Glyphs, Recipe, embed, load_checkpoint, load_model, recall_at_k, recording, train
-from sstutils.training import make_model, save_weights
+from sstutils.checkpoints import save_weights
+from sstutils.recipes import make_model
 
 TINY = Recipe(epochs=2, warmup=0.5, batch_size=24, dim=8, precision="float32", seed=3)
 

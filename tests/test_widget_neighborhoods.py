@@ -90,7 +90,7 @@ def test_local_batches_are_the_clusters_cut_to_size():
 
 @pytest.mark.parametrize("size", [10, 20, 40, 60])
 def test_balanced_batches_are_balanced_as_in_training(size):
-    from sstutils.training import Recipe, make_sampler
+    from sstutils.recipes import Recipe, make_sampler
 
     labels = np.arange(60) % 6
     batches = draw_batches("balanced", labels, np.zeros(60, int), size, seed=4)

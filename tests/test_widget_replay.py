@@ -9,7 +9,7 @@ import pytest
 import traitlets
 
 from sstutils import plots, recording
-from sstutils.training import Recipe
+from sstutils.recipes import Recipe
 from sstutils.widgets import TrainingReplay
 from sstutils.widgets.base import script
 from sstutils.widgets.replay import between, sentence

@@ -287,13 +287,13 @@ def make_recording(path: str | PathLike) -> None:
     """Train a network on 600 letters, watch it at some epochs, and write ``stages.npz``."""
     import torch
 
-    from .. import datasets, training
+    from .. import datasets, models, recipes, training
     from ..evaluation import embed
 
     data = recording.watched(datasets.load("glyphs", "train", images=20), LETTERS)
-    recipe = training.recipe_for("glyphs", batch_size=100, epochs=EPOCHS[-1])
+    recipe = recipes.recipe_for("glyphs", batch_size=100, epochs=EPOCHS[-1])
     torch.manual_seed(recipe.seed)  # as `train` begins: the same untrained network
-    stages = {"untrained": embed(training.make_model(recipe).to(training.device()), data).numpy()}
+    stages = {"untrained": embed(recipes.make_model(recipe).to(models.device()), data).numpy()}
     for step in training.train(data, recipe):
         done = step.epoch + 1
         if step.batch + 1 == step.batches and done in EPOCHS:

@@ -325,14 +325,14 @@ def _check(sets: Mapping[str, tuple], labels: np.ndarray, perplexities: Sequence
 
 def make_recording(path: str | PathLike, progress: bool = True) -> None:
     """Embed 500 unseen letters by the default network, map them in all settings, and write ``tsne.npz``."""
-    from .. import training
+    from .. import checkpoints
     from ..evaluation import embed
 
     weights = Path(path).with_name("glyphs.pt")
     if not weights.is_file():
         recording.make_glyphs(weights)
     data = watched()
-    embeddings = embed(training.load_model(weights)[0], data).numpy()
+    embeddings = embed(checkpoints.load_model(weights)[0], data).numpy()
     noise = np.random.default_rng(0).normal(size=(len(data), 50))
     sets = {"letters": (embeddings, SEEDS, ANGLES), "noise": (noise, SEEDS[:1], ANGLES[1:2])}
     arrays, about = prepare(sets, data.targets, progress=progress)

@@ -1,0 +1,179 @@
+"""Checkpoints: one file with all that is needed to use a network, or to go on training it."""
+
+from __future__ import annotations
+
+import glob
+import io
+import platform
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from .datasets.archives import brief
+from .datasets.base import aside, file_name
+from .models import EmbeddingNet, device
+from .recipes import Recipe, make_model
+
+__all__ = ["checkpoint_path", "load_checkpoint", "load_model", "save_weights", "unfinished", "versions"]
+
+FORMAT = 1  # of checkpoints
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what a result depends on."""
+    names = ("sstutils", "torch", "torchvision", "numpy", "scikit-learn", "openTSNE", "matplotlib", "mpltern", "pillow")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def write(content: dict[str, Any], path: str | PathLike) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; what was there before stays.
+    """
+    raw = io.BytesIO()  # torch itself tells a full disk by an error that names nothing
+    torch.save({"format": FORMAT, **content, "versions": versions()}, raw)
+    try:
+        with aside(path) as temporary:
+            temporary.write_bytes(raw.getbuffer())
+    except OSError as error:
+        raise OSError(
+            f"cannot write the checkpoint {path} ({error.strerror or error}): make room, or choose another file"
+        ) from error
+
+
+def checkpoint_path(data: str, out: str | PathLike = "output") -> Path:
+    """Return where the network of a data set is kept by default: OUT/checkpoints/NAME.pt."""
+    return Path(out) / "checkpoints" / f"{file_name(data)}.pt"
+
+
+def load_checkpoint(path: str | PathLike) -> dict[str, Any]:
+    """Read a checkpoint; nothing in it is executed.
+
+    Returns
+    -------
+    dict
+        ``recipe`` (dict), ``data`` (name, options, fingerprint), ``model`` (weights), ``history`` (list of rows),
+        ``versions`` and ``training`` (what resuming needs; of a file by :func:`save_weights` only how it ended).
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not a whole checkpoint of this package.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}: make one with `sst train NAME --out {path}`")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of pickle protocols, where the file is no checkpoint at all
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise ValueError("another format")
+        if lacking := {"data", "model", "history", "versions", "training"} - set(content):
+            raise ValueError(f"without {', '.join(sorted(lacking))}")
+        Recipe(**content["recipe"])
+        content["model"] = _weights(content["model"], torch.float32)
+    except Exception as error:  # torch raises some ten kinds on damaged files
+        reason = brief(error)[:80]
+        raise ValueError(f"{path} is not a whole checkpoint of sstutils ({reason}): train it again") from None
+    return content
+
+
+def unfinished(content: dict[str, Any]) -> bool:
+    """Tell whether the training of a checkpoint was stopped before its end."""
+    return len(content["history"]) < content["recipe"]["epochs"] and not content["training"]["ended"]
+
+
+def save_weights(content: dict[str, Any], path: str | PathLike) -> None:
+    """Write a checkpoint without what only resuming needs, weights in half precision: a sixth of the size.
+
+    :func:`load_checkpoint` and :func:`load_model` read it as any other; training cannot be resumed from it.
+
+    Parameters
+    ----------
+    content : dict
+        As :func:`load_checkpoint` returns it.
+    path : path
+    """
+    thin = {"model": _weights(content["model"], torch.float16), "training": {"ended": content["training"]["ended"]}}
+    with aside(path) as temporary:
+        torch.save(content | thin, temporary)
+
+
+def _weights(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return weights in a floating-point type; counters stay whole numbers."""
+    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
+
+
+def load_model(path: str | PathLike, where: str | torch.device | None = None) -> tuple[EmbeddingNet, dict[str, Any]]:
+    """Return the trained network of a checkpoint, in evaluation mode, and the checkpoint itself."""
+    content = load_checkpoint(path)
+    model = make_model(replace(Recipe(**content["recipe"]), weights=None))
+    try:
+        model.load_state_dict(content["model"])
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"{path} holds weights that do not fit its recipe: train it again") from error
+    return model.to(device(where)).eval(), content
+
+
+def check_same(path: str | PathLike, saved: dict[str, Any], recipe: Recipe, about: dict[str, Any]) -> None:
+    """Raise ValueError unless a checkpoint can be resumed with this recipe and data; `epochs` may differ."""
+    if "optimizer" not in saved["training"]:
+        raise ValueError(f"{path} holds the weights only, to use and not to resume: train anew into another file")
+    differing = [
+        f"{name} {value!r} (now {asdict(recipe)[name]!r})"
+        for name, value in saved["recipe"].items()
+        if value != asdict(recipe)[name] and name != "epochs"
+    ]
+    if differing:
+        raise ValueError(f"{path} was trained with {', '.join(differing)}: resume with the same or choose another file")
+    if saved["training"]["ended"]:
+        raise ValueError(f"{path} is trained to its end: {saved['training']['ended']}")
+    if len(saved["history"]) >= recipe.epochs:
+        raise ValueError(f"{path} has its {len(saved['history'])} epochs already: ask for more epochs to go on")
+    if saved["data"]["fingerprint"] != about["fingerprint"]:
+        raise ValueError(
+            f"{path} was trained on other data ({saved['data']['name']} {saved['data']['fingerprint']}, "
+            f"now {about['name']} {about['fingerprint']}): resume with the same, or choose another file"
+        )
+
+
+@contextmanager
+def alone(out: str | PathLike) -> Iterator[None]:
+    """Refuse a second run that writes the same checkpoint; the lock goes with the process, however that ends.
+
+    What a killed run left half-written beside it is removed.
+
+    Raises
+    ------
+    OSError
+        If another run writes it, or its folder cannot be written.
+    """
+    path = Path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise OSError(f"another run is writing {path}: wait for it, or choose another file") from None
+    try:
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+            left.unlink(missing_ok=True)
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no file that is open
+            Path(lock.lock_file).unlink()
+        lock.release()

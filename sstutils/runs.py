@@ -1,0 +1,219 @@
+"""Whole runs by the name of a data set: what ``sst train`` and ``sst evaluate`` do.
+
+On a machine without a GPU a run on photographs takes a part of the data, and says how long the whole would take.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from . import parallel
+from .checkpoints import checkpoint_path, load_checkpoint, load_model
+from .datasets import load
+from .datasets.base import ArrayDataset, Readable
+from .datasets.resized import resized
+from .evaluation import embed
+from .models import device
+from .recipes import Recipe, recipe_for, view
+from .training import Step, duration, fit, pace
+
+__all__ = ["PART", "embedded", "run", "spoken"]
+
+PART = 600  # images of a part, of training and of the test
+# What a recipe for photographs becomes on a part, so that it has several neighborhoods, and an end in sight.
+ON_A_PART: dict[str, Any] = {"batch_size": 50, "epochs": 10}
+
+
+def run(
+    data: str,
+    recipe: str = "default",
+    *,
+    out: str | PathLike | None = None,
+    resume: bool = False,
+    part: int | str = "auto",
+    cache: bool = True,
+    download: bool = False,
+    where: str | None = None,
+    workers: int | None = None,
+    strict: bool = False,
+    progress: bool = True,
+    **values: Any,
+) -> Step:
+    """Train on a data set by its name, into a checkpoint.
+
+    Parameters
+    ----------
+    data : str
+        As for ``sstutils.load``.
+    recipe : {"default", "paper", "modern"}
+        See :func:`sstutils.recipes.recipe_for`.
+    out : path, optional
+        The checkpoint; ``output/checkpoints/DATA.pt`` by default.
+    resume : bool
+        Go on from it, with its recipe and its part of the data.
+    part : int or {"auto", "all"}
+        About how many images, in whole classes drawn at random; "auto" is a part (see :data:`PART`) where a network for
+        photographs would be trained without a GPU.
+    cache : bool
+        Scale photographs once, into a file of their pixels, from which later epochs read fast; not for a part.
+    download : bool
+        Fetch the data if they are not there.
+    where : str, optional
+        Device.
+    workers : int, optional
+        Processes that read pictures from files; as many as there are cores, up to 12, where a GPU trains.
+    strict : bool
+        Stop at an image that cannot be read.
+    progress : bool
+        Show what is done.
+    **values
+        Fields of the recipe.
+
+    Returns
+    -------
+    Step
+        The last one, as of :func:`sstutils.fit`.
+
+    Raises
+    ------
+    ValueError
+        If something is unknown, does not fit the checkpoint, or the checkpoint is not there to go on from.
+    FileNotFoundError, OSError
+        If the data are not there, or cannot be read or written.
+    """
+    say = print if progress and parallel.world()[0] == 0 else _silent
+    out = Path(out or checkpoint_path(data))
+    small = device(where).type == "cpu" and part == "auto"
+    if resume:
+        saved = load_checkpoint(out)
+        chosen = replace(Recipe(**saved["recipe"]), **values)
+        options = saved["data"]["options"]
+    else:
+        chosen = recipe_for(data, recipe, **values)
+        small = small and chosen.resize > 0
+        if small:
+            chosen = replace(chosen, **{name: value for name, value in ON_A_PART.items() if name not in values})
+        options = {"part": PART} if small else {} if part in ("auto", "all") else {"part": _number(part)}
+    if (processes := parallel.world()[1]) > 1 and not resume and "neighborhoods" not in values:
+        chosen = replace(chosen, neighborhoods=processes)
+        say(f"{processes} processes: a step is the mean of {processes} neighborhoods")
+    dataset = parallel.first_then_others(
+        lambda: load(data, "train", **options, **({"download": True} if download else {}))
+    )
+    say(f"{len(dataset):,} images of {len(dataset.classes):,} classes; checkpoint after each epoch: {out}")
+    if small and not resume:
+        paces = pace(chosen, where)
+        whole = recipe_for(data, recipe, **values)
+        count = len(load(data, "train"))
+        say(
+            f"there is no GPU: this is a part, {chosen.epochs} epochs in batches of {chosen.batch_size}, some "
+            f"{spoken(duration(chosen, len(dataset), *paces))}. The whole, {count:,} images and {whole.epochs} epochs, "
+            f"would take some {spoken(duration(whole, count, *paces))} on this machine "
+            f"({paces[0] * 1e3:.0f} ms an image were measured): --part all"
+        )
+    workers = _workers(workers, where)
+    if cache and not options and chosen.resize and not isinstance(dataset, ArrayDataset):
+        files = dataset
+        dataset = parallel.first_then_others(
+            lambda: resized(files if strict else Readable(files), chosen.resize, workers=workers, progress=progress)
+        )
+    return fit(
+        dataset,
+        chosen,
+        progress=progress,
+        out=out,
+        resume=resume,
+        data={"name": data, "options": options},
+        where=where,
+        workers=workers,
+        strict=strict,
+    )
+
+
+def embedded(
+    checkpoint: str | PathLike,
+    split: str = "test",
+    *,
+    data: str | None = None,
+    where: str | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> tuple[Tensor, Dataset, dict[str, Any]]:
+    """Embed a data set by the network of a checkpoint.
+
+    Parameters
+    ----------
+    checkpoint : path
+    split : {"test", "train"}
+    data : str, optional
+        Another data set than the network's own (or its own, whatever has changed in it).
+    where, workers, progress
+        As for :func:`run`.
+
+    Returns
+    -------
+    embeddings : (N, d) float32 tensor
+        On the device, to be evaluated there.
+    dataset : Dataset
+    content : dict
+        Of the checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If the data have changed since.
+    """
+    model, content = load_model(checkpoint, where)
+    about = content["data"]
+    options = {} if data else about["options"]
+    if not data and load(about["name"], "train", **options).fingerprint != about["fingerprint"]:
+        raise ValueError(
+            f"{about['name']} has changed since {checkpoint} was trained, and classes may have moved between "
+            f"train and test: train again, or say --data {about['name']} to go on all the same"
+        )
+    dataset = load(data or about["name"], split, **options)
+    seen = view(Recipe(**content["recipe"]))
+    embeddings = embed(model, dataset, **seen, workers=_workers(workers, where), progress=progress)
+    return embeddings.to(device(where)), dataset, content
+
+
+def spoken(seconds: float) -> str:
+    """Return a duration as one says it.
+
+    Examples
+    --------
+    >>> spoken(50), spoken(400), spoken(20_000), spoken(300_000)
+    ('50 seconds', '7 minutes', '6 hours', '3.5 days')
+    """
+    for name, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            amount = seconds / size
+            return f"{amount:.1f} {name}" if name == "days" and amount < 10 else f"{amount:,.0f} {name}"
+    return f"{seconds:.0f} seconds"
+
+
+def _silent(*_: Any) -> None:
+    """Print nothing."""
+
+
+def _number(part: int | str) -> int:
+    try:
+        return int(part)
+    except ValueError:
+        raise ValueError(f"part is a number of images, auto or all; got {part!r}") from None
+
+
+def _workers(asked: int | None, where: str | None) -> int:
+    """Return how many processes read files: none where training itself needs the cores."""
+    if asked is not None:
+        return asked
+    if device(where).type == "cpu":
+        return 0
+    return min(12, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))

@@ -318,7 +318,8 @@ class _Run:
         self.optimizer.zero_grad()
         total = torch.zeros((), device=self.where)
         layers = [layer for layer in self.model.modules() if isinstance(layer, _BatchNorm) and layer.training]
-        running = [part for layer in layers for part in (layer.running_mean, layer.running_var)] if count > 1 else []
+        layers = layers if self.recipe.neighborhoods > 1 else []
+        running = [part for layer in layers for part in (layer.running_mean, layer.running_var)]
         before, after = [part.clone() for part in running], [torch.zeros_like(part) for part in running]
         for images, labels, pairs, generator in parts:
             for part, start in zip(running, before, strict=True):

@@ -1,9 +1,13 @@
 """Training: it learns, resumes bit for bit, stops when it must, and never leaves half a checkpoint."""
 
 import itertools
+import json
 import os
 import pickle
-from dataclasses import asdict
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +26,14 @@ from sstutils import (
     load_model,
     recall_at_k,
     recipe_for,
+    sst_loss,
     tensors,
     train,
 )
 from sstutils.augmentation import augment, crop
 from sstutils.datasets.base import Readable
-from sstutils.recipes import MODERN, PAPER, make_model, view
-from sstutils.training import Plateau
+from sstutils.recipes import MODERN, PAPER, make_loss, make_model, view
+from sstutils.training import Plateau, duration, pace
 
 TINY = {"epochs": 3, "warmup": 0.3, "batch_size": 64, "dim": 32, "precision": "float32"}
 
@@ -130,6 +135,42 @@ def test_interrupted_run_leaves_a_usable_checkpoint(run, glyphs, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["net.pt"]  # nothing left aside
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks, which this system cannot")
+def test_killed_at_random_moments_it_goes_on_to_the_same_end(tmp_path):
+    command = [sys.executable, str(Path(__file__).with_name("killed.py")), str(tmp_path), "30", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    left = json.loads(done.stdout)
+    assert len(left) == 30 and len(set(left)) > 2  # some kills fell early in a run, some late
+    whole = load_checkpoint(tmp_path / "whole.pt")
+    runs = [path for path in sorted(tmp_path.glob("*.pt")) if path.name != "whole.pt"]
+    assert runs
+    for path in runs:
+        content = load_checkpoint(path)
+        assert numbers(content["history"]) == numbers(whole["history"])
+        for name, weights in whole["training"]["model"].items():
+            assert torch.equal(weights, content["training"]["model"][name]), name
+        assert all(torch.equal(whole["model"][name], content["model"][name]) for name in whole["model"])
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files, which Windows cannot")
+def test_a_full_disk_is_told_and_the_old_checkpoint_stays(run, tmp_path):
+    list(run(epochs=1))
+    before = (tmp_path / "net.pt").read_bytes()
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY)); "
+        "from sstutils.cli import main; raise SystemExit(main())"
+    )
+    for name, options in (("net.pt", ["--overwrite"]), ("new.pt", [])):
+        command = [sys.executable, "-c", code, "train", "digits", "--epochs", "1", "--out", str(tmp_path / name)]
+        done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 2
+        assert f"{name} (File too large): make room, or choose another file" in done.stderr.splitlines()[-1]
+    assert (tmp_path / "net.pt").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"net.pt"}
+
+
 def test_failed_write_keeps_the_old_checkpoint(run, tmp_path, monkeypatch):
     steps = run()
     next(steps)
@@ -198,6 +239,81 @@ def test_hostile_checkpoint_is_not_executed(tmp_path):
         with pytest.raises(ValueError, match="not a whole checkpoint"):
             load_checkpoint(tmp_path / name)
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("loss", ["MultiSimilarityLoss", "ProxyAnchorLoss"])
+def test_losses_of_pytorch_metric_learning_by_name(run, tmp_path, loss):
+    whole = list(run(loss=loss, proxy_lr=10.0))[-1]
+    for _ in itertools.islice(run(loss=loss, proxy_lr=10.0, out=tmp_path / "cut.pt"), 5):
+        pass
+    again = list(run(loss=loss, proxy_lr=10.0, out=tmp_path / "cut.pt", resume=True))[-1]
+    assert numbers(again.history) == numbers(whole.history)
+    kept = load_checkpoint(tmp_path / "net.pt")["training"]["loss"]
+    if loss == "ProxyAnchorLoss":  # proxies are trained, and kept
+        assert kept["proxies"].shape == (12, TINY["dim"])
+        fresh = make_loss(Recipe(loss=loss, dim=TINY["dim"]), 12)
+        assert kept["proxies"].std() != fresh.proxies.std()
+        assert torch.equal(kept["proxies"], load_checkpoint(tmp_path / "cut.pt")["training"]["loss"]["proxies"])
+
+
+def test_losses_that_do_not_exist_or_need_more():
+    with pytest.raises(ValueError, match="no loss is called 'MultySimilarityLoss': did you mean 'MultiSimilarityLoss'"):
+        make_loss(Recipe(loss="MultySimilarityLoss"))
+    with pytest.raises(ValueError, match="SelfSupervisedLoss needs more than a recipe holds"):
+        make_loss(Recipe(loss="SelfSupervisedLoss"))
+    assert make_loss(Recipe(loss="TripletMarginLoss", margin=0.3)).margin == 0.3
+
+
+def test_neighborhoods_are_kept_for_some_epochs(run):
+    batches = {}
+    for step in run(epochs=6, warmup=0.0, refresh=3):
+        batches.setdefault(step.epoch, []).append(step.indices)
+    assert batches[0] == batches[1] == batches[2] != batches[3] == batches[4] == batches[5]
+
+
+def test_a_step_of_two_batches_has_their_mean_gradient(glyphs):
+    """Against plain autograd: the same batches, one after the other, gradients and statistics averaged by hand."""
+    recipe = Recipe(**{**TINY, "sampler": "balanced", "neighborhoods": 2, "augment": 0.0, "lr": 1e-3})
+    step = next(train(glyphs["train"], recipe, where="cpu"))
+    torch.manual_seed(recipe.seed)
+    model = make_model(recipe)
+    images, labels = tensors(glyphs["train"])
+    start = {name: value.clone() for name, value in model.named_buffers() if "running" in name}
+    total, seen = 0.0, []
+    for half in (step.indices[: len(step.indices) // 2], step.indices[len(step.indices) // 2 :]):
+        for name, value in model.named_buffers():
+            if name in start:
+                value.copy_(start[name])
+        loss = sst_loss(model(images[half].float() / 255), labels[half])
+        loss.backward()
+        total += loss.item() / 2
+        seen.append({name: value.clone() for name, value in model.named_buffers() if name in start})
+    assert step.loss == pytest.approx(total, rel=1e-6)
+    for name, weights in step.model.named_parameters():
+        assert torch.allclose(weights.grad, dict(model.named_parameters())[name].grad / 2, rtol=1e-4, atol=1e-7), name
+    for name, value in step.model.named_buffers():
+        if name in start:
+            assert torch.allclose(value, (seen[0][name] + seen[1][name]) / 2), name
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+def test_a_compiled_backbone_learns_the_same(glyphs, tmp_path):
+    recipe = Recipe(**{**TINY, "epochs": 1, "sampler": "balanced"})
+    plain, compiled = (
+        fit(glyphs["train"], replace(recipe, compile=compile), progress=False, out=tmp_path / f"{compile}.pt")
+        for compile in (False, True)
+    )
+    assert compiled.history[0]["loss"] == pytest.approx(plain.history[0]["loss"], rel=1e-3)
+    model, _ = load_model(tmp_path / "True.pt")  # a checkpoint like any other
+    assert embed(model, glyphs["test"]).isfinite().all()
+
+
+def test_pace_and_duration():
+    training, embedding = pace(Recipe(size=16, dim=8), "cpu")
+    assert training > 0 and embedding > 0
+    recipe = Recipe(epochs=10, warmup=0.5, refresh=2)
+    assert duration(recipe, 100, 0.1, 0.02) == pytest.approx(100 * (10 * 0.1 + 2.5 * 0.02))
+    assert duration(replace(recipe, sampler="balanced"), 100, 0.1, 0.02) == pytest.approx(100)
 
 
 @pytest.mark.parametrize(

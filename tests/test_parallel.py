@@ -9,22 +9,8 @@ import torch
 
 from sstutils import load_checkpoint, parallel
 
-RECIPE = [
-    "train",
-    "digits",
-    "--warmup",
-    "0.25",
-    "--dim",
-    "16",
-    "--batch-size",
-    "60",
-    "--precision",
-    "float32",
-    "--device",
-    "cpu",
-    "--seed",
-    "3",
-]
+VALUES = {"warmup": 0.25, "dim": 16, "batch-size": 60, "precision": "float32", "device": "cpu", "seed": 3}
+RECIPE = ["train", "digits", *(word for name, value in VALUES.items() for word in (f"--{name}", str(value)))]
 LAUNCH = {
     1: [sys.executable, "-m", "sstutils"],
     2: [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "sstutils"],

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import shutil
 import tarfile
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -182,6 +183,18 @@ def test_limits(tmp_path, kind):
         unpack(path, tmp_path, "top", most=4 * 10**6)
     with pytest.raises(OSError, match="holds no folder other"):
         unpack(path, tmp_path, "other", most=10**7)
+    assert os.listdir(tmp_path) == [f"a.{kind}"]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_too_many_files_are_refused(tmp_path, kind, monkeypatch):
+    monkeypatch.setattr(archives, "_ENTRIES", 20)
+    path = WRITERS[kind](tmp_path / f"a.{kind}", *((f"top/{i}", b"") for i in range(20)))
+    assert len(os.listdir(unpack(path, tmp_path, "top", most=0))) == 20
+    shutil.rmtree(tmp_path / "top")
+    path = WRITERS[kind](tmp_path / f"a.{kind}", *((f"{'top' if i < 5 else 'else'}/{i}", b"") for i in range(21)))
+    with pytest.raises(OSError, match=r"holds more than 20 files and folders: refused"):
+        unpack(path, tmp_path, "top", most=10**6)
     assert os.listdir(tmp_path) == [f"a.{kind}"]
 
 

@@ -3,8 +3,14 @@
 import hashlib
 import io
 import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +20,14 @@ from PIL import Image
 from scipy.io import savemat
 from torchvision.transforms import v2
 
-from sstutils import datasets
+from sstutils import Recipe, datasets, embed, fit
 from sstutils.cli import main
-from sstutils.datasets import CUB200, Cars196, StanfordOnlineProducts
+from sstutils.datasets import CUB200, Cars196, StanfordOnlineProducts, batches, split_classes, tensors, with_transform
+from sstutils.datasets import resized as resized_module
 from sstutils.datasets.archives import Download
-from sstutils.datasets.base import with_transform
+from sstutils.datasets.base import ArrayDataset, ClassSubset, Readable, part_of, protocol_ks, unreadable
 from sstutils.datasets.resized import resized
+from sstutils.models import EmbeddingNet
 
 PER_CLASS = 2
 MODES = ("RGB", "L", "CMYK", "RGB", "RGB")
@@ -302,64 +310,350 @@ def test_damaged_annotations_of_cars_are_refused(tmp_path):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Made small once
+# Scaled once
 # ---------------------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def birds(monkeypatch, tmp_path):
-    monkeypatch.setattr(CUB200, "counts", CASES["cub200"][2])
+    """Forty pictures of noise, no two of one size, of twenty kinds; caches lie in ``tmp_path / "cache"``."""
+    monkeypatch.setattr(CUB200, "counts", CASES["cub200"][2] | {"test": (20, 40)})
+    monkeypatch.setenv("SSTUTILS_DATA", str(tmp_path / "cache"))
+    folder = tmp_path / "birds" / "CUB_200_2011"
     lay(cub(), tmp_path / "birds")
+    labels = (folder / "image_class_labels.txt").read_text().splitlines()
+    (folder / "image_class_labels.txt").write_text("\n".join(labels[:240]))
+    random = np.random.default_rng(1)
+    dataset = CUB200(tmp_path / "birds", "test")
+    for i, (path, _) in enumerate(dataset.samples):
+        noise = random.integers(0, 256, (20 + i, 50 - i, 3), dtype=np.uint8)
+        Image.fromarray(noise).convert(MODES[i % 3]).save(path, "PNG" if i % 6 == 0 else "JPEG")
     return CUB200(tmp_path / "birds", "test")
 
 
+def made(tmp_path):
+    """The names of all files in the cache, hidden ones too."""
+    return sorted(os.listdir(tmp_path / "cache")) if (tmp_path / "cache").exists() else []
+
+
+def same_batches(ours, theirs, order, size, workers=0):
+    for (x, y), (images, labels) in zip(batches(ours, order, size, workers), batches(theirs, order, size), strict=True):
+        assert torch.equal(x, images)
+        assert torch.equal(y, labels)
+        assert x.dtype == images.dtype == torch.uint8
+        assert x.stride() == images.stride()  # layers choose their sums by it
+        assert x.is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
-def test_resized_pictures_are_near_and_small(birds, tmp_path, workers):
-    small = resized(birds, tmp_path, side=8, workers=workers, progress=False)
-    assert (len(small), small.targets, small.classes) == (len(birds), birds.targets, birds.classes)
-    assert small.fingerprint == birds.fingerprint
-    for (picture, target), (original, same) in zip(small, birds, strict=True):
-        assert min(picture.size) == 8
+@pytest.mark.parametrize("side", [16, 64])
+def test_batches_are_the_same_with_and_without_the_cache(birds, tmp_path, side, workers):
+    cached = resized(birds, side, workers=workers, progress=False)
+    assert isinstance(cached, ArrayDataset)
+    assert (cached.targets, cached.classes, cached.fingerprint) == (birds.targets, birds.classes, birds.fingerprint)
+    assert not cached.unreadable.any()
+    order = [[3, 1, 39, 3], np.array([0]), torch.arange(5, 25), range(40)]
+    same_batches(cached, birds, order, side)
+    for ours, theirs in zip(split_classes(cached, 0.3), split_classes(birds, 0.3), strict=True):
+        assert ours.fingerprint == theirs.fingerprint
+        same_batches(ours, theirs, [[2, 0], range(len(theirs))], side)
+    small, whole = tensors(ClassSubset(cached, [1, 4]))[0], tensors(cached)[0]
+    assert torch.equal(small, whole[torch.tensor(cached.targets).unsqueeze(1).eq(torch.tensor([1, 4])).any(1)])
+    np.testing.assert_array_equal(np.load(cached.path), whole.permute(0, 2, 3, 1))
+    assert [Path(name).suffix for name in made(tmp_path)] == [".npy", ".npz"]
+
+
+def test_scaled_pictures_are_those_of_torchvision(birds):
+    cached = resized(birds, 24, progress=False)
+    for (image, target), (original, same) in zip(cached, birds, strict=True):
+        expected = v2.functional.resize(original, [24, 24], antialias=True)
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
         assert target == same
-        assert np.abs(np.asarray(picture, dtype=int).mean((0, 1)) - np.asarray(original).mean((0, 1))).max() < 3
-    assert sorted(path.suffix for path in tmp_path.glob("cub200-*")) == [".jpegs", ".npz"]
-    batch, _ = next(
-        iter(
-            torch.utils.data.DataLoader(
-                with_transform(small, v2.Compose([v2.CenterCrop(8), v2.PILToTensor()])), 7, num_workers=workers
-            )
-        )
-    )
-    assert batch.shape == (7, 3, 8, 8)
 
 
-def test_resized_is_made_once_and_anew_for_other_sources(birds, tmp_path, monkeypatch):
-    resized(birds, tmp_path, side=8, progress=False)
-    first = set(tmp_path.glob("*.jpegs"))
-    with monkeypatch.context() as patched:
-        patched.setattr(CUB200, "__getitem__", None)  # the source is not read again
-        resized(birds, tmp_path, side=8, progress=False)
-    path, _ = birds.samples[0]
-    Path(path).write_bytes(Path(path).read_bytes() + b"x")  # still a picture, of another size in bytes
-    resized(CUB200(tmp_path / "birds", "test"), tmp_path, side=8, progress=False)
-    assert len(set(tmp_path.glob("*.jpegs")) - first) == 1
+def test_a_run_has_the_same_numbers_with_the_cache(birds):
+    recipe = Recipe(size=16, resize=20, flip=True, batch_size=12, per_class=2, epochs=2, dim=8, warmup=0.5)
+    runs = [fit(dataset, recipe, progress=False) for dataset in (birds, resized(birds, 20, progress=False))]
+    histories = [[{k: v for k, v in row.items() if k != "seconds"} for row in run.history] for run in runs]
+    assert histories[0] == histories[1]
+    weights = [run.model.state_dict() for run in runs]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "index"])
-def test_a_damaged_file_of_resized_pictures_is_seen(birds, tmp_path, damage):
-    resized(birds, tmp_path, side=8, progress=False)
-    path = next(tmp_path.glob("*.npz" if damage == "index" else "*.jpegs"))
-    content = bytearray(path.read_bytes())
-    if damage == "flip":
-        content[-20] ^= 0xFF
-    path.write_bytes(content if damage == "flip" else content[:-5])
-    with pytest.raises(OSError, match=r"jpegs is damaged: delete it, and it is made anew"):
-        list(resized(birds, tmp_path, side=8, progress=False))
+def test_embeddings_are_the_same_with_the_cache(birds):
+    model = EmbeddingNet(dim=8)
+    expected = embed(model, birds, size=20, crop=16, progress=False)
+    assert torch.equal(embed(model, resized(birds, 20, progress=False), size=20, crop=16, progress=False), expected)
 
 
-def test_nothing_half_made_is_left(birds, tmp_path):
+def test_worker_processes_map_the_file_for_themselves(birds):
+    cached = resized(birds, 16, progress=False)
+    content = pickle.dumps(cached)
+    assert len(content) < cached.data.nbytes
+    np.testing.assert_array_equal(pickle.loads(content).data, cached.data)
+    seen = with_transform(cached, v2.PILToTensor())
+    images, _ = next(iter(torch.utils.data.DataLoader(seen, 40, num_workers=2)))
+    assert torch.equal(images, tensors(cached)[0])
+
+
+def test_no_warning_about_the_map(birds, recwarn):
+    tensors(resized(birds, 16, progress=False))
+    assert [str(w.message) for w in recwarn] == []
+
+
+def test_the_cache_is_made_once(birds, tmp_path, monkeypatch):
+    first = resized(birds, 8, progress=False)
+    stamps = [(tmp_path / "cache" / name).stat().st_mtime_ns for name in made(tmp_path)]
+    monkeypatch.setattr(CUB200, "__getitem__", None)  # the source is not read again
+    assert np.array_equal(resized(birds, 8, progress=False).data, first.data)
+    assert [(tmp_path / "cache" / name).stat().st_mtime_ns for name in made(tmp_path)] == stamps
+
+
+def test_another_source_has_another_cache_and_the_stale_one_goes(birds, tmp_path):
+    resized(birds, 8, progress=False)
+    other, part = resized(birds, 9, progress=False), resized(part_of(birds, 10), 8, progress=False)
+    assert len(made(tmp_path)) == 6
+    before = set(made(tmp_path))
+    path, _ = birds.samples[5]
+    Image.new("RGB", (70, 70), "red").save(path)
+    changed = CUB200(tmp_path / "birds", "test")
+    anew = resized(changed, 8, progress=False)
+    assert (np.asarray(anew[5][0]).astype(int) - [254, 0, 0] < 3).all()
+    after = set(made(tmp_path))
+    assert len(after) == 6
+    assert after - before == {anew.path.name, anew.path.with_suffix(".npz").name}
+    assert {other.path.name, part.path.name} <= after  # of another side, or of a part
+    same_batches(anew, changed, [range(40)], 8)
+
+
+def test_another_folder_of_the_same_kind_keeps_its_cache(birds, tmp_path):
+    first = resized(birds, 8, progress=False)
+    shutil.copytree(tmp_path / "birds", tmp_path / "others")
+    copied = CUB200(tmp_path / "others", "test")
+    assert resized(copied, 8, progress=False).path == first.path  # the same pictures
+    Image.new("RGB", (70, 70)).save(copied.samples[0][0])
+    assert resized(CUB200(tmp_path / "others", "test"), 8, progress=False).path != first.path
+    assert first.path.exists()
+
+
+def test_other_versions_of_the_libraries_have_another_cache(birds, monkeypatch):
+    first = resized(birds, 8, progress=False).path
+    monkeypatch.setattr("PIL.__version__", "0.0")
+    assert resized(birds, 8, progress=False).path != first
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "flip the last", "index", "other arrays", "empty"])
+def test_a_damaged_cache_is_made_again(birds, damage, recwarn):
+    first = resized(birds, 8, progress=False)
+    path = first.path.with_suffix(".npz") if damage == "index" else first.path
+    content, expected = bytearray(path.read_bytes()), first.data.copy()
+    del first
+    if damage.startswith("flip"):
+        content[-1 if damage == "flip the last" else 5000] ^= 1
+    elif damage == "other arrays":
+        file = io.BytesIO()
+        np.save(file, expected[1:])
+        content = file.getvalue()
+    else:
+        content = content[: 0 if damage == "empty" else -5]
+    path.write_bytes(content)
+    again = resized(birds, 8, progress=False)
+    np.testing.assert_array_equal(again.data, expected)
+    (warning,) = [str(w.message) for w in recwarn]
+    assert re.fullmatch(rf"cache {re.escape(str(again.path))} is corrupt \(.+\); making it again", warning)
+    resized(birds, 8, progress=False)
+    assert len(recwarn) == 1
+
+
+@pytest.mark.parametrize("lost", [".npy", ".npz"])
+def test_half_a_cache_is_made_whole(birds, lost, recwarn):
+    first = resized(birds, 8, progress=False)
+    expected = first.data.copy()
+    first.path.with_suffix(lost).unlink()
+    np.testing.assert_array_equal(resized(birds, 8, progress=False).data, expected)
+    assert not len(recwarn)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_unreadable_picture_leaves_no_cache(birds, tmp_path, workers):
     path, _ = birds.samples[-1]
-    fingerprint = birds.fingerprint  # as it was
     Path(path).write_bytes(b"no picture")
-    assert fingerprint == birds.fingerprint
-    with pytest.raises(OSError, match="cannot be read"):
-        resized(birds, tmp_path, side=8, progress=False)
-    assert not list(tmp_path.glob("*.npz")) + list(tmp_path.glob("*.jpegs")) + list(tmp_path.glob(".*"))
+    with pytest.raises(OSError, match=r"cannot be read .*repair or remove it"):
+        resized(CUB200(tmp_path / "birds", "test"), 8, workers=workers, progress=False)
+    assert made(tmp_path) == []
+
+
+def test_an_interrupt_leaves_no_cache(birds, tmp_path, monkeypatch):
+    read = CUB200.__getitem__
+
+    def interrupted(self, index):
+        if index == 30:
+            raise KeyboardInterrupt
+        return read(self, index)
+
+    monkeypatch.setattr(CUB200, "__getitem__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        resized(birds, 8, progress=False)
+    assert made(tmp_path) == []
+
+
+def test_what_a_killed_process_left_goes_after_a_day(birds, tmp_path):
+    path = resized(birds, 8, progress=False).path
+    old, young = (path.with_name(f".{path.name}.{number}.part") for number in ("01234567", "89abcdef"))
+    for part in (old, young):
+        part.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    path.unlink()
+    resized(birds, 8, progress=False)
+    assert made(tmp_path) == sorted([young.name, path.name, path.with_suffix(".npz").name])
+
+
+def test_no_room_for_the_cache(birds, tmp_path, monkeypatch, capsys):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=40 * 8 * 8 * 3 - 1))
+    with pytest.raises(
+        OSError, match=r"^the resized images need 0.00 GB, .*cache has 0.00 GB free: make room"
+    ) as caught:
+        resized(birds, 8, progress=False)
+    assert "\n" not in str(caught.value)
+    assert made(tmp_path) == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=40 * 8 * 8 * 3))
+    path = resized(birds, 8).path
+    assert f"{path.name}: 0 MB in {tmp_path / 'cache'}" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_disk_that_fills_up(birds, tmp_path, monkeypatch):
+    real = resized_module.aside
+
+    @contextmanager
+    def full(path):
+        with real(path) as temporary:
+            temporary.symlink_to("/dev/full")
+            yield temporary
+
+    monkeypatch.setattr(resized_module, "aside", full)
+    with pytest.raises(OSError, match=r"cannot write .*\.npy \(No space left on device\): make room") as caught:
+        resized(birds, 64, progress=False)
+    assert "\n" not in str(caught.value)
+    assert made(tmp_path) == []
+
+
+def test_two_processes_make_it_once(birds, tmp_path):
+    code = (
+        "import sys; from sstutils.datasets import CUB200; from sstutils.datasets.resized import resized\n"
+        "CUB200.counts = CUB200.counts | {'test': (20, 40)}\n"
+        "read = CUB200.__getitem__\n"
+        "CUB200.__getitem__ = lambda self, i: (print('read'), read(self, i))[1]\n"
+        "print(resized(CUB200(sys.argv[1], 'test'), 32, progress=False).data.sum())"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "birds")], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    told = [process.communicate(timeout=120)[0].split() for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    expected = resized(birds, 32, progress=False).data.sum()
+    assert [int(words[-1]) for words in told] == [expected, expected]
+    assert sum(words.count("read") for words in told) == 40
+    assert len(made(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_stand_ins_are_kept_and_told_again(birds, tmp_path, workers, recwarn):
+    bad = [4, 20]
+    for item in bad:
+        Path(birds.samples[item][0]).write_bytes(b"no picture")
+    birds = CUB200(tmp_path / "birds", "test")
+    readable = Readable(birds)
+    cached = resized(readable, 8, workers=workers, progress=False)
+    assert np.flatnonzero(cached.unreadable).tolist() == np.flatnonzero(readable.unreadable).tolist() == bad
+    same_batches(cached, Readable(birds), [range(40)], 8)
+    assert np.array_equal(cached.data[4], cached.data[5])
+    recwarn.clear()
+    # A later run names them and counts them, and reads no other picture but their stand-ins.
+    later = Readable(birds)
+    again = resized(later, 8, progress=False)
+    assert np.flatnonzero(later.unreadable).tolist() == np.flatnonzero(again.unreadable).tolist() == bad
+    told = [str(w.message) for w in recwarn]
+    assert len(told) == 2
+    assert all(birds.samples[item][0] in text for item, text in zip(bad, told, strict=True))
+    # Who allows none gets the error that he would get without the cache.
+    with pytest.raises(OSError, match=r"cannot be read .*repair or remove it"):
+        resized(birds, 8, progress=False)
+    part = ClassSubset(later, range(3))
+    assert unreadable(part).nonzero()[0].tolist() == [4]
+    assert np.flatnonzero(resized(part, 8, progress=False).unreadable).tolist() == [4]
+
+
+def test_a_repaired_picture_has_the_cache_made_again(birds, tmp_path):
+    path = Path(birds.samples[4][0])
+    content = path.read_bytes()
+    path.write_bytes(bytes(len(content)))  # as many bytes: the fingerprint stays
+    birds = CUB200(tmp_path / "birds", "test")
+    with pytest.warns(UserWarning, match="another image of its class is taken"):
+        first = resized(Readable(birds), 8, progress=False)
+    path.write_bytes(content)
+    again = resized(Readable(birds), 8, progress=False)
+    assert again.path == first.path
+    assert not again.unreadable.any()
+    same_batches(again, birds, [range(40)], 8)
+
+
+def test_a_side_of_nothing_is_refused(birds):
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        resized(birds, 0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What the protocol asks, and what strangers' files try
+# ---------------------------------------------------------------------------------------------------------------------
+def test_the_ks_of_the_protocol(birds, monkeypatch):
+    assert (CUB200.ks, Cars196.ks, StanfordOnlineProducts.ks) == ((1, 2, 4, 8), (1, 2, 4, 8), (1, 10, 100, 1000))
+    assert protocol_ks(birds) == protocol_ks(Readable(birds)) == (1, 2, 4, 8)
+    assert protocol_ks(ClassSubset(Readable(birds), range(4))) == (1, 2, 4)  # of eight images, seven are neighbors
+    assert protocol_ks(ClassSubset(birds, [0])) == (1,)
+    monkeypatch.setattr(CUB200, "ks", (1, 10, 39, 40))
+    assert protocol_ks(birds) == protocol_ks(resized(birds, 8, progress=False)) == (1, 10, 39)
+    assert protocol_ks(ArrayDataset(np.zeros((9, 4, 4, 3), np.uint8), [0] * 9, ["a"])) == (1, 2, 4, 8)
+
+
+def test_a_part_by_name(monkeypatch, tmp_path):
+    monkeypatch.setattr(StanfordOnlineProducts, "counts", CASES["sop"][2])
+    lay(products(), tmp_path)
+    part = datasets.load("sop", "train", root=tmp_path, part=9)
+    assert (len(part), len(part.classes)) == (10, 5)
+    assert part.fingerprint == datasets.load("sop", "train", root=tmp_path, part=9).fingerprint
+    assert isinstance(datasets.load("sop", "train", root=tmp_path, part=12), StanfordOnlineProducts)
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        datasets.load("sop", "train", root=tmp_path, part=0)
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "a\0b.jpg", "bicycle_final", "none/1.JPG", "bicycle_final/../Ebay_test.txt"]
+)
+def test_names_in_the_lists_that_are_no_pictures_of_the_folder(monkeypatch, tmp_path, name):
+    monkeypatch.setattr(StanfordOnlineProducts, "counts", CASES["sop"][2])
+    lay(products(), tmp_path)
+    lists = tmp_path / "Stanford_Online_Products" / "Ebay_test.txt"
+    lines = lists.read_text().splitlines()
+    lines[1] = " ".join([*lines[1].split()[:3], name])
+    lists.write_text("\n".join(lines))
+    with pytest.raises(OSError, match="1 of 8 test images are not in"):
+        StanfordOnlineProducts(tmp_path, "test")
+
+
+def test_annotations_of_cars_run_nothing(tmp_path):
+    """Neither a pickle under the name of annotations, nor an object inside of them, is ever made."""
+
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "evil"),)
+
+    lay(cars_original(), tmp_path)
+    for content in (
+        pickle.dumps(Evil()),
+        mat(annotations=np.frombuffer(pickle.dumps(Evil()), np.uint8), class_names=MODELS),
+    ):
+        (tmp_path / "cars_annos.mat").write_bytes(content)
+        with pytest.raises(OSError, match=r"CARS196: the lists in .* cannot be read"):
+            Cars196(tmp_path, "train")
+    assert not (tmp_path / "evil").exists()

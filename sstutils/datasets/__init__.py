@@ -5,7 +5,8 @@
 A data set is one module here, named as in ``NAMES``, with one class. The class takes
 ``(root=None, split="test", transform=None, target_transform=None, download=False)``; its instances have ``targets``
 (numbers from 0 within the split), ``classes`` (names) and ``fingerprint``; the class itself has what ``info`` asks
-for: ``splits``, ``licence``, ``source``, ``downloads``, ``by_hand``, ``find(root)`` and ``count(root)``.
+for: ``splits``, ``licence``, ``source``, ``downloads``, ``by_hand``, ``find(root)`` and ``count(root)``; and ``ks``,
+the K at which the literature reports Recall@K.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torchvision.datasets import VisionDataset
+    from torch.utils.data import Dataset
 
 # Name (also the module's) -> (class, what it is in one line).
 NAMES: dict[str, tuple[str, str]] = {
@@ -65,7 +66,7 @@ def __dir__() -> list[str]:
     return sorted(set(globals()) | set(__all__))
 
 
-def load(name: str, split: str = "test", **options: Any) -> VisionDataset:
+def load(name: str, split: str = "test", *, part: int | None = None, **options: Any) -> Dataset:
     """Load a data set by its name.
 
     Parameters
@@ -74,18 +75,22 @@ def load(name: str, split: str = "test", **options: Any) -> VisionDataset:
         One of ``NAMES``; a folder of one's own pictures is ``"folder:PATH"``.
     split : str
         ``"train"`` or ``"test"``: the classes are disjoint. A folder also has ``"all"``.
+    part : int, optional
+        Load whole classes, drawn at random but always the same, that hold about so many images together: to try out on
+        a laptop what takes a GPU. See :func:`sstutils.datasets.base.part_of`.
     **options
         Handed to the class: ``root``, ``transform``, ``target_transform``, ``download`` and its own ones.
 
     Returns
     -------
     VisionDataset
-        With attributes ``targets``, ``classes`` and ``fingerprint``.
+        With attributes ``targets``, ``classes`` and ``fingerprint``. A part of one is a ``ClassSubset``, which has
+        these, too.
 
     Raises
     ------
     ValueError
-        If there is no data set of this name (or no such split); the message suggests one.
+        If there is no data set of this name (or no such split); the message suggests one. If `part` is below 1.
     FileNotFoundError
         If its files are not on this machine; the message says where to get them.
     OSError
@@ -97,8 +102,11 @@ def load(name: str, split: str = "test", **options: Any) -> VisionDataset:
     >>> dataset.classes
     ['0', '1', '2', '3', '4']
     """
+    from .base import part_of
+
     cls, found = _find(name)
-    return cls(split=split, **found, **options)
+    dataset = cls(split=split, **found, **options)
+    return dataset if part is None else part_of(dataset, part)
 
 
 def info(name: str, root: str | PathLike | None = None) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 
 _CHUNK = 1 << 20
 _SILENCE = 60  # seconds without a byte before an address is given up
+_ENTRIES = 500_000  # files and folders that an archive may hold; the largest of ours holds 120,000
 
 
 class Download(NamedTuple):
@@ -113,8 +114,8 @@ def _md5(path: Path) -> str:
 def unpack(archive: str | os.PathLike, folder: str | os.PathLike, top: str, most: int) -> Path:
     """Unpack the folder `top` of a tar or zip archive to ``folder/top``, without trusting the archive.
 
-    Only plain files are made, only below `top`, each once, and no more than `most` bytes in all. The folder takes its
-    name when all of it is there.
+    Only plain files are made, only below `top`, each once, and no more than `most` bytes in all; an archive of more
+    than half a million entries is refused. The folder takes its name when all of it is there.
 
     Parameters
     ----------
@@ -173,6 +174,8 @@ def _members(archive: Path) -> Iterator[tuple[str, BinaryIO, int]]:
     """Yield name, content and position in the archive of each file; refuse what is no file and no folder."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:
+            if len(opened.infolist()) > _ENTRIES:
+                raise _too_many(archive)
             for entry in opened.infolist():
                 kind = stat.S_IFMT(entry.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -182,11 +185,17 @@ def _members(archive: Path) -> Iterator[tuple[str, BinaryIO, int]]:
                         yield entry.filename, source, entry.header_offset
     else:
         with open(archive, "rb") as raw, tarfile.open(fileobj=raw, mode="r:*") as opened:
-            for entry in opened:
+            for number, entry in enumerate(opened, 1):
+                if number > _ENTRIES:
+                    raise _too_many(archive)
                 if entry.isfile():
                     yield entry.name, opened.extractfile(entry), raw.tell()
                 elif not entry.isdir():
                     raise OSError(f"{archive} holds {entry.name!r}, which is no plain file: refused")
+
+
+def _too_many(archive: Path) -> OSError:
+    return OSError(f"{archive} holds more than {_ENTRIES:,} files and folders: refused")
 
 
 def _inside(archive: Path, name: str, top: str) -> PurePosixPath | None:

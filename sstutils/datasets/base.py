@@ -1,16 +1,19 @@
 """What every data set shares: where files live, caches, images held in memory, class-disjoint subsets."""
 
 import hashlib
+import math
 import os
 import re
 import secrets
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import copy
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -20,6 +23,12 @@ from torchvision.datasets.vision import StandardTransform, VisionDataset
 from torchvision.transforms import v2
 
 from .archives import Download, brief
+
+MOST_PIXELS = 100_000_000  # of an image; what promises more is a mistake or an attack
+# What files of these endings hold. PIL would try all that it knows, and run Ghostscript on one that is PostScript.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+KS = (1, 2, 4, 8)  # K of Recall@K where a data set's own protocol has no others
+_LARGE = 1 << 22  # bytes of a batch from which on a thread of its own is worth the handing over
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -147,20 +156,42 @@ def rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def decoded(file: str | os.PathLike | BinaryIO) -> Image.Image:
+    """Decode an image, from a path or an open file, to upright RGB.
+
+    The header is looked at first: not a pixel is unpacked of an image that promises more than ``MOST_PIXELS``.
+
+    Raises
+    ------
+    Exception
+        If it is damaged, too large or no image; PIL raises some ten kinds.
+    """
+    Image.init()  # of the formats; PIL does it by itself only where none are named
+    with warnings.catch_warnings():  # of large images, about which the next lines decide
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        image = Image.open(file, formats=FORMATS)
+    with image:
+        if math.prod(image.size) > MOST_PIXELS:
+            width, height = image.size
+            raise ValueError(f"it promises {width:,} x {height:,} pixels, at most {MOST_PIXELS:,} are read")
+        return rgb(image)
+
+
 def open_image(path: str | os.PathLike) -> Image.Image:
     """Read an image file as an upright RGB image.
 
     Raises
     ------
     OSError
-        If the file is missing, truncated or no image: one line that names it.
+        If the file is missing, truncated, no image, or of more than 100 megapixels: one line that names it.
     """
     try:
-        with Image.open(path) as image:
-            return rgb(image)
+        return decoded(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"image {path} is gone: restore it or load the data set again") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except MemoryError:  # it says something of the machine, not of the image
+        raise
+    except Exception as error:  # PIL raises some ten kinds
         raise OSError(f"image {path} cannot be read ({brief(error)}): repair or remove it") from error
 
 
@@ -179,7 +210,8 @@ def digest(*parts: str | bytes | np.ndarray) -> str:
 
 def files_digest(root: str | os.PathLike, samples: Sequence[tuple[str, int]]) -> str:
     """Return 12 hexadecimal digits of the names below `root`, the sizes in bytes and the targets of files."""
-    lines = (f"{Path(path).relative_to(root).as_posix()} {os.path.getsize(path)}" for path, _ in samples)
+    top = os.path.join(root, "")  # pathlib would take ten times as long for the 60,000 files of a large data set
+    lines = (f"{path.removeprefix(top).replace(os.sep, '/')} {os.path.getsize(path)}" for path, _ in samples)
     return digest("\n".join(lines), np.array([target for _, target in samples], dtype=np.int64))
 
 
@@ -230,6 +262,7 @@ class ArrayDataset(VisionDataset):
     source = ""  # an address, or the package that it comes with
     downloads: tuple[Download, ...] = ()  # what download=True fetches; none: nothing to fetch, always present
     by_hand = ""  # one sentence: which files to place where; {root} stands for the data folder
+    ks: tuple[int, ...] = KS
 
     def __init__(
         self,
@@ -402,6 +435,72 @@ def split_classes(dataset: Dataset, holdout: float = 0.1, seed: int = 0) -> tupl
     return ClassSubset(dataset, order[held:]), ClassSubset(dataset, order[:held])
 
 
+def part_of(dataset: Dataset, images: int, seed: int = 0) -> Dataset:
+    """Return a part of a data set to try things out on: whole classes, drawn at random until they hold enough images.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With attributes ``targets`` and ``classes``.
+    images : int
+        The number that the part shall hold at least; it holds more by less than its last class. Four classes it has in
+        any case (or all, of fewer).
+    seed : int
+        Draws the classes; the classes for fewer images are among those for more.
+
+    Returns
+    -------
+    ClassSubset
+        Or the data set itself, if it holds no more than so many images.
+
+    Raises
+    ------
+    ValueError
+        If `images` is below 1.
+    """
+    if images < 1:
+        raise ValueError(f"part is the number of images to load: at least 1, got {images}")
+    if len(dataset) <= images:
+        return dataset
+    sizes = np.bincount(dataset.targets, minlength=len(dataset.classes))
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    count = 1 + int(sizes[order].cumsum().searchsorted(images))
+    return ClassSubset(dataset, order[: max(count, 4)])
+
+
+def innermost(dataset: Dataset) -> Dataset:
+    """Return the data set from which subsets (of subsets) were taken."""
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    return dataset
+
+
+def protocol_ks(dataset: Dataset) -> tuple[int, ...]:
+    """Return the K at which the literature reports Recall@K on a data set; of a small part, those that make sense.
+
+    Examples
+    --------
+    >>> from sstutils import load
+    >>> protocol_ks(load("digits"))
+    (1, 2, 4, 8)
+    """
+    return tuple(k for k in getattr(innermost(dataset), "ks", KS) if k < len(dataset))
+
+
+def unreadable(dataset: Dataset) -> np.ndarray:
+    """Return which items of a data set were found unreadable so far: (N,) bool, all False if nobody looked.
+
+    :class:`Readable` looks, wherever in a chain of subsets it is.
+    """
+    chosen = np.arange(len(dataset))
+    while isinstance(dataset, Subset):
+        if isinstance(dataset, Readable):
+            return dataset.unreadable.numpy()[chosen]
+        chosen = np.asarray(dataset.indices, dtype=np.int64)[chosen]
+        dataset = dataset.dataset
+    return np.zeros(len(chosen), dtype=bool)
+
+
 def with_transform(dataset: Dataset, transform: Callable | None) -> Dataset:
     """Return the same data set (or subset) seen through another transform; the images are shared, not copied."""
     dataset = copy(dataset)
@@ -413,13 +512,28 @@ def with_transform(dataset: Dataset, transform: Callable | None) -> Dataset:
     return dataset
 
 
+def _held(dataset: Dataset) -> tuple[np.ndarray, slice | np.ndarray, np.ndarray]:
+    """Return the array of a data set held in memory, the rows of it that are the items, and the items' labels."""
+    chosen, labels = slice(None), None
+    while True:
+        if labels is None and hasattr(dataset, "targets"):  # torch's plain Subset has none
+            labels = np.asarray(dataset.targets, dtype=np.int64)[chosen]
+        if not isinstance(dataset, Subset):
+            break
+        chosen = np.asarray(dataset.indices, dtype=np.int64)[chosen]
+        dataset = dataset.dataset
+    if not isinstance(dataset, ArrayDataset):
+        raise TypeError(f"{type(dataset).__name__} does not hold its images in memory: iterate over a DataLoader")
+    return dataset.data, chosen, labels
+
+
 def tensors(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the images and labels of a data set held in memory, before any transform.
 
     Parameters
     ----------
     dataset : ArrayDataset, or a subset of one
-        For an ArrayDataset the images are a view of its array; a subset's are a copy.
+        For an ArrayDataset the images are a view of its array (not to be written to); a subset's are a copy.
 
     Returns
     -------
@@ -432,17 +546,17 @@ def tensors(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
     TypeError
         If the images are in files.
     """
-    chosen, labels = slice(None), None
-    while True:
-        if labels is None and hasattr(dataset, "targets"):  # torch's plain Subset has none
-            labels = torch.as_tensor(np.asarray(dataset.targets, dtype=np.int64)[chosen])
-        if not isinstance(dataset, Subset):
-            break
-        chosen = np.asarray(dataset.indices, dtype=np.int64)[chosen]
-        dataset = dataset.dataset
-    if not isinstance(dataset, ArrayDataset):
-        raise TypeError(f"{type(dataset).__name__} does not hold its images in memory: iterate over a DataLoader")
-    return torch.from_numpy(dataset.data[chosen]).permute(0, 3, 1, 2), labels
+    data, chosen, labels = _held(dataset)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # a memory map
+        images = torch.from_numpy(data[chosen])
+    return images.permute(0, 3, 1, 2), torch.from_numpy(labels)
+
+
+def squared(dataset: Dataset, size: int | None) -> Dataset:
+    """Return a data set of uint8 arrays (H, W, 3): its images, scaled to squares of a side (None: as they are)."""
+    steps = [] if size is None else [v2.Resize((size, size), antialias=True)]
+    return with_transform(dataset, v2.Compose([*steps, np.array]))
 
 
 def batches(
@@ -450,12 +564,14 @@ def batches(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Read a data set batch by batch, as small as it can be moved: uint8.
 
+    The next batch is made ready while one is used: of large images in memory by a thread, of files by the workers.
+
     Parameters
     ----------
     dataset : Dataset
-        Images in memory are indexed at once; others are read, and scaled to squares, by torch's DataLoader.
+        Images in memory are copied from there; others are read, and scaled to squares, by torch's DataLoader.
     batch_sampler : iterable of sequences of int
-        The items of each batch.
+        The items of each batch; read to its end before the first batch.
     size : int, optional
         Side of the square images in pixels; None leaves them as they are (then all must have one size).
     workers : int
@@ -464,19 +580,47 @@ def batches(
     Yields
     ------
     images : uint8 tensor of shape (B, 3, size, size)
+        In channels-last memory order, wherever they come from: layers choose their sums, and round, by that.
     labels : int64 tensor of shape (B,)
     """
+    order = list(batch_sampler)
+    pin = torch.cuda.is_available()  # from pinned memory, copies to a GPU do not wait
     try:
-        images, labels = tensors(dataset)
+        data, chosen, labels = _held(dataset)
     except TypeError:
-        images = None
-    if images is not None and size in (None, *images.shape[-2:]):
-        for batch in batch_sampler:
-            chosen = torch.as_tensor(batch)
-            yield images[chosen], labels[chosen]
+        data = None
+    if data is None or (size is not None and data.shape[1:3] != (size, size)):
+        files = DataLoader(squared(dataset, size), batch_sampler=order, num_workers=workers, pin_memory=pin)
+        for images, labels in files:
+            yield images.permute(0, 3, 1, 2), labels
         return
-    steps = [] if size is None else [v2.Resize((size, size), antialias=True)]
-    seen = with_transform(dataset, v2.Compose([*steps, v2.PILToTensor()]))
-    # From pinned memory, copies to a GPU do not wait.
-    pin = torch.cuda.is_available()
-    yield from DataLoader(seen, batch_sampler=list(batch_sampler), num_workers=workers, pin_memory=pin)
+    rows = np.arange(len(data))[chosen]
+
+    def gather(batch: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        batch = np.asarray(batch, dtype=np.int64)
+        found = torch.from_numpy(labels[batch])
+        if pin:
+            found = found.pin_memory()
+            images = torch.empty((len(batch), *data.shape[1:]), dtype=torch.uint8, pin_memory=True)
+            # No row is out of range here: told to clip, numpy copies straight to the place.
+            data.take(rows[batch], axis=0, out=images.numpy(), mode="clip")
+        else:
+            images = torch.from_numpy(data.take(rows[batch], axis=0))  # numpy's own memory comes in huge pages
+        return images.permute(0, 3, 1, 2), found
+
+    if max(map(len, order), default=0) * math.prod(data.shape[1:]) < _LARGE:
+        yield from map(gather, order)
+    else:
+        yield from _ahead(gather, order)
+
+
+def _ahead(make: Callable, items: Iterable) -> Iterator:
+    """Yield ``make(item)`` of each item; a thread makes the next one while the present one is used."""
+    with ThreadPoolExecutor(1) as thread:
+        following = None
+        for item in items:
+            present, following = following, thread.submit(make, item)
+            if present:
+                yield present.result()
+        if following:
+            yield following.result()

@@ -65,6 +65,8 @@ class Cars196(Photos):
         )
 
 
+# Annotations may come from anyone. Numbers, text and records are all that scipy's loadmat makes of a file: the format
+# has no code, and nothing is unpickled. What it cannot read, it tells by an error, which `Photos` puts on one line.
 Rows = tuple[list[tuple[str, int]], list[str]]  # path and class id from 1 of each image; the names of all classes
 
 

@@ -18,6 +18,7 @@ from .base import root as default_root
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # the folder of Debian's package dataset-fashion-mnist
 PARTS = ("train", "t10k")  # the original parts; both hold all ten classes, so they are merged
 SIZES = (26_421_880, 29_515, 4_422_102, 5_148)
+MOST = 50_000_000  # bytes that a file may hold unpacked; the largest holds 47,040,016
 
 
 class FashionMNIST(ArrayDataset):
@@ -139,9 +140,11 @@ def _read(path: Path, dimensions: int) -> np.ndarray:
     again = "delete it and fetch it again"
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-            content = file.read()
+            content = file.read(MOST + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise OSError(f"{path} cannot be read ({error}): {again}") from error
+    if len(content) > MOST:
+        raise OSError(f"{path} holds more than {MOST:,} bytes: {again}")
     # The header: two zeros, 8 for unsigned bytes, the number of dimensions, then each as a big-endian 32-bit number.
     start = 4 + 4 * dimensions
     if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < start:

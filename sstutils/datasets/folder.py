@@ -9,7 +9,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS, is_image_file
 from torchvision.datasets.utils import verify_str_arg
 
-from .base import files_digest, missing, open_image
+from .base import KS, files_digest, missing, open_image
 
 _PARTS = {"train", "test", "val", "valid", "validation"}  # folders of these names are parts, not classes
 
@@ -54,6 +54,7 @@ class Folder(ImageFolder):
     licence = "your own"
     source = "your own pictures"
     downloads = ()
+    ks: tuple[int, ...] = KS
     by_hand = "Make a folder for each class, put its pictures there, and give the folder of these as folder:PATH."
 
     def __init__(

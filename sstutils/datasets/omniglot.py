@@ -10,8 +10,8 @@ from PIL import Image
 from torchvision import datasets
 from torchvision.datasets.utils import verify_str_arg
 
-from .archives import Download, fetch
-from .base import ArrayDataset, cached_arrays, digest, missing, resolve
+from .archives import Download, brief, fetch
+from .base import ArrayDataset, cached_arrays, decoded, digest, missing, resolve
 
 SIDE = 32  # pixels
 PARTS = {"train": "images_background", "test": "images_evaluation"}
@@ -151,9 +151,10 @@ def _read(place: Path, drawings: list[tuple[str, int]]) -> dict[str, np.ndarray]
     for i, (name, _) in enumerate(drawings):
         try:
             with archive.open(f"{place.stem}/{name}") if archive else open(place / name, "rb") as file:
-                image = Image.open(file).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-        except (OSError, SyntaxError, KeyError, zipfile.BadZipFile) as error:
-            raise OSError(f"{place}: {name} cannot be read ({error}): delete {place} and fetch it again") from error
+                image = decoded(file).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+        except Exception as error:  # PIL and zipfile raise many kinds
+            message = f"{place}: {name} cannot be read ({brief(error)}): delete {place} and fetch it again"
+            raise OSError(message) from error
         data[i] = np.asarray(image)[..., None]
     if archive:
         archive.close()

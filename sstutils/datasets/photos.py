@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from torchvision.datasets.utils import verify_str_arg
 from torchvision.datasets.vision import VisionDataset
 
 from .archives import Download, brief, fetch, unpack
-from .base import files_digest, missing, open_image, resolve, transformed
+from .base import KS, files_digest, missing, open_image, resolve, transformed
 
 
 class Listing(NamedTuple):
@@ -68,6 +69,7 @@ class Photos(VisionDataset):
     archives: dict[str, str] = {}  # noqa: RUF012 - file -> the folder it unpacks to, "" if it is no archive
     most = 0  # bytes that an archive may unpack to
     counts: dict[str, tuple[int, int]] = {}  # noqa: RUF012 - split -> classes, images
+    ks: tuple[int, ...] = KS  # at which the literature reports Recall@K
 
     def __init__(
         self,
@@ -130,7 +132,7 @@ class Photos(VisionDataset):
                 f"{cls.name}: {folder} lists {found[1]:,} {split} images of {found[0]:,} classes, "
                 f"expected {expected[1]:,} of {expected[0]:,}: unpack the archive again"
             )
-        gone = [path for path in listing.paths if not _is_below(folder, path)]
+        gone = _gone(folder, listing.paths)
         if gone:
             raise OSError(
                 f"{cls.name}: {len(gone):,} of {found[1]:,} {split} images are not in {folder}, such as {gone[0]}: "
@@ -175,5 +177,17 @@ class Photos(VisionDataset):
         return {split: (len(listing.classes), len(listing.paths)) for split, listing in listings.items()}
 
 
-def _is_below(folder: Path, path: str) -> bool:
-    return ".." not in Path(path).parts and not os.path.isabs(path) and (folder / path).is_file()
+def _gone(folder: Path, paths: list[str]) -> list[str]:
+    """Return those paths that are no files below the folder; each folder is looked through once."""
+    names: dict[str, set[str]] = {}
+    gone = []
+    for path in paths:
+        place, name = os.path.split(path)
+        if place not in names:
+            names[place] = set()
+            if not os.path.isabs(place) and ".." not in Path(place).parts:
+                with suppress(OSError, ValueError), os.scandir(folder / place) as entries:  # ValueError: a null byte
+                    names[place] = {entry.name for entry in entries if entry.is_file()}
+        if name not in names[place]:
+            gone.append(path)
+    return gone

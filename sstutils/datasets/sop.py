@@ -35,6 +35,7 @@ class StanfordOnlineProducts(Photos):
     archives = {"Stanford_Online_Products.zip": "Stanford_Online_Products"}  # noqa: RUF012
     most = 8_000_000_000
     counts = {"train": (11_318, 59_551), "test": (11_316, 60_502)}  # noqa: RUF012
+    ks = (1, 10, 100, 1000)
 
     @staticmethod
     def folders(root: Path) -> list[Path]:

@@ -202,10 +202,9 @@ def _train(options: argparse.Namespace) -> None:
                 **given,
             )
         except KeyboardInterrupt:
-            if first and out.exists():
-                print(
-                    f"\nsst: stopped; {out} holds the whole epochs so far: `sst evaluate {out}`, or --resume to go on"
-                )
+            if not (first and out.exists()):
+                raise
+            print(f"\nsst: stopped; {out} holds the whole epochs so far: `sst evaluate {out}`, or --resume to go on")
             raise SystemExit(130) from None
     if not first:
         return

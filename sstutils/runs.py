@@ -120,10 +120,8 @@ def run(
         )
     workers = _workers(workers, where)
     if cache and not options and chosen.resize and not isinstance(dataset, ArrayDataset):
-        files = dataset
-        dataset = parallel.first_then_others(
-            lambda: resized(files if strict else Readable(files), chosen.resize, workers=workers, progress=progress)
-        )
+        shown = progress and parallel.world()[0] == 0
+        dataset = resized(dataset if strict else Readable(dataset), chosen.resize, workers=workers, progress=shown)
     return fit(
         dataset,
         chosen,

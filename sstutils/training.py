@@ -23,7 +23,7 @@ from torch.utils.data import Dataset, Subset
 
 from . import checkpoints, parallel
 from .augmentation import augment, crop
-from .datasets.base import ArrayDataset, Readable, batches, split_classes
+from .datasets.base import ArrayDataset, Readable, batches, innermost, split_classes, unreadable
 from .evaluation import embed, recall_at_k
 from .models import EmbeddingNet, device
 from .recipes import Recipe, balanced_sampler, make_loss, make_model, make_sampler, view
@@ -158,8 +158,9 @@ class _Run:
                 f"{recipe.neighborhoods}: set neighborhoods to a multiple of {self.processes}"
             )
         self.recipe, self.out, self.where, self.workers = recipe, out, where, workers
-        self.files = None if strict or isinstance(dataset, ArrayDataset) else Readable(dataset)
-        dataset = self.files or dataset
+        in_memory = isinstance(innermost(dataset), ArrayDataset)
+        self.files = None if strict or in_memory else Readable(dataset)
+        self.dataset = dataset = self.files or dataset
         self.training, self.held_out = (
             split_classes(dataset, recipe.holdout, recipe.seed) if recipe.holdout else (dataset, None)
         )
@@ -295,12 +296,12 @@ class _Run:
             if row["recall@1"] > max((past["recall@1"] for past in self.history), default=-1):
                 self.chosen = deepcopy(self.model.state_dict())
             row["validation"] = time.perf_counter() - before
-        if self.files:
+        if self.files and self.processes > 1:
             seen = self.files.unreadable.to(self.where, torch.float32)
             parallel.add_up([seen])
             self.files.unreadable |= (seen > 0).cpu()
-            if self.files.unreadable.any():
-                row["unreadable"] = int(self.files.unreadable.sum())
+        if count := int(unreadable(self.dataset).sum()):
+            row["unreadable"] = count
         row["seconds"] = time.perf_counter() - started
         self.history.append(row)
         if recipe.schedule == "plateau" and (local or recipe.sampler != "local"):

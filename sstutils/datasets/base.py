@@ -490,7 +490,7 @@ def protocol_ks(dataset: Dataset) -> tuple[int, ...]:
 def unreadable(dataset: Dataset) -> np.ndarray:
     """Return which items of a data set were found unreadable so far: (N,) bool, all False if nobody looked.
 
-    :class:`Readable` looks, wherever in a chain of subsets it is.
+    :class:`Readable` looks, wherever in a chain of subsets it is; a file of resized images keeps what was found.
     """
     chosen = np.arange(len(dataset))
     while isinstance(dataset, Subset):
@@ -498,7 +498,7 @@ def unreadable(dataset: Dataset) -> np.ndarray:
             return dataset.unreadable.numpy()[chosen]
         chosen = np.asarray(dataset.indices, dtype=np.int64)[chosen]
         dataset = dataset.dataset
-    return np.zeros(len(chosen), dtype=bool)
+    return np.asarray(getattr(dataset, "unreadable", np.zeros(len(dataset), dtype=bool)))[chosen]
 
 
 def with_transform(dataset: Dataset, transform: Callable | None) -> Dataset:

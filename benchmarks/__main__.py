@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-MODULES = ("bench_losses", "bench_sampling", "bench_evaluation")
+MODULES = ("bench_losses", "bench_sampling", "bench_evaluation", "bench_tsne")
 
 
 def seconds(value: float | None) -> str:

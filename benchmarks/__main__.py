@@ -2,7 +2,14 @@
 
 from importlib import import_module
 
-MODULES = ("bench_losses", "bench_sampling", "bench_evaluation", "bench_loader")
+MODULES = (
+    "bench_losses",
+    "bench_sampling",
+    "bench_evaluation",
+    "bench_loader",
+    "bench_training",
+    "bench_tsne",
+)
 
 
 def seconds(value: float | None) -> str:

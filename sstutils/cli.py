@@ -65,6 +65,7 @@ def _parser(command_line: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[
     )
     command.add_argument("--style", default="default", help="default, or paper: the paper's colours")
     command.add_argument("--seed", type=int, default=0, help="of the queries and of t-SNE")
+    command.add_argument("--tsne", default="barnes-hut", help="barnes-hut, the paper's, or fft, faster for many images")
     _add_common(
         command, out=Path("output"), out_help="folder; figures go to DIR/figures (default: output)", metavar="DIR"
     )
@@ -167,6 +168,7 @@ def _figures(options: argparse.Namespace) -> None:
         out=options.out,
         style=options.style,
         seed=options.seed,
+        tsne=options.tsne,
         where=options.device,
     )
     for path in paths:

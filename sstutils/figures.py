@@ -52,6 +52,13 @@ class Context:
         Device: cuda, mps or cpu; by default the first that is there.
     progress : bool
         Show progress bars.
+    tsne : {"barnes-hut", "fft"}
+        The method of t-SNE, see ``sstutils.plots.tsne_layout``.
+
+    Raises
+    ------
+    ValueError
+        If the method of t-SNE is unknown.
     """
 
     data: str = "glyphs"
@@ -61,7 +68,11 @@ class Context:
     seed: int = 0
     where: str | None = None
     progress: bool = True
+    tsne: str = "barnes-hut"
     _used: set[str] = field(default_factory=set, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        plots.tsne_method(self.tsne)  # an unknown one is told before anything is trained
 
     @property
     def name(self) -> str:
@@ -123,7 +134,7 @@ class Context:
     @cached_property
     def layout(self) -> np.ndarray:
         """(N, 2) array: the t-SNE map of the embeddings."""
-        return plots.tsne_layout(self.embeddings, seed=self.seed)
+        return plots.tsne_layout(self.embeddings, method=self.tsne, seed=self.seed, progress=self.progress)
 
     def retrieved(self, queries: np.ndarray, k: int = 4) -> np.ndarray:
         """Return the (Q, k) numbers of the items nearest to each query."""
@@ -181,6 +192,8 @@ class Entry:
         Whether it needs a trained network.
     also : tuple of str
         Further names.
+    layout : bool
+        Whether it is drawn on the t-SNE map.
     """
 
     id: str
@@ -191,6 +204,7 @@ class Entry:
     draw: Callable[[Context], plots.Figure]
     embedding: bool
     also: tuple[str, ...] = ()
+    layout: bool = False
 
 
 def _idea(context: Context) -> plots.Figure:
@@ -245,6 +259,7 @@ FIGURES: tuple[Entry, ...] = (
         draw=_idea,
         embedding=True,
         also=("overview",),
+        layout=True,
     ),
     Entry(
         id="2",
@@ -291,6 +306,7 @@ FIGURES: tuple[Entry, ...] = (
         draw=_tsne,
         embedding=True,
         also=("5", "6", "t-sne", "map"),  # the paper draws it for three data sets
+        layout=True,
     ),
 )
 
@@ -389,6 +405,7 @@ def make(
     seed: int = 0,
     where: str | None = None,
     progress: bool = True,
+    tsne: str = "barnes-hut",
 ) -> list[Path]:
     """Regenerate figures: each as PNG, SVG and a JSON file that tells how it came about.
 
@@ -398,7 +415,7 @@ def make(
     ----------
     ids : iterable of str or int, optional
         Numbers or names, as for :func:`find`; all by default.
-    data, checkpoint, out, style, seed, where, progress
+    data, checkpoint, out, style, seed, where, progress, tsne
         As for :class:`Context`. The files go to ``OUT/figures``.
 
     Returns
@@ -409,7 +426,7 @@ def make(
     Raises
     ------
     ValueError
-        If a figure, the style or the data set is unknown, or the checkpoint belongs to other data.
+        If a figure, the style, the data set or the method of t-SNE is unknown, or the checkpoint belongs to other data.
     OSError
         If a file cannot be read or written.
     """
@@ -420,7 +437,7 @@ def make(
     rows = find(ids)
     with plots.style(style):
         pass  # an unknown style is told before anything is trained
-    context = Context(data, checkpoint, out, style, seed, where, progress)
+    context = Context(data, checkpoint, out, style, seed, where, progress, tsne)
     folder = Path(out) / "figures"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -436,10 +453,11 @@ def make(
             "id": row.id,
             "name": row.name,
             "files": [f"{stem}.png", f"{stem}.svg"],
-            "caption": row.caption,
+            "caption": _caption(row, context),
             "alt": figure.alt,
             "style": style,
             "seed": seed,
+            **({"tsne": tsne} if row.layout else {}),
             **(_source(context) if row.embedding else {"data": None, "checkpoint": None}),
             "versions": versions(),
             "seconds": round(time.perf_counter() - started, 2),
@@ -469,6 +487,11 @@ def _write(folder: Path, stem: str, contents: dict[str, bytes]) -> list[Path]:
             "make room, or choose another folder with --out"
         ) from error
     return paths
+
+
+def _caption(row: Entry, context: Context) -> str:
+    """Return the caption of a figure, which names the method of t-SNE that was used instead of the paper's."""
+    return row.caption.replace("Barnes-Hut", plots.tsne_method(context.tsne)[1])
 
 
 def _source(context: Context) -> dict[str, Any]:
@@ -501,6 +524,7 @@ def _command(stem: str, context: Context) -> str:
         ("--out", context.out, "output"),
         ("--style", context.style, "default"),
         ("--seed", context.seed, 0),
+        ("--tsne", context.tsne, "barnes-hut"),
     ):
         if str(value) != str(default):
             words += [option, str(value)]

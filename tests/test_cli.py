@@ -146,6 +146,7 @@ def test_overwrite_keeps_the_old_network_until_an_epoch_is_over(folder, tmp_path
         (["figures", "42"], "42"),
         (["figures", "Tripet"], "Triplet"),
         (["figures", "--style", "papre"], "paper"),
+        (["figures", "--tsne", "umap"], "'barnes-hut', 'fft', got 'umap'"),
     ],
 )
 def test_mistakes_get_one_line(arguments, line, capsys, tmp_path, monkeypatch):

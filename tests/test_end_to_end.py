@@ -71,7 +71,7 @@ def test_download_train_kill_resume_evaluate_figures(name, monkeypatch, tmp_path
     content = load_checkpoint(checkpoint)
     assert [row["epoch"] for row in content["history"]] == list(range(1, done + 3))
     assert content["recipe"]["head"] == "frozen" and content["data"]["options"] == {}
-    assert list((tmp_path / "data").glob("*.pixels")), "later epochs read the scaled pictures"
+    assert list((tmp_path / "data").glob("*-train-20-*.npy")), "later epochs read the scaled pictures"
 
     assert main(["evaluate", str(checkpoint), "--out", "result.json"]) == 0
     results = json.loads(Path("result.json").read_text())

@@ -22,7 +22,7 @@ def out(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         recipe = recipes.Recipe(epochs=1, warmup=0.5, batch_size=50, dim=16)
         patch.setattr(runs, "recipe_for", lambda data, name: recipe)
-        patch.setattr(plots, "tsne_layout", lambda x, seed: np.asarray(x)[:, :2])  # tested with the plots
+        patch.setattr(plots, "tsne_layout", lambda x, **options: np.asarray(x)[:, :2])  # tested with the plots
         figures.make(data="digits", out=out, progress=False)
     return out
 
@@ -165,9 +165,24 @@ def test_the_network_is_trained_once_and_work_is_shared(out, monkeypatch):
     embed = evaluation.embed
     monkeypatch.setattr(runs, "fit", None)  # not to be called
     monkeypatch.setattr(evaluation, "embed", lambda *a, **k: calls.append("embed") or embed(*a, **k))
-    monkeypatch.setattr(plots, "tsne_layout", lambda x, seed: calls.append("tsne") or np.asarray(x)[:, :2])
+    monkeypatch.setattr(plots, "tsne_layout", lambda x, **options: calls.append("tsne") or np.asarray(x)[:, :2])
     written = figures.make(["example", "tsne", "idea"], data="digits", out=out, progress=False)
     assert calls in (["embed", "tsne"], ["tsne", "embed"]) and len(written) == 9
+
+
+def test_the_method_of_tsne_is_handed_on_and_told(out, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(plots, "tsne_layout", lambda x, **options: asked.append(options) or np.asarray(x)[:, :2])
+    options = {"data": "digits", "checkpoint": out / "checkpoints" / "digits.pt", "progress": False}
+    figures.make(["3", "4"], out=tmp_path, tsne="fft", seed=3, **options)
+    assert asked == [{"method": "fft", "seed": 3, "progress": False}]
+    about = [json.loads((tmp_path / f"figures/digits_{name}.json").read_text()) for name in ("TSNE", "example")]
+    assert about[0]["tsne"] == "fft" and "tsne" not in about[1]  # which has no map
+    assert about[0]["command"].endswith("--seed 3 --tsne fft")
+    assert about[0]["caption"].startswith("FFT-accelerated t-SNE of the embeddings")
+    usual = json.loads((out / "figures/digits_TSNE.json").read_text())
+    assert usual["tsne"] == "barnes-hut" and "--tsne" not in usual["command"]
+    assert usual["caption"].startswith("Barnes-Hut t-SNE of the embeddings")
 
 
 def test_training_that_was_stopped_goes_on(tmp_path):
@@ -213,6 +228,7 @@ def test_the_checkpoint_of_other_data_is_refused(out, tmp_path):
     ("options", "error", "message"),
     [
         ({"style": "papre"}, ValueError, "paper"),
+        ({"tsne": "umap"}, ValueError, "method of t-SNE must be one of 'barnes-hut', 'fft', got 'umap'"),
         ({"out": "file"}, OSError, "cannot make the folder .*file.*--out"),
     ],
 )

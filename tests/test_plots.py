@@ -29,6 +29,7 @@ PICTURES = {
     "gallery": lambda **k: plots.gallery(IMAGES, LABELS, [0, 13, 40], [[1, 30], [12, 14], [50, 60]], names=NAMES, **k),
     "samples": lambda **k: plots.samples(IMAGES, LABELS, names=NAMES, **k),
     "thumbnails": lambda **k: plots.thumbnails(LAYOUT, IMAGES, labels=LABELS, width=3, **k),
+    "enlarged": lambda **k: plots.thumbnails(LAYOUT, IMAGES, labels=LABELS, enlarged=True, width=5, **k),
     "scatter": lambda **k: plots.scatter(LAYOUT, LABELS, names=NAMES, title="a map", **k),
     "neighborhoods": lambda **k: plots.neighborhoods(LAYOUT, np.arange(96).reshape(8, 12)[:, :10], LABELS, **k),
     "one neighborhood": lambda **k: plots.neighborhoods(LAYOUT, np.arange(96).reshape(8, 12), highlight=3, **k),
@@ -374,6 +375,117 @@ def test_files_stay_small_even_for_noise():
     assert len(figure.png()) < 1.5e6 and len(figure.svg()) < 2e6
 
 
+def a_large_map(count=6000, groups=40):
+    """Groups of points, half of them crowded; and a picture of one colour for each point."""
+    rng = np.random.default_rng(3)
+    group = rng.integers(groups, size=count)
+    layout = rng.uniform(-9, 9, (groups, 2))[group] + rng.normal(size=(count, 2)) * (0.3 + group % 2)[:, None]
+    return layout, colour_of(np.arange(count))
+
+
+def colour_of(items):
+    """Colours that tell 8,000 items apart: twenty shades a channel, further apart than 5 bits."""
+    return np.stack([items % 20, items // 20 % 20, items // 400], axis=-1).astype(np.uint8) * 12
+
+
+class Read:
+    """Pictures that note which were read."""
+
+    def __init__(self, colours):
+        self.colours, self.items = colours, []
+
+    def __getitem__(self, item):
+        self.items.append(item)
+        return np.broadcast_to(self.colours[item], (4, 4, 3))
+
+
+def test_crowded_places_of_a_large_map_are_enlarged():
+    layout, colours = a_large_map()
+    images = Read(colours)
+    figure = plots.thumbnails(layout, images)
+    overview, *parts = figure.axes
+    frames = plots.windows(layout)
+    assert len(parts) == len(frames) == 5
+    assert 6.9 < figure.get_figwidth() <= 7.2
+    seen, told = [], []
+    for axes in figure.axes:
+        (picture,) = axes.images
+        left, right, _, top = picture.get_extent()
+        pixels = np.asarray(picture.get_array())
+        scale = pixels.shape[1] / (right - left)
+        places = []
+        if axes is overview:
+            shown, _, cell = plots.snap(layout, most=32)
+        else:
+            cell = (right - left) / 7
+            assert cell * scale > 0.3 * 200
+        size = round(cell * scale)
+        for row in range(pixels.shape[0] // size):
+            for column in range(pixels.shape[1] // size):
+                square = pixels[row * size : (row + 1) * size, column * size : (column + 1) * size]
+                if (square == 255).all():
+                    continue
+                # One picture alone in its cell, with a line to the next.
+                assert (square[:-1, :-1] == square[0, 0]).all() and (square[-1] == 255).all()
+                assert (square[:, -1] == 255).all()
+                away = np.abs(colours.astype(int) - square[0, 0]).max(axis=1)
+                item = int(away.argmin())
+                assert away[item] <= 5
+                places.append(item)
+                middle = left + (column + 0.5) * cell, top - (row + 0.5) * cell
+                assert np.abs(layout[item] - middle).max() <= cell / 2 * (1 + 1e-6)  # near its true place
+        seen += places
+        told.append(len(places))
+    assert sorted(images.items) == sorted(seen)  # only what is shown is read
+    assert told[0] == len(shown) and min(told[1:]) > 49 / 2
+    assert f"{told[0]} of 6,000 images" in figure.alt and "5 numbered frames" in figure.alt
+    assert ", ".join(f"{count} of 98" for count in told[1:]) in figure.alt
+    # Each frame is where its part lies, and both bear its number.
+    drawn = [patch.get_bbox().extents for patch in overview.patches]
+    for number, (axes, (x, y, side)) in enumerate(zip(parts, frames, strict=True)):
+        np.testing.assert_allclose(drawn[number], [x, y, x + side, y + side])
+        np.testing.assert_allclose(axes.images[0].get_extent(), [x, x + side, y, y + side])
+        assert overview.texts[number].get_text() == axes.texts[0].get_text() == str(number + 1)
+    assert len(figure.png()) < 1.5e6 and len(figure.svg()) < 2e6
+
+
+def test_places_are_enlarged_only_where_there_are_many_or_when_asked():
+    layout, colours = a_large_map(5001)
+    images = np.broadcast_to(colours[:, None, None], (5001, 2, 2, 3))
+    for count, enlarged, parts in ((5000, None, 0), (5001, None, 5), (5001, False, 0)):
+        figure = plots.thumbnails(layout[:count], images[:count], enlarged=enlarged, width=2)
+        assert len(figure.axes) == 1 + parts and ("enlarged" in figure.alt) == (parts > 0)
+    assert len(plots.thumbnails(LAYOUT, IMAGES, enlarged=True).axes) > 1
+    line = np.stack([np.arange(6000.0), np.zeros(6000)], axis=1)  # no square fits into it
+    assert len(plots.thumbnails(line, np.zeros((6000, 2, 2), np.uint8)).axes) == 1
+
+
+@pytest.mark.parametrize("cells", [3, 7])
+def test_windows_are_crowded_full_squares_within_the_map_and_apart(cells):
+    layout, _ = a_large_map()
+    frames = plots.windows(layout, 4, cells=cells)
+    assert len(frames) == 4
+    low, high = layout.min(axis=0), layout.max(axis=0)
+    for x, y, side in frames:
+        assert (low <= (x, y)).all() and (np.array([x, y]) + side <= high).all()
+        inside = layout[((layout >= (x, y)) & (layout <= (x + side, y + side))).all(axis=1)]
+        assert len(inside) == 2 * cells**2
+        assert len(inside) / side**2 > len(layout) / np.prod(high - low)  # more crowded than the map as a whole
+        filled = {(int(u), int(v)) for u, v in (inside - (x, y)) / side * cells}
+        assert len(filled) > cells**2 / 2
+    for (x, y, side), (u, v, other) in itertools.combinations(frames, 2):
+        assert max(x - u - other, u - x - side, y - v - other, v - y - side) > 0
+    np.testing.assert_array_equal(frames, plots.windows(layout, 4, cells=cells))
+
+
+def test_windows_of_odd_maps():
+    for nothing in (np.zeros((50, 2)), np.zeros((1, 2)), np.stack([np.arange(90.0), np.zeros(90)], axis=1)):
+        assert plots.windows(nothing).shape == (0, 3)  # no square fits
+    assert 1 <= len(plots.windows(LAYOUT)) <= 5
+    with pytest.raises(ValueError, match="layout must be a finite array"):
+        plots.windows(np.zeros((0, 2)))
+
+
 def test_the_map_tells_how_well_classes_hang_together():
     layout = np.array([[0, 0], [0, 1], [9, 0], [9, 1.0], [9, 3]])
     assert "For 80% of the images" in plots.thumbnails(layout, IMAGES, labels=[0, 0, 1, 1, 0]).alt
@@ -388,6 +500,70 @@ def test_tsne_keeps_neighbors_and_repeats_itself():
     assert layout.shape == (300, 2) and layout.dtype == np.float32
     np.testing.assert_array_equal(layout, plots.tsne_layout(x, perplexity=20, iterations=150))
     assert trustworthiness(x, layout, n_neighbors=5) > 0.95
+
+
+def test_the_default_layout_is_openTSNEs_own():
+    from openTSNE import TSNE
+    from sklearn.decomposition import PCA
+
+    x = np.random.default_rng(5).normal(size=(60, 52)).astype(np.float32)
+    projected = PCA(50, random_state=2).fit_transform(x)
+    layout = TSNE(
+        perplexity=59 / 3,
+        n_iter=500,
+        negative_gradient_method="bh",
+        initialization="pca",
+        random_state=2,
+        n_jobs=1,
+    ).fit(projected)
+    np.testing.assert_array_equal(plots.tsne_layout(x, seed=2), np.asarray(layout, dtype=np.float32))
+
+
+def test_interpolated_tsne_keeps_neighbors():
+    from sklearn.datasets import make_blobs
+    from sklearn.manifold import trustworthiness
+
+    x, label = make_blobs(240, n_features=60, centers=12, cluster_std=2, random_state=0)
+    layout = plots.tsne_layout(x, method="fft", iterations=50)
+    assert trustworthiness(x, layout, n_neighbors=10) > 0.9
+    away = np.linalg.norm(layout[:, None] - layout, axis=2) + np.diag(np.full(240, np.inf))
+    assert (label[away.argmin(axis=1)] == label).all()
+    assert not np.array_equal(layout, plots.tsne_layout(x, iterations=50))
+    with pytest.raises(ValueError, match="t-SNE must be one of 'barnes-hut', 'fft', got 'umap'"):
+        plots.tsne_layout(x, method="umap")
+
+
+def test_progress_of_tsne_changes_nothing_and_comes_to_its_end(capsys):
+    x = RNG.normal(size=(60, 4))
+    silent = plots.tsne_layout(x, iterations=50)
+    assert capsys.readouterr().err == ""
+    np.testing.assert_array_equal(plots.tsne_layout(x, iterations=50, progress=True), silent)
+    bar = capsys.readouterr().err
+    assert "Barnes-Hut t-SNE:   0%" in bar and "/300 [" in bar
+
+
+@pytest.mark.parametrize(
+    ("given", "points", "taken"), [(None, 10_000, 1), (None, 10_001, 7), (3, 10, 3), (2, 10_001, 2)]
+)
+def test_large_maps_take_all_cores_unless_told(given, points, taken, monkeypatch):
+    import os
+
+    import openTSNE
+
+    asked = {}
+
+    class Fake:
+        def __init__(self, **options):
+            asked.update(options)
+
+        def fit(self, x):
+            return x[:, :2]
+
+    monkeypatch.setattr(openTSNE, "TSNE", Fake)
+    monkeypatch.setattr(os, "process_cpu_count", lambda: 7, raising=False)
+    x = RNG.normal(size=(points, 3)).astype(np.float32)
+    np.testing.assert_array_equal(plots.tsne_layout(x, n_jobs=given), x[:, :2])  # in the order of the points
+    assert asked["n_jobs"] == taken
 
 
 def test_tsne_takes_few_points_and_refuses_bad_ones():

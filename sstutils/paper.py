@@ -463,8 +463,8 @@ def _section(study: dict[str, Any]) -> str:
         f"**{note.capitalize()}; not comparable with the literature.**" if note else "",
         f"{table_head(results)}\n{table_row(results, every[0]['recipe'], seeds, note)}",
         f"{interval} Recall@K: the share of queries with an image of their class among the K nearest.",
-        "| seed | epochs | training | of which sampling | embedding | evaluation | machine | all of it |\n"
-        "|---|---:|---:|---:|---:|---:|---|---|\n" + "\n".join(map(_run_row, every)),
+        "| seed | epochs | training | of which sampling | embedding | evaluation | all of it |\n"
+        "|---|---:|---:|---:|---:|---:|---|\n" + "\n".join(map(_run_row, every)),
         *_remarks(every),
         f"### {name}: recipe",
         _recipe_table(study["reasons"]),
@@ -483,8 +483,7 @@ def _section(study: dict[str, Any]) -> str:
 def _run_row(run: dict[str, Any]) -> str:
     times = [_minutes(run["seconds"][name]) for name in ("training", "sampling", "embedding", "evaluation")]
     seed, file = run["recipe"]["seed"], Path(run["checkpoint"]["file"]).with_suffix(".json")
-    machines = dict.fromkeys(_machine(run["hardware"][name]) for name in ("training", "evaluation"))
-    cells = [str(seed), str(run["epochs"]), *times, "; measured on ".join(machines), f"[{file}]({file})"]
+    cells = [str(seed), str(run["epochs"]), *times, f"[{file}]({file})"]
     return f"| {' | '.join(cells)} |"
 
 
@@ -493,14 +492,19 @@ def _minutes(seconds: float) -> str:
 
 
 def _remarks(every: Sequence[dict[str, Any]]) -> list[str]:
-    """Return what is to be said about single runs."""
+    """Return the machines, and what else is to be said about single runs."""
+    machines: dict[str, list[str]] = {}
+    for run in every:
+        names = dict.fromkeys(_machine(run["hardware"][name]) for name in ("training", "evaluation"))
+        machines.setdefault("; measured on ".join(names), []).append(str(run["recipe"]["seed"]))
+    trained = [f"Seed {', '.join(seeds)}: trained on {machine}." for machine, seeds in machines.items()]
     ended = [f"Seed {run['recipe']['seed']} ended early: {run['ended']}." for run in every if run["ended"]]
     unread = [
         f"Seed {run['recipe']['seed']}: {lost} images could not be read, and others of their classes stood in."
         for run in every
         if (lost := run["history"][-1].get("unreadable") if run["history"] else 0)
     ]
-    return ended + unread
+    return trained + ended + unread
 
 
 def _recipe_table(reasons: Sequence[tuple[str, Any, Any, str]]) -> str:

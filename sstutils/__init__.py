@@ -29,6 +29,7 @@ _MODULES = {
         "ContrastiveLoss SSTLoss TripletLoss contrastive_loss nearest_positives squared_distances sst_loss triplet_loss"
     ),
     "models": "EmbeddingNet device",
+    "paper": "",
     "parallel": "",
     "plots": "",
     "runs": "run",

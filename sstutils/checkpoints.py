@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import glob
 import io
+import os
 import platform
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +25,16 @@ from .datasets.base import aside, file_name
 from .models import EmbeddingNet, device
 from .recipes import Recipe, make_model
 
-__all__ = ["checkpoint_path", "load_checkpoint", "load_model", "save_weights", "unfinished", "versions"]
+__all__ = [
+    "checkpoint_path",
+    "differing",
+    "hardware",
+    "load_checkpoint",
+    "load_model",
+    "save_weights",
+    "unfinished",
+    "versions",
+]
 
 FORMAT = 1  # of checkpoints
 
@@ -32,6 +43,30 @@ def versions() -> dict[str, str]:
     """Return the versions of what a result depends on."""
     names = ("sstutils", "torch", "torchvision", "numpy", "scikit-learn", "openTSNE", "matplotlib", "mpltern", "pillow")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def hardware(where: str | torch.device | None = None) -> dict[str, Any]:
+    """Return what a time depends on: ``processor`` (str), ``cores``, ``memory`` (bytes) and, if it computes, ``gpu``.
+
+    What the system does not tell is None.
+    """
+    try:
+        cpu = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    except OSError:
+        cpu = None
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
+        memory = None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    chosen = device(where)
+    gpu = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else "" if chosen.type == "cpu" else chosen.type
+    return {
+        "processor": cpu[1].strip() if cpu else platform.processor() or platform.machine() or None,
+        "cores": cores,
+        "memory": memory,
+        **({"gpu": gpu} if gpu else {}),
+    }
 
 
 def write(content: dict[str, Any], path: str | PathLike) -> None:
@@ -65,7 +100,8 @@ def load_checkpoint(path: str | PathLike) -> dict[str, Any]:
     -------
     dict
         ``recipe`` (dict), ``data`` (name, options, fingerprint), ``model`` (weights), ``history`` (list of rows),
-        ``versions`` and ``training`` (what resuming needs; of a file by :func:`save_weights` only how it ended).
+        ``versions``, ``training`` (what resuming needs; of a file by :func:`save_weights` only how it ended) and, since
+        it is kept, ``hardware`` (of the last epoch).
 
     Raises
     ------
@@ -129,17 +165,18 @@ def load_model(path: str | PathLike, where: str | torch.device | None = None) ->
     return model.to(device(where)).eval(), content
 
 
+def differing(saved: dict[str, Any], recipe: Recipe) -> list[str]:
+    """Return in words what is different in the recipe of a checkpoint's content and this one."""
+    now = asdict(recipe)
+    return [f"{name} {value!r} (now {now[name]!r})" for name, value in saved["recipe"].items() if value != now[name]]
+
+
 def check_same(path: str | PathLike, saved: dict[str, Any], recipe: Recipe, about: dict[str, Any]) -> None:
     """Raise ValueError unless a checkpoint can be resumed with this recipe and data; `epochs` may differ."""
     if "optimizer" not in saved["training"]:
         raise ValueError(f"{path} holds the weights only, to use and not to resume: train anew into another file")
-    differing = [
-        f"{name} {value!r} (now {asdict(recipe)[name]!r})"
-        for name, value in saved["recipe"].items()
-        if value != asdict(recipe)[name] and name != "epochs"
-    ]
-    if differing:
-        raise ValueError(f"{path} was trained with {', '.join(differing)}: resume with the same or choose another file")
+    if others := differing(saved, replace(recipe, epochs=saved["recipe"]["epochs"])):
+        raise ValueError(f"{path} was trained with {', '.join(others)}: resume with the same or choose another file")
     if saved["training"]["ended"]:
         raise ValueError(f"{path} is trained to its end: {saved['training']['ended']}")
     if len(saved["history"]) >= recipe.epochs:

@@ -1,4 +1,4 @@
-"""The command ``sst``: figures, train, evaluate, embed, data."""
+"""The command ``sst``: figures, train, evaluate, embed, paper, data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
-COMMANDS = ("figures", "train", "evaluate", "embed", "data")
+COMMANDS = ("figures", "train", "evaluate", "embed", "paper", "data")
 _DATA_HELP = "data set: glyphs, digits, cub200, ... or folder:PATH (`sst data` lists them)"
 
 
@@ -77,12 +77,7 @@ def _parser(command_line: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[
     _add_common(command, out=None, out_help="checkpoint (default: output/checkpoints/NAME.pt)", metavar="FILE")
     command.add_argument("--recipe", default="default", metavar="NAME", help="default, paper or modern")
     command.add_argument("--download", action="store_true", help="fetch the data, if they are not there")
-    command.add_argument(
-        "--part",
-        default="auto",
-        metavar="N",
-        help="about N images, or all (default: all, but a small part for photographs without a GPU)",
-    )
+    _add_part(command)
     command.add_argument(
         "--cache",
         action=argparse.BooleanOptionalAction,
@@ -100,7 +95,7 @@ def _parser(command_line: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[
     command = commands.add_parser("evaluate", help="Recall@K, MAP@R, R-precision and NMI of a checkpoint")
     command.description = "Evaluate a trained network on the test classes of its data set."
     _add_checkpoint(command)
-    command.add_argument("--k", type=int, nargs="+", metavar="K", help="of Recall@K (default: 1 2 4 8)")
+    command.add_argument("--k", type=int, nargs="+", metavar="K", help="of Recall@K (default: those of the literature)")
     _add_common(command, out=None, out_help="write the result as JSON too", metavar="FILE")
     command.set_defaults(run=_evaluate)
 
@@ -110,6 +105,23 @@ def _parser(command_line: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[
     command.add_argument("--split", default="test", help="train or test")
     _add_common(command, out=Path("embeddings.npz"), out_help="archive (default: embeddings.npz)", metavar="FILE")
     command.set_defaults(run=_embed)
+
+    command = commands.add_parser("paper", help="the whole study: train, measure and draw all, and write a report")
+    command.description = (
+        "Run the study of the paper on its data sets that are here, and write DIR/paper/report.html. "
+        "What is there is not made again: after Ctrl-C the same command goes on."
+    )
+    command.add_argument(
+        "--data", nargs="+", metavar="NAME", help="data sets instead: glyphs, digits, folder:PATH, ..."
+    )
+    command.add_argument("--recipe", default="default", metavar="NAME", help="default (the paper's), paper or modern")
+    command.add_argument("--seeds", type=int, default=1, metavar="N", help="networks a data set: seeds 0 to N-1")
+    command.add_argument("--download", action="store_true", help="fetch the data sets that are not there")
+    _add_part(command)
+    _add_common(command, out=Path("output"), out_help="folder of all output (default: output)", metavar="DIR")
+    if "paper" in command_line:
+        _add_recipe(command)
+    command.set_defaults(run=_paper)
 
     command = commands.add_parser("data", help="which data sets are there, and what would be fetched")
     command.add_argument("data", nargs="?", metavar="NAME", help=_DATA_HELP)
@@ -122,6 +134,15 @@ def _add_common(command: argparse.ArgumentParser, out: Path | None, out_help: st
     command.add_argument("--out", type=Path, default=out, metavar=metavar, help=out_help)
     command.add_argument("--device", metavar="NAME", help="cuda, mps or cpu (default: the first that is there)")
     command.add_argument("--workers", type=int, metavar="N", help="processes that read files (default: by the machine)")
+
+
+def _add_part(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--part",
+        default="auto",
+        metavar="N",
+        help="about N images, or all (default: all, but a small part for photographs without a GPU)",
+    )
 
 
 def _add_checkpoint(command: argparse.ArgumentParser) -> None:
@@ -175,13 +196,18 @@ def _figures(options: argparse.Namespace) -> None:
         print(path)
 
 
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the values of the recipe that were given."""
+    from .recipes import Recipe
+
+    return {entry.name: getattr(options, entry.name) for entry in fields(Recipe) if hasattr(options, entry.name)}
+
+
 def _train(options: argparse.Namespace) -> None:
     from . import parallel
     from .checkpoints import checkpoint_path
-    from .recipes import Recipe
     from .runs import run, spoken
 
-    given = {entry.name: getattr(options, entry.name) for entry in fields(Recipe) if hasattr(options, entry.name)}
     out = options.out or checkpoint_path(options.data)
     with parallel.joined(options.device):
         if parallel.tell(out.exists) and not (options.resume or options.overwrite):
@@ -201,7 +227,7 @@ def _train(options: argparse.Namespace) -> None:
                 where=options.device,
                 workers=options.workers,
                 strict=options.strict,
-                **given,
+                **_given(options),
             )
         except KeyboardInterrupt:
             if not (first and out.exists()):
@@ -220,12 +246,14 @@ def _train(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from .evaluation import evaluate
+    from .paper import part_note, protocol_ks, table_head, table_row
 
     embeddings, dataset, content = _embedded(options, "test")
-    ks = options.k or [k for k in (1, 2, 4, 8) if k < len(embeddings)]
-    results = evaluate(embeddings, dataset.targets, ks)
+    results = evaluate(embeddings, dataset.targets, options.k or protocol_ks(dataset))
     for name, value in results.items():
         print(f"{name:<12} {value:.4f}")
+    recipe, note = content["recipe"], "" if options.data else part_note(content["data"]["options"])
+    print(f"\n{table_head([results])}\n{table_row([results], recipe, [recipe['seed']], note)}")
     if options.out:
         from .datasets.base import aside
 
@@ -261,6 +289,26 @@ def _embedded(options: argparse.Namespace, split: str) -> tuple:
     if not content["history"]:
         print("sst: the network is untrained: its first epoch was not finished", file=sys.stderr)
     return embeddings, dataset, content
+
+
+def _paper(options: argparse.Namespace) -> None:
+    from .paper import paper
+
+    try:
+        paper(
+            options.data,
+            recipe=options.recipe,
+            seeds=range(options.seeds),
+            out=options.out,
+            part=options.part,
+            where=options.device,
+            workers=options.workers,
+            download=options.download,
+            **_given(options),
+        )
+    except KeyboardInterrupt:
+        print(f"\nsst: stopped; {options.out / 'paper'} holds what is done so far: the same command goes on")
+        raise SystemExit(130) from None
 
 
 def _data(options: argparse.Namespace) -> None:

@@ -24,7 +24,7 @@ from .models import device
 from .recipes import Recipe, recipe_for, view
 from .training import Step, duration, fit, pace
 
-__all__ = ["PART", "embedded", "run", "spoken"]
+__all__ = ["ON_A_PART", "PART", "embedded", "planned", "run", "spoken"]
 
 PART = 600  # images of a part, of training and of the test
 # What a recipe for photographs becomes on a part, so that it has several neighborhoods, and an end in sight.
@@ -90,17 +90,14 @@ def run(
     """
     say = print if progress and parallel.world()[0] == 0 else _silent
     out = Path(out or checkpoint_path(data))
-    small = device(where).type == "cpu" and part == "auto"
+    small = False
     if resume:
         saved = load_checkpoint(out)
         chosen = replace(Recipe(**saved["recipe"]), **values)
         options = saved["data"]["options"]
     else:
-        chosen = recipe_for(data, recipe, **values)
-        small = small and chosen.resize > 0
-        if small:
-            chosen = replace(chosen, **{name: value for name, value in ON_A_PART.items() if name not in values})
-        options = {"part": PART} if small else {} if part in ("auto", "all") else {"part": _number(part)}
+        chosen, options = planned(data, recipe, part, where, **values)
+        small = part == "auto" and "part" in options
     if (processes := parallel.world()[1]) > 1 and not resume and "neighborhoods" not in values:
         chosen = replace(chosen, neighborhoods=processes)
         say(f"{processes} processes: a step is the mean of {processes} neighborhoods")
@@ -108,7 +105,7 @@ def run(
         lambda: load(data, "train", **options, **({"download": True} if download else {}))
     )
     say(f"{len(dataset):,} images of {len(dataset.classes):,} classes; checkpoint after each epoch: {out}")
-    if small and not resume:
+    if small:
         paces = pace(chosen, where)
         whole = recipe_for(data, recipe, **values)
         count = len(load(data, "train"))
@@ -133,6 +130,16 @@ def run(
         workers=workers,
         strict=strict,
     )
+
+
+def planned(
+    data: str, recipe: str = "default", part: int | str = "auto", where: str | None = None, **values: Any
+) -> tuple[Recipe, dict[str, int]]:
+    """Return what :func:`run`, whose parameters these are, trains by and on: the recipe, options of the data set."""
+    chosen = recipe_for(data, recipe, **values)
+    if part == "auto" and chosen.resize and device(where).type == "cpu":
+        return replace(chosen, **{**ON_A_PART, **values}), {"part": PART}
+    return chosen, {} if part in ("auto", "all") else {"part": _number(part)}
 
 
 def embedded(

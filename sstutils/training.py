@@ -204,6 +204,7 @@ class _Run:
             "data": self.about,
             "model": self.chosen or state["model"],
             "history": self.history,
+            "hardware": checkpoints.hardware(self.where),
             "training": state,
         }
         checkpoints.write(content, self.out)

@@ -41,7 +41,11 @@ def fails(capsys, *args):
 
 def test_evaluate_prints_and_writes(checkpoint, tmp_path, capsys):
     assert cli.main(["evaluate", str(checkpoint), "--k", "1", "10", "--out", str(tmp_path / "r.json")]) == 0
-    printed = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    values, _, table = capsys.readouterr().out.partition("\n\n")
+    printed = dict(line.split() for line in values.splitlines())
+    row = [cell.strip() for cell in table.splitlines()[2].strip("|").split("|")]
+    assert row[0].startswith("SST, local batches") and row[1] == "0"
+    assert [float(cell) for cell in row[2:]] == pytest.approx([float(value) for value in printed.values()], abs=1e-3)
     written = json.loads((tmp_path / "r.json").read_text())
     assert float(printed["recall@1"]) == pytest.approx(written["results"]["recall@1"], abs=1e-4)
     assert {"recall@1", "recall@10", "map@r", "r_precision", "nmi"} <= set(printed)
@@ -165,7 +169,7 @@ def test_more_mistakes_with_a_checkpoint(checkpoint, capsys, tmp_path):
 
 
 def test_help_names_every_command_and_option(capsys):
-    for arguments in ([], ["train"], ["figures"], ["evaluate"], ["embed"], ["data"]):
+    for arguments in ([], ["train"], ["figures"], ["evaluate"], ["embed"], ["paper"], ["data"]):
         with pytest.raises(SystemExit) as stop:
             cli.main([*arguments, "--help"])
         assert stop.value.code == 0

@@ -77,7 +77,7 @@ def _formula(match: re.Match) -> str:
 class _Html(mistune.HTMLRenderer):
     """Adds to mistune's HTML: names of headings, pictures within the page, links to pages, coloured code."""
 
-    def __init__(self, lecture: Lecture, shift: int = 0) -> None:
+    def __init__(self, lecture: Text, shift: int = 0) -> None:
         super().__init__(escape=False)
         self.lecture, self.shift = lecture, shift
 
@@ -168,47 +168,19 @@ class Cell:
         return self.node.metadata.get("lecturer", {})
 
 
-class Lecture:
-    """One notebook, read and checked.
+class Text:
+    """Markdown that becomes a page: its headings have names, its pictures are within it.
 
     Parameters
     ----------
     path : path
-        An executed notebook, ``NN-name.ipynb``.
+        The file that it is of; pictures are found from there.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        try:
-            self.notebook = nbformat.read(self.path, as_version=4)
-        except Exception as error:
-            raise EditionError(f"{self.path.name} cannot be read as a notebook: {error}") from None
-        self.states = self.notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
         self.headings: list[tuple[int, str, str]] = []  # level, name, HTML
-        self.alive: set[str] = set()
-        first = self.notebook.cells[0].source if self.notebook.cells else ""
-        heading, _, rest = first.partition("\n")
-        if not (title := re.match(r"# (?:(\d\d) - )?(.+)", heading)):
-            raise EditionError(f"{self.path.name}: its first cell must begin with a title, such as '# 03 - A name'")
-        self.number, self.title = title[1] or "", title[2].strip()
-        minutes = re.search(r"(\d+) min\b", rest)
-        self.minutes = int(minutes[1]) if minutes else None
-        with self._at(0):
-            # the facts of the first paragraph stand between bars; a bar may also be in a formula or in code
-            facts, _, self._rest = rest.strip().partition("\n\n")
-            pieces = re.split(r"\s\|\s", " ".join(facts.split()))
-            self.goal = self.inline(pieces[0])
-            self.facts = [self.inline(piece) for piece in pieces[1:]]
 
-    @property
-    def name(self) -> str:
-        """Name of the file, without its ending."""
-        return self.path.stem
-
-    def _at(self, index: int) -> _Where:
-        return _Where(f"{self.path.name}, cell {index + 1}")
-
-    # -- text ---------------------------------------------------------------------------------------------------------
     def markdown(self, text: str, shift: int = 0) -> str:
         """Return Markdown as HTML, formulas as MathML; headings become `shift` levels lower."""
         formulas: list[str] = []
@@ -250,6 +222,46 @@ class Lecture:
             raise EditionError(f"the picture {url} is not a file beside the notebook")
         kind = mimetypes.guess_type(file.name)[0]
         return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
+class Lecture(Text):
+    """One notebook, read and checked.
+
+    Parameters
+    ----------
+    path : path
+        An executed notebook, ``NN-name.ipynb``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        try:
+            self.notebook = nbformat.read(self.path, as_version=4)
+        except Exception as error:
+            raise EditionError(f"{self.path.name} cannot be read as a notebook: {error}") from None
+        self.states = self.notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
+        self.alive: set[str] = set()
+        first = self.notebook.cells[0].source if self.notebook.cells else ""
+        heading, _, rest = first.partition("\n")
+        if not (title := re.match(r"# (?:(\d\d) - )?(.+)", heading)):
+            raise EditionError(f"{self.path.name}: its first cell must begin with a title, such as '# 03 - A name'")
+        self.number, self.title = title[1] or "", title[2].strip()
+        minutes = re.search(r"(\d+) min\b", rest)
+        self.minutes = int(minutes[1]) if minutes else None
+        with self._at(0):
+            # the facts of the first paragraph stand between bars; a bar may also be in a formula or in code
+            facts, _, self._rest = rest.strip().partition("\n\n")
+            pieces = re.split(r"\s\|\s", " ".join(facts.split()))
+            self.goal = self.inline(pieces[0])
+            self.facts = [self.inline(piece) for piece in pieces[1:]]
+
+    @property
+    def name(self) -> str:
+        """Name of the file, without its ending."""
+        return self.path.stem
+
+    def _at(self, index: int) -> _Where:
+        return _Where(f"{self.path.name}, cell {index + 1}")
 
     # -- cells --------------------------------------------------------------------------------------------------------
     @cached_property

@@ -1,0 +1,297 @@
+"""The whole study on small data: what is in the report, what is done again, and what is not."""
+
+import copy
+import json
+import re
+import shutil
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from sstutils import checkpoints, cli, figures, paper, training
+from sstutils.evaluation import evaluate
+from sstutils.recipes import MODERN, PAPER, Recipe, recipe_for
+from sstutils.runs import embedded
+
+VALUES = {"epochs": 2, "warmup": 0.5, "dim": 16, "seeds": (0, 1), "progress": False, "where": "cpu"}
+
+
+@pytest.fixture(autouse=True)
+def nothing_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSTUTILS_DATA", str(tmp_path / "data"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The folder of a study of digits with two seeds."""
+    with pytest.MonkeyPatch.context() as patch:
+        out = tmp_path_factory.mktemp("study")
+        patch.setenv("SSTUTILS_DATA", str(out / "data"))
+        assert paper.paper("digits", out=out, **VALUES) == out / "paper" / "report.html"
+    return out
+
+
+@pytest.fixture
+def study(made, tmp_path):
+    """The same folder, which may be changed: afterwards it is as it was, times included."""
+    shutil.copytree(made, tmp_path / "kept")
+    yield made
+    shutil.rmtree(made)
+    shutil.copytree(tmp_path / "kept", made)
+
+
+def kept(out, seed):
+    return json.loads((out / "paper" / f"digits-seed{seed}.json").read_text(encoding="utf-8"))
+
+
+def report(out, suffix="md"):
+    return (out / "paper" / f"report.{suffix}").read_text(encoding="utf-8")
+
+
+def rows(markdown):
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines() if line[:1] == "|"]
+
+
+def test_results_are_those_of_the_checkpoints(made):
+    for seed in (0, 1):
+        path = made / "paper" / f"digits-seed{seed}.pt"
+        embeddings, dataset, content = embedded(path, where="cpu", progress=False)
+        found = kept(made, seed)
+        assert found["results"] == pytest.approx(evaluate(embeddings, dataset.targets), abs=1e-6)
+        assert found["recipe"] == content["recipe"] and found["recipe"]["seed"] == seed
+        assert found["history"] == content["history"] and found["versions"] == checkpoints.versions()
+        assert found["seconds"]["training"] == sum(row["seconds"] for row in content["history"])
+        assert min(found["seconds"].values()) > 0
+        assert found["hardware"]["training"] == content["hardware"] == checkpoints.hardware("cpu")
+        assert found["data"]["test"] == {"images": len(dataset), "classes": 5}
+
+
+def test_the_report_has_the_numbers_that_were_measured(made):
+    results = [kept(made, seed)["results"] for seed in (0, 1)]
+    (row,) = [row for row in rows(report(made)) if row[0].startswith("SST, local batches of 100")]
+    assert row[1] == "0, 1" and len(row) == 2 + len(results[0])
+    for cell, name in zip(row[2:], results[0], strict=True):
+        values = [result[name] for result in results]
+        mean, half = (float(part) for part in cell.split("±"))
+        low, high = stats.t.interval(0.95, 1, loc=np.mean(values), scale=stats.sem(values))
+        assert (mean - half, mean + half) == pytest.approx((low, high), abs=1.1e-3)
+    html = report(made, "html")
+    assert all(cell in html for cell in row[2:])
+    (first,) = [row for row in rows(report(made)) if row[0] == "[digits](#digits)"]
+    assert first[3:] == [row[2], *row[-3:]]
+
+
+def test_a_single_result_has_no_interval():
+    results = [{"recall@1": 0.5, "map@r": 0.25}]
+    recipe = recipe_for("sop")
+    assert paper.table_row(results, recipe, [7]).endswith(" bn\\_inception, 512-d, trained head | 7 | 0.500 | 0.250 |")
+    assert paper.table_head(results).splitlines()[0] == "| trained by | seeds | Recall@1 | MAP@R |"
+    noted = paper.table_row(results, recipe, [7], "part: 600 images")
+    assert noted.endswith("| 0.500 **part: 600 images** | 0.250 **part: 600 images** |")
+
+
+def test_each_number_of_a_part_says_so(made):
+    every = [kept(made, seed) for seed in (0, 1)]
+    for run in every:
+        run["data"]["options"] = {"part": 600}
+    study = {"data": "digits", "runs": every, "curves": ("c.png", "curves"), "figures": [], "reasons": []}
+    text = paper._section(study)
+    assert "**Part: 600 images; not comparable with the literature.**" in text
+    (row,) = [row for row in rows(text) if row[0].startswith("SST")]
+    assert all(cell.endswith("**part: 600 images**") for cell in row[2:])
+    (first,) = [row for row in rows(paper._glance([study])) if row[0] == "[digits](#digits)"]
+    assert all(cell.endswith("**part: 600 images**") for cell in first[3:])
+    assert "part:" not in report(made)
+
+
+def test_nothing_is_done_twice(study, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise AssertionError("this was done already")
+
+    monkeypatch.setattr(training, "train", fail)
+    monkeypatch.setattr(paper, "evaluate", fail)
+    monkeypatch.setattr(figures, "make", fail)
+    before = report(study), report(study, "html")
+    paper.paper("digits", out=study, **VALUES | {"progress": True})
+    assert (report(study), report(study, "html")) == before
+    assert capsys.readouterr().out.count("is there, trained and measured") == 2
+    with pytest.raises(AssertionError):  # but another seed is
+        paper.paper("digits", out=study, **VALUES | {"seeds": (0, 1, 2)})
+
+
+def test_what_is_gone_or_broken_is_made_again(study, monkeypatch):
+    monkeypatch.setattr(training, "train", None)
+    results = kept(study, 0)["results"], kept(study, 1)["results"]
+    (study / "paper" / "digits-seed0.json").unlink()
+    (study / "paper" / "digits-seed1.json").write_text("{", encoding="utf-8")
+    (study / "figures" / "digits_example.png").unlink()
+    untouched = (study / "figures" / "digits_TSNE.png").stat().st_mtime_ns
+    paper.paper("digits", out=study, **VALUES)
+    assert (kept(study, 0)["results"], kept(study, 1)["results"]) == results
+    assert (study / "figures" / "digits_example.png").exists()
+    assert (study / "figures" / "digits_TSNE.png").stat().st_mtime_ns == untouched
+
+
+def test_results_and_figures_of_another_network_are_not_taken(study):
+    path = study / "paper" / "digits-seed0.pt"
+    content = checkpoints.load_checkpoint(path)
+    content["model"] = {name: torch_noise(value) for name, value in content["model"].items()}
+    checkpoints.write({key: value for key, value in content.items() if key != "format"}, path)
+    before, drawn = kept(study, 0), (study / "figures" / "digits_example.png").read_bytes()
+    paper.paper("digits", out=study, **VALUES)
+    assert kept(study, 0)["results"] != before["results"]
+    assert (study / "figures" / "digits_example.png").read_bytes() != drawn
+
+
+def torch_noise(value):
+    return value + 0.1 * value.abs().mean() * value.new_ones(()).normal_() if value.is_floating_point() else value
+
+
+def test_a_stopped_study_goes_on(made, tmp_path, monkeypatch, capsys):
+    """Stopped in the second epoch of the second seed; the numbers are those of the study that was not."""
+    real = training.train
+
+    def stopped(dataset, recipe, **options):
+        for step in real(dataset, recipe, **options):
+            if recipe.seed == 1 and step.epoch == 1:
+                raise KeyboardInterrupt
+            yield step
+
+    arguments = ["paper", "--data", "digits", "--seeds", "2", "--epochs", "2", "--warmup", "0.5", "--dim", "16"]
+    arguments += ["--device", "cpu", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(paper, "_drawn", lambda *_, **__: [])  # figures take the longest
+    monkeypatch.setattr(training, "train", stopped)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 130 and "the same command goes on" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "out" / "paper").iterdir()) == [
+        "digits-seed0.json",
+        "digits-seed0.pt",
+        "digits-seed1.pt",
+    ]
+    asked = []
+
+    def going_on(dataset, recipe, **options):
+        asked.append((recipe.seed, options["resume"]))
+        yield from real(dataset, recipe, **options)
+
+    monkeypatch.setattr(training, "train", going_on)
+    assert cli.main(arguments) == 0
+    assert asked == [(1, True)]
+    assert "seed 1: goes on after epoch 1" in capsys.readouterr().out
+    for seed in (0, 1):
+        assert kept(tmp_path / "out", seed)["results"] == kept(made, seed)["results"]
+
+
+def test_another_recipe_is_another_study(made):
+    with pytest.raises(ValueError, match=r"digits-seed0\.pt was trained with epochs 2 \(now 3\): run the study as it"):
+        paper.paper("digits", out=made, **VALUES | {"epochs": 3})
+    with pytest.raises(ValueError, match=r"all images \(now 300\)"):
+        paper.paper("digits", out=made, **VALUES, part=300)
+
+
+def test_a_study_goes_on_with_the_part_it_was_begun_with(made, tmp_path):
+    """On a machine with a GPU, too, and the whole on one without."""
+    folder = made / "paper"
+    assert paper._begun("digits", folder, (0, 1), "auto", {"dim": 16}) == ("all", {"dim": 16})
+    assert paper._begun("digits", folder, (7,), "auto", {}) == ("auto", {})
+    assert paper._begun("digits", folder, (0,), 300, {}) == (300, {})
+    content = checkpoints.load_checkpoint(folder / "digits-seed0.pt")
+    content["data"] = content["data"] | {"options": {"part": 600}}
+    checkpoints.write({key: value for key, value in content.items() if key != "format"}, tmp_path / "digits-seed0.pt")
+    part, values = paper._begun("digits", tmp_path, (0, 1), "auto", {"epochs": 3})
+    assert (part, values) == (600, {"batch_size": 50, "epochs": 3})
+
+
+def test_two_studies_in_one_folder_are_refused(made):
+    with checkpoints.alone(made / "paper" / "report.html"), pytest.raises(OSError, match="another run is writing"):
+        paper.paper("digits", out=made, **VALUES)
+
+
+def test_reasons_for_what_is_not_the_papers():
+    def reasons(recipe, options=(), **values):
+        run = {"recipe": recipe, "data": {"options": dict(options)}}
+        preset = "modern" if recipe["backbone"] == "resnet50" else "paper"
+        return {name: (here, theirs, why) for name, here, theirs, why in paper._reasons(run, preset, values)}
+
+    assert reasons(asdict(Recipe(**PAPER, seed=3))) == {}
+    modern = reasons(asdict(recipe_for("cub200", "modern", k=3)), k=3)
+    assert modern.pop("k") == (3, 5, "asked for")
+    assert {name: (here, why) for name, (here, _, why) in modern.items()} == MODERN
+    part = reasons(asdict(Recipe(**PAPER | {"batch_size": 50, "epochs": 10})), {"part": 600})
+    assert set(part) == {"batch_size", "epochs"} and "part of the data" in part["epochs"][2]
+
+
+def test_what_is_not_there_is_told(made, capsys):
+    text = report(made)
+    for name in paper.DATA:
+        assert f"`sst data {name} --download`" in text
+    assert cli.main(["paper"]) == 2
+    assert "sst paper --data glyphs" in capsys.readouterr().err
+    assert cli.main(["paper", "--data", "cub200"]) == 2
+    assert "not found" in capsys.readouterr().err
+    assert cli.main(["paper", "--data", "glyps"]) == 2
+    assert "did you mean 'glyphs'" in capsys.readouterr().err
+    assert cli.main(["paper", "--data", "digits", "--seed", "1"]) == 2
+    assert "seeds" in capsys.readouterr().err
+    waiting = paper._elsewhere(["sop"], ["cub200"])
+    assert "**sop**: still to come" in waiting and "**cub200**" in waiting and not paper._elsewhere([], [])
+
+
+def test_numbers_of_others_stand_apart(made):
+    before, _, after = report(made).partition("## For context: what others published")
+    after, _, rest = after.partition("\n## ")
+    assert "Nothing in this table was measured here." in after and "trained on " in before
+    for _, _, numbers, source in paper.PEERS:
+        assert " | ".join(f"{number:.1f}" for number in numbers) in after and source in after
+        assert not any(re.search(rf"\b{number:.1f}\b", before + rest) for number in numbers if number > 60)
+
+
+def test_protocol_ks():
+    class Products(paper.StanfordOnlineProducts):
+        def __init__(self, count):
+            self.count = count
+
+        def __len__(self):
+            return self.count
+
+    assert paper.protocol_ks(Products(60_502)) == (1, 10, 100, 1000)
+    assert paper.protocol_ks(Products(600)) == (1, 10, 100)
+    assert paper.protocol_ks(range(6)) == (1, 2, 4)
+
+
+def test_the_page_asks_for_nothing_and_tells_each_picture(made):
+    html = report(made, "html")
+    pictures = re.findall(r"<img [^>]*>", html)
+    assert len(pictures) == 6  # idea, two of gradients, curves, gallery, map
+    for picture in pictures:
+        assert re.search(r'src="data:image/png;base64,', picture) and len(re.search(r'alt="([^"]*)"', picture)[1]) > 30
+    for name in ("idea", "Triplet", "SymTriplet", "digits_example", "digits_TSNE"):
+        about = json.loads((made / "figures" / f"{name}.json").read_text(encoding="utf-8"))
+        assert about["alt"].replace("'", "&#x27;") in html
+    assert not re.search(
+        r"""(?:src|srcset|<link[^>]*href)=["']?(?:https?:|//)|url\(["']?(?:https?:|//)|@import""", html
+    )
+    for name in re.findall(r"!\[.*?\]\((.*?)\)", report(made)):
+        assert (made / "paper" / name).is_file()
+
+
+def test_odd_names_do_not_break_the_tables():
+    run = {"recipe": copy.deepcopy(PAPER) | {"weights": "a|b_<c>*.pth"}, "data": {"options": {}}}
+    (row,) = rows(paper._recipe_table(paper._reasons(run, "paper", {"weights": 1})).replace("\\|", "¦"))[2:]
+    assert row[:2] == ["`weights`", r"a¦b\_&lt;c&gt;\*.pth"]
+
+
+@pytest.mark.parametrize(("width", "dark"), [(390, True), (1440, False), (1440, True)])
+def test_the_page_in_a_browser(made, tab, width, dark):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = tab(width, dark)
+    page.goto((made / "paper" / "report.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
+    found = Axe().run(page).response["violations"]
+    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")] == []
+    assert not page.bad

@@ -245,8 +245,9 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    from .datasets.base import protocol_ks
     from .evaluation import evaluate
-    from .paper import part_note, protocol_ks, table_head, table_row
+    from .paper import part_note, table_head, table_row
 
     embeddings, dataset, content = _embedded(options, "test")
     results = evaluate(embeddings, dataset.targets, options.k or protocol_ks(dataset))

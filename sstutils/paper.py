@@ -17,16 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from . import checkpoints, figures, plots, runs
 from .datasets import NAMES, info, load
-from .datasets.base import aside, digest, file_name
-from .datasets.sop import StanfordOnlineProducts
+from .datasets.base import aside, digest, file_name, protocol_ks
 from .evaluation import evaluate
 from .recipes import MODERN, PAPER, Recipe
 
-__all__ = ["DATA", "PEERS", "paper", "part_note", "protocol_ks", "table_head", "table_row"]
+__all__ = ["DATA", "PEERS", "paper", "part_note", "table_head", "table_row"]
 
 DATA = ("cub200", "cars196", "sop")  # of the paper
 
@@ -69,13 +67,6 @@ _HEADS = {
     "(`head=frozen`): so it was in the published code, where it never reached the optimiser. The authors meant it to "
     "be trained, which is `head=trained`.",
 }
-
-
-def protocol_ks(dataset: Dataset) -> tuple[int, ...]:
-    """Return the K at which the literature reports Recall@K on a data set; of a small part, those that make sense."""
-    inner = getattr(dataset, "dataset", dataset)
-    ks = (1, 10, 100, 1000) if isinstance(inner, StanfordOnlineProducts) else (1, 2, 4, 8)
-    return tuple(k for k in ks if k < len(dataset))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -249,19 +249,6 @@ def test_numbers_of_others_stand_apart(made):
         assert not any(re.search(rf"\b{number:.1f}\b", before + rest) for number in numbers if number > 60)
 
 
-def test_protocol_ks():
-    class Products(paper.StanfordOnlineProducts):
-        def __init__(self, count):
-            self.count = count
-
-        def __len__(self):
-            return self.count
-
-    assert paper.protocol_ks(Products(60_502)) == (1, 10, 100, 1000)
-    assert paper.protocol_ks(Products(600)) == (1, 10, 100)
-    assert paper.protocol_ks(range(6)) == (1, 2, 4)
-
-
 def test_the_page_asks_for_nothing_and_tells_each_picture(made):
     html = report(made, "html")
     pictures = re.findall(r"<img [^>]*>", html)

@@ -220,7 +220,9 @@ def make_model(recipe: Recipe) -> EmbeddingNet:
 def make_sampler(recipe: Recipe, labels: list[int]) -> LocalSampler | ClassBalancedSampler | ShuffledSampler:
     """Return the sampler of a recipe."""
     if recipe.sampler == "local":
-        return LocalSampler(labels, recipe.batch_size, recipe.k, positives=recipe.positives, seed=recipe.seed)
+        # Losses of others choose their pairs in the batch.
+        positives = recipe.positives if recipe.loss in _CHOICES["loss"] else "batch"
+        return LocalSampler(labels, recipe.batch_size, recipe.k, positives=positives, seed=recipe.seed)
     if recipe.sampler == "balanced":
         return balanced_sampler(recipe, labels)
     return ShuffledSampler(labels, recipe.batch_size, seed=recipe.seed)

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: figures test lab bench compare notebooks recordings site slides editions clean
+.PHONY: figures test lab bench compare sizes notebooks recordings site slides editions clean
 .DELETE_ON_ERROR:
 
 figures: $(VENV)/.base  ## regenerate the figures of the paper, training included
@@ -21,8 +21,15 @@ lab: $(VENV)/.base  ## open JupyterLab on the notebooks
 bench: $(VENV)/.bench  ## measure speed against other libraries, and print the README's table
 	$(BIN)/python -m benchmarks
 
-compare: $(VENV)/.base  ## train loss x sampler x seeds, and write the table and the figure
-	$(BIN)/python benchmarks/compare.py
+COMPARED := --losses sst triplet contrastive MultiSimilarityLoss ProxyAnchorLoss --proxy-lr 3
+
+compare: $(VENV)/.bench  ## train loss x sampler x seeds on three data sets, and write tables and figures
+	$(BIN)/sst study digits $(COMPARED) --epochs 6
+	$(BIN)/sst study fashion $(COMPARED) --epochs 8 --images 100 --batch-size 50 --download
+	$(BIN)/sst study glyphs $(COMPARED) --epochs 8 --images 12 --batch-size 60
+
+sizes: $(VENV)/.base  ## train on batches of several sizes, for lecture 09
+	$(BIN)/python -m benchmarks.sizes
 
 notebooks: $(VENV)/.test  ## run the notebooks in place, as they are committed
 	$(BIN)/python tests/run_notebooks.py

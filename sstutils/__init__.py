@@ -36,6 +36,7 @@ _MODULES = {
     "sampling": "ClassBalancedSampler LocalSampler ShuffledSampler kmeans",
     "recipes": "Recipe recipe_for",
     "recording": "",
+    "study": "",
     "training": "fit train",
     "widgets": "",
 }

@@ -1,4 +1,4 @@
-"""The command ``sst``: figures, train, evaluate, embed, paper, data."""
+"""The command ``sst``: figures, train, evaluate, embed, study, paper, data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
-COMMANDS = ("figures", "train", "evaluate", "embed", "paper", "data")
+COMMANDS = ("figures", "train", "evaluate", "embed", "study", "paper", "data")
 _DATA_HELP = "data set: glyphs, digits, cub200, ... or folder:PATH (`sst data` lists them)"
 
 
@@ -106,6 +106,44 @@ def _parser(command_line: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[
     _add_common(command, out=Path("embeddings.npz"), out_help="archive (default: embeddings.npz)", metavar="FILE")
     command.set_defaults(run=_embed)
 
+    command = commands.add_parser("study", help="compare losses and samplers over seeds", allow_abbrev=False)
+    command.description = (
+        "Train every loss with every sampler and seed under equal budgets, choose each run's epoch on held-out "
+        "training classes, evaluate it on the test classes, and write table and figures. After Ctrl-C the same command "
+        "goes on."
+    )
+    command.add_argument("data", metavar="NAME", help=_DATA_HELP)
+    command.add_argument(
+        "--losses",
+        nargs="+",
+        default=["sst", "triplet", "contrastive"],
+        metavar="NAME",
+        help="of these, and of pytorch-metric-learning (default: sst triplet contrastive)",
+    )
+    command.add_argument(
+        "--samplers",
+        nargs="+",
+        default=["local", "balanced", "shuffled"],
+        metavar="NAME",
+        help="some of local balanced shuffled (default: all)",
+    )
+    command.add_argument("--sizes", nargs="+", type=int, metavar="B", help="of a batch (default: the recipe's)")
+    command.add_argument("--seeds", type=int, default=3, metavar="N", help="how many (default: 3)")
+    command.add_argument("--recipe", default="default", metavar="NAME", help="default, paper or modern")
+    command.add_argument("--download", action="store_true", help="fetch the data, if they are not there")
+    command.add_argument("--part", type=int, metavar="N", help="about N images, of training and of the test")
+    command.add_argument("--images", type=int, metavar="N", help="images a class (glyphs, fashion)")
+    command.add_argument("--name", metavar="NAME", help="of the files (default: the data set's)")
+    _add_common(
+        command,
+        out=Path("output"),
+        out_help="folder; files go to DIR/studies and DIR/figures (default: output)",
+        metavar="DIR",
+    )
+    if "study" in command_line:
+        _add_recipe(command, without=("loss", "sampler", "seed"), epochs=10, holdout=0.2)
+    command.set_defaults(run=_study)
+
     command = commands.add_parser("paper", help="the whole study: train, measure and draw all, and write a report")
     command.description = (
         "Run the study of the paper on its data sets that are here, and write DIR/paper/report.html. "
@@ -150,20 +188,23 @@ def _add_checkpoint(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", metavar="NAME", help="another data set than the network's own")
 
 
-def _add_recipe(command: argparse.ArgumentParser) -> None:
-    """Add an option for each field of the recipe, from its type, default and help."""
+def _add_recipe(command: argparse.ArgumentParser, without: Sequence[str] = (), **defaults: Any) -> None:
+    """Add an option for each field of the recipe, from its type, default (if the command has no other) and help."""
     from .recipes import Recipe
 
     group = command.add_argument_group("recipe")
     types = get_type_hints(Recipe)
     for entry in fields(Recipe):
+        if entry.name in without:
+            continue
         kind = types[entry.name]
         if isinstance(kind, UnionType):
             kind = get_args(kind)[0]
         how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
         if entry.name == "weights":
             how["type"] = _name_or_none
-        default = "" if entry.default is None or kind is bool else f" (default: {entry.default})"
+        default = defaults.get(entry.name, entry.default)
+        default = "" if default is None or kind is bool else f" (default: {default})"
         if kind is not bool:
             how["metavar"] = "X" if kind is float else "N" if kind is int else "NAME"
         group.add_argument(
@@ -290,6 +331,36 @@ def _embedded(options: argparse.Namespace, split: str) -> tuple:
     if not content["history"]:
         print("sst: the network is untrained: its first epoch was not finished", file=sys.stderr)
     return embeddings, dataset, content
+
+
+def _study(options: argparse.Namespace) -> None:
+    from .study import report, study, study_path, table
+
+    where = {"out": options.out, "name": options.name}
+    try:
+        rows = study(
+            options.data,
+            losses=options.losses,
+            samplers=options.samplers,
+            sizes=options.sizes,
+            seeds=options.seeds,
+            recipe=options.recipe,
+            part=options.part,
+            images=options.images,
+            download=options.download,
+            where=options.device,
+            workers=options.workers or 0,
+            **where,
+            **_given(options),
+        )
+    except KeyboardInterrupt:
+        print(
+            f"\nsst: stopped; {study_path(options.data, **where)} holds the whole runs so far: the same command goes on"
+        )
+        raise SystemExit(130) from None
+    print(table(rows))
+    for path in report(rows, options.data, **where):
+        print(path)
 
 
 def _paper(options: argparse.Namespace) -> None:

@@ -16,8 +16,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from . import checkpoints, figures, plots, runs
 from .datasets import NAMES, info, load
 from .datasets.base import aside, digest, file_name, protocol_ks
@@ -115,9 +113,10 @@ def table_row(
 def _cells(results: Sequence[Mapping[str, float]], names: Iterable[str], note: str) -> Iterator[str]:
     """Yield the means of some measures, with their intervals, if there are any, and what must stand beside them."""
     for name in names:
-        values = np.array([result[name] for result in results])
-        half = f" ±\N{NO-BREAK SPACE}{plots._half_width(values, 0.95):.3f}" if len(values) > 1 else ""
-        yield f"{values.mean():.3f}{half}" + (f" **{note}**" if note else "")
+        values = [result[name] for result in results]
+        mean, half = plots.interval(values)
+        spread = f" ±\N{NO-BREAK SPACE}{half:.3f}" if len(values) > 1 else ""
+        yield f"{mean:.3f}{spread}" + (f" **{note}**" if note else "")
 
 
 def part_note(options: Mapping[str, Any]) -> str:

@@ -41,7 +41,9 @@ __all__ = [
     "gradients",
     "history",
     "idea",
+    "interval",
     "neighborhoods",
+    "progress",
     "samples",
     "scatter",
     "snap",
@@ -1352,7 +1354,8 @@ def comparison(
         values = np.asarray(values, dtype=float)
         number = series.index(name)
         y = groups.index(group) * (len(series) + 1) + number
-        mean, half = values.mean(), _half_width(values, level)
+        mean, half = interval(values, level)
+        half = half if np.isfinite(half) else 0.0
         looks = _many(number)
         axes.errorbar(mean, y, xerr=half or None, capsize=2.5, markersize=6, linestyle="none", **looks)
         if len(values) > 1:
@@ -1375,13 +1378,101 @@ def comparison(
     return figure
 
 
-def _half_width(values: np.ndarray, level: float) -> float:
-    """Half the confidence interval of the mean by Student's t; 0 for a single value."""
-    if len(values) < 2:
-        return 0.0
+def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Return the mean of some values and half the width of its confidence interval, by Student's t.
+
+    Parameters
+    ----------
+    values : sequence of float
+        At least one.
+    level : float
+        How often such intervals hold the true mean.
+
+    Returns
+    -------
+    mean, half : float
+        The interval is mean ± half; of a single value nothing is known: NaN.
+    """
     from scipy.stats import t
 
-    return float(t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return float(values.mean()), float("nan")
+    spread = values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(t.ppf((1 + level) / 2, len(values) - 1) * spread)
+
+
+@_drawn
+def progress(
+    runs: Mapping[tuple[str, str], Sequence[Sequence[Mapping[str, float]]]],
+    *,
+    clock: str = "seconds of training",
+    style: str = "default",
+) -> Figure:
+    """Draw Recall@1 against epochs and against time, a column of panels for each group.
+
+    A line is the mean over the runs of a setting after each epoch, its band reaches from the lowest run to the highest.
+    Against time, an epoch stands at the mean of its runs.
+
+    Parameters
+    ----------
+    runs : dict of (series, group) to training histories
+        For example ``{("SST", "local"): [history, history], ...}``: groups are columns, series share a colour, a
+        marker and a line style. A history is a list of rows, one an epoch, with ``recall@1`` and ``seconds``.
+    clock : str
+        What the seconds are.
+    style : str
+        See :func:`style`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If there are no runs, or a setting has none.
+    """
+    if not runs or not all(len(histories) and all(map(len, histories)) for histories in runs.values()):
+        raise ValueError("each setting needs at least one run of at least one epoch")
+    series = list(dict.fromkeys(key[0] for key in runs))
+    groups = list(dict.fromkeys(key[1] for key in runs))
+    figure = Figure(figsize=(0.9 + 2.3 * len(groups), 4.6), layout="constrained")
+    panels = figure.subplots(2, len(groups), sharey=True, sharex="row", squeeze=False)
+    told = []
+    for (name, group), histories in runs.items():
+        epochs = min(map(len, histories))  # a run may have ended before the others
+        recall = np.array([[row["recall@1"] for row in history[:epochs]] for history in histories])
+        seconds = np.array([[row["seconds"] for row in history[:epochs]] for history in histories])
+        number = series.index(name)
+        looks = {**_many(number), "linestyle": _LINES[number % len(_LINES)], "markersize": 3.2}
+        for axes, x in zip(
+            panels[:, groups.index(group)],
+            (np.arange(1, epochs + 1), seconds.cumsum(axis=1).mean(axis=0)),
+            strict=True,
+        ):
+            axes.fill_between(x, recall.min(0), recall.max(0), color=looks["color"], alpha=0.13, linewidth=0)
+            axes.plot(x, recall.mean(0), markevery=max(1, epochs // 10), label=name, **looks)
+        mean = recall.mean(axis=0)
+        told.append(f"{name}, {group}: {mean[0]:.3f} to {mean[-1]:.3f} in {seconds.sum(axis=1).mean():.0f} seconds")
+    for row, label in zip(panels, ("epoch", clock), strict=True):
+        for axes, group in zip(row, groups, strict=True):
+            axes.set_xlabel(label)
+            axes.grid(True, axis="y", color="#E4E4E4", linewidth=0.6)
+            if label == "epoch":
+                axes.set_title(group)
+                axes.xaxis.get_major_locator().set_params(integer=True)
+            else:
+                axes.set_xlim(0)
+    figure.supylabel("Recall@1 of held-out classes", fontsize=8)
+    if len(series) > 1:
+        handles = [
+            Line2D([], [], linestyle=_LINES[number % len(_LINES)], markersize=4, **_many(number))
+            for number in range(len(series))
+        ]
+        figure.legend(handles, series, loc="outside upper center", ncols=min(len(series), 2 * len(groups)))
+    figure.alt = f"Recall@1 of held-out classes against epochs and {clock}, means over runs. {'; '.join(told)}."
+    return figure
 
 
 # ---------------------------------------------------------------------------------------------------------------------

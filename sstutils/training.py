@@ -48,7 +48,8 @@ class Step:
     history : list of dict
         One row for each epoch that is over: epoch, loss, lr, items, seconds; of these, the seconds of sampling
         (embedding the training set and finding neighborhoods); and recall@1 of held-out classes, if any are, with the
-        seconds of validation.
+        seconds of validation. "processor": seconds that the threads of this process computed, without validation; they
+        do not depend on what else the machine does.
     """
 
     epoch: int
@@ -236,7 +237,7 @@ class _Run:
 
     def epoch(self, epoch: int) -> Iterator[Step]:
         """Find neighborhoods, take a step on each (or on some together), and add a row to the history."""
-        recipe, started = self.recipe, time.perf_counter()
+        recipe, started, processor = self.recipe, time.perf_counter(), time.process_time()
         seed = 1_000_003 * recipe.seed + epoch
         torch.manual_seed(seed + self.rank * _APART)
         local = recipe.sampler == "local" and epoch >= recipe.warmup * recipe.epochs
@@ -290,6 +291,7 @@ class _Run:
             losses, items = losses + loss * len(numbers), items + len(indices)
             yield Step(epoch, step, len(steps), loss, lr, indices, self.model, self.history)
         row = {"epoch": epoch + 1, "loss": losses / len(order), "lr": lr, "items": items, "sampling": sampling}
+        row["processor"] = time.process_time() - processor
         if self.held_out:
             before = time.perf_counter()
             embeddings, labels = self.embedded(self.held_out), self.held_out.targets

@@ -220,6 +220,7 @@ def test_lower_rooms_do_not_know_the_upper():
         "evaluation",
         "training",
         "plots",
+        "study",
         "figures",
         "cli",
     ]

@@ -19,6 +19,7 @@ IMAGES = RNG.integers(0, 256, (96, 16, 16, 3), dtype=np.uint8)
 LAYOUT = RNG.normal(size=(96, 2)) + 4 * np.stack([LABELS % 3, LABELS // 3], axis=1)
 NAMES = [f"class {label}" for label in range(8)]
 HISTORY = [{"epoch": e, "loss": 1 / e, **({"recall@1": 1 - 0.9 / e} if e % 2 else {})} for e in range(1, 8)]
+CLOCKED = [{"epoch": e, "recall@1": 1 - 0.9 / e, "seconds": 2.0} for e in range(1, 8)]
 RESULTS = {("SST", "local"): [0.91, 0.93, 0.92], ("SST", "shuffled"): [0.85, 0.88], ("triplet", "local"): [0.9]}
 
 PICTURES = {
@@ -38,6 +39,9 @@ PICTURES = {
     "curves": lambda **k: plots.curves([0.1, 1, 10], {"one": [1, 2, 3], "two": [3, 1, 2]}, x_label="$t$", log="x", **k),
     "histories": lambda **k: plots.history({"SST, local": HISTORY, "triplet, local": HISTORY[:4]}, **k),
     "comparison": lambda **k: plots.comparison(RESULTS, **k),
+    "progress": lambda **k: plots.progress(
+        {(x, s): [CLOCKED, CLOCKED[:5]] for x in ("SST", "triplet", "contrastive") for s in ("local", "shuffled")}, **k
+    ),
     "idea": lambda **k: plots.idea(LAYOUT, IMAGES, LABELS, np.arange(0, 96, 3), **k),
 }
 

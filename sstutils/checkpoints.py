@@ -46,9 +46,10 @@ def versions() -> dict[str, str]:
 
 
 def hardware(where: str | torch.device | None = None) -> dict[str, Any]:
-    """Return what a time depends on: ``processor`` (str), ``cores``, ``memory`` (bytes) and, if it computes, ``gpu``.
+    """Return what a time depends on.
 
-    What the system does not tell is None.
+    That is ``processor`` (its name), ``cores``, ``threads`` of torch, ``memory`` (bytes) and, if one computes, ``gpu``
+    (its name). What the system does not tell is None.
     """
     try:
         cpu = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
@@ -64,6 +65,7 @@ def hardware(where: str | torch.device | None = None) -> dict[str, Any]:
     return {
         "processor": cpu[1].strip() if cpu else platform.processor() or platform.machine() or None,
         "cores": cores,
+        "threads": torch.get_num_threads(),
         "memory": memory,
         **({"gpu": gpu} if gpu else {}),
     }

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import product
@@ -19,16 +17,15 @@ from typing import Any
 import torch
 
 from . import plots
-from .checkpoints import alone, versions
+from .checkpoints import alone, hardware, versions
 from .datasets import load
 from .datasets.base import aside, digest, file_name, split_classes
 from .evaluation import embed, evaluate
-from .models import device
 from .recipes import Recipe, make_loss, recipe_for, view
 from .runs import spoken
 from .training import fit
 
-__all__ = ["cells", "hardware", "report", "study", "study_path", "table"]
+__all__ = ["cells", "report", "study", "study_path", "table"]
 
 LOSSES, SAMPLERS = ("sst", "triplet", "contrastive"), ("local", "balanced", "shuffled")
 # What a study has in place of a recipe's own values: a budget that many runs can afford, and classes to choose by.
@@ -117,10 +114,8 @@ def study(
         training, test = (load(data, split, download=download, **options) for split in ("train", "test"))
     except TypeError as error:
         raise ValueError(f"{data} does not let one choose {' and '.join(options)} ({error})") from None
-    if plan[0].holdout:
-        split_classes(
-            training, plan[0].holdout
-        )  # a share that leaves too few classes is told before anything is trained
+    if plan[0].holdout:  # a share that leaves too few classes is told before anything is trained
+        split_classes(training, plan[0].holdout)
     fingerprint = digest(training.fingerprint, test.fingerprint)
     path = study_path(data, out, name)
     with alone(path):
@@ -214,23 +209,6 @@ def _trained(training: Any, test: Any, recipe: Recipe, where: str | None, worker
         ],
         **about,
     }
-
-
-def hardware(where: str | torch.device | None = None) -> dict[str, Any]:
-    """Return what a run is trained on: the name of the processor, its threads, and that of the GPU where one trains."""
-    name = platform.processor() or platform.machine()
-    try:  # Linux tells no more than "x86_64" otherwise
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    about = {"cpu": name, "cores": os.cpu_count(), "threads": torch.get_num_threads()}
-    where = device(where)
-    return about | ({} if where.type == "cpu" else {"gpu": _gpu(where)})
-
-
-def _gpu(where: torch.device) -> str:
-    return torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -415,7 +393,8 @@ def _short(loss: str) -> str:
 def _told(rows: Sequence[Mapping[str, Any]], data: str) -> str:
     """Return how a study was made, in sentences, from its rows."""
     recipe = Recipe(**rows[0]["recipe"])
-    devices = list(dict.fromkeys(row["device"].get("gpu", row["device"]["cpu"]) for row in rows))
+    names = (row["device"].get("gpu") or row["device"]["processor"] or "a processor without a name" for row in rows)
+    devices = list(dict.fromkeys(names))
     threads = sorted({row["device"]["threads"] for row in rows})
     seeds = len({row["seed"] for row in rows})
     chosen = (

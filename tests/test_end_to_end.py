@@ -106,3 +106,27 @@ def test_without_a_gpu_a_part_is_trained_and_the_whole_is_foretold(monkeypatch, 
     assert main(["figures", "3", "--data", "cub200"]) == 0
     about = json.loads(Path("output/figures/cub200_example.json").read_text())
     assert about["data"]["images"] == 30
+
+
+def test_one_command_makes_the_report_of_what_is_there(monkeypatch, tmp_path, capsys):
+    from sstutils import runs
+
+    for name in ("cub200", "sop"):
+        cls, make, counts = CASES[name]
+        archive_of(cls, make(), tmp_path / "data")
+        monkeypatch.setattr(cls, "counts", counts)
+    monkeypatch.setattr(runs, "PART", 30)
+    monkeypatch.setenv("SSTUTILS_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["paper", *RECIPE.split(), "--epochs", "2"]) == 0
+    report = Path("output/paper/report.md").read_text(encoding="utf-8")
+    for name, example, tsne in (("cub200", "cub200", "cub200"), ("sop", "stanford", "stand")):
+        results = json.loads(Path(f"output/paper/{name}-seed0.json").read_text())
+        assert f"{results['results']['map@r']:.3f}" in report
+        assert f"figures/{example}_example.png" in report and f"figures/{tsne}_TSNE.png" in report
+    assert "part: 30 images" in report  # of the birds; the products are fewer
+    assert "**cars196**" in report.split("## What is not here")[1]
+    capsys.readouterr()
+    assert main(["paper", *RECIPE.split(), "--epochs", "2"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("is there, trained and measured") == 2 and "trains" not in told

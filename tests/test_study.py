@@ -80,7 +80,7 @@ def test_every_cell_runs_once_with_the_same_budget(whole):
         spent = sum(entry["seconds"] - entry["validation"] for entry in row["history"])
         assert row["seconds"] == pytest.approx(spent, rel=1e-3) and row["seconds"] > 0
         assert row["processor"] == pytest.approx(sum(entry["processor"] for entry in row["history"]), rel=1e-3)
-        assert row["device"]["cpu"] and row["device"]["threads"] >= 1 and row["versions"]["torch"]
+        assert row["device"]["processor"] and row["device"]["threads"] >= 1 and row["versions"]["torch"]
     assert json.loads((out / "studies" / "glyphs.json").read_text()) == rows
     assert len({row["recall@1"] for row in rows}) > 6  # settings and seeds do differ
 
@@ -248,7 +248,7 @@ def made(loss, sampler, seed, recall, size=200, **values):
     return {
         **{"loss": loss, "sampler": sampler, "batch_size": size, "seed": seed, "epochs": 2, "data": "x", "epoch": 2},
         **{"recall@1": recall, "map@r": recall / 2, "seconds": 4.0, "processor": 1.5, "items": 18, "history": history},
-        **{"recipe": asdict(recipe), "device": {"cpu": "abacus", "threads": 1}, "versions": {}, **values},
+        **{"recipe": asdict(recipe), "device": {"processor": "abacus", "threads": 1}, "versions": {}, **values},
     }
 
 
@@ -271,7 +271,7 @@ def test_the_table_has_means_intervals_and_differences_by_seed():
     assert f"| +0.030 ± {(gap.high - gap.low) / 2:.3f} |" in sst and sst.endswith("| 1.5 | 3 |")
     assert head.endswith("| processor seconds | seeds |")
     # Where a GPU trains, the processor waits for it.
-    graphics = study.table([{**row, "device": {"cpu": "abacus", "gpu": "stone", "threads": 1}} for row in ROWS])
+    graphics = study.table([{**row, "device": {"processor": "abacus", "gpu": "stone", "threads": 1}} for row in ROWS])
     assert "| items | seconds | seeds |" in graphics and "| 4.0 | 3 |" in graphics
     # One seed has no interval; several sizes have a column.
     assert "±" not in study.table(ROWS[:1])

@@ -6,6 +6,7 @@ import sys
 
 from benchmarks.bench_sampling import products, row, seconds, show
 from sstutils.evaluation import map_at_r, nmi, recall_at_k
+from sstutils.models import device
 
 TEST = (60_502, 11_316)
 KS = (1, 10, 100, 1000)
@@ -38,9 +39,10 @@ def rows() -> list[dict]:
         index.add(x.numpy())
         index.search(x.numpy(), max(KS) + 1)
 
-    size = f"{len(x):,} x {x.shape[1]}"
+    here = x.to(device())
+    size = f"{len(x):,} x {x.shape[1]}, {here.device.type}"
     found = {}
-    ours = seconds(lambda: found.update(recall_at_k(x, y, KS)))
+    ours = seconds(lambda: found.update(recall_at_k(here, y, KS)))
     theirs = seconds(of_faiss)
     memory = extra_memory("recall_at_k(x, y, KS)")
     recall = row(f"Recall@{{1,10,100,1000}}, {size}", ours, "faiss IndexFlatL2, k = 1,001", theirs, least=2)
@@ -48,8 +50,8 @@ def rows() -> list[dict]:
     recall["target"] += f", < {LIMIT:.0f} GB ({memory:.2f})"
     return [
         recall,
-        row(f"MAP@R and R-precision, {size}", seconds(lambda: map_at_r(x, y)), most=180),
-        row(f"NMI, {TEST[1]:,} clusters", seconds(lambda: nmi(x, y)), most=180),
+        row(f"MAP@R and R-precision, {size}", seconds(lambda: map_at_r(here, y)), most=180),
+        row(f"NMI, {TEST[1]:,} clusters, {here.device.type}", seconds(lambda: nmi(here, y)), most=180),
     ]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from sstutils.models import device
 from sstutils.sampling import LocalSampler, kmeans
 
 TRAIN = (59_551, 11_318)
@@ -69,7 +70,7 @@ def rows() -> list[dict]:
     x, labels = products(*TRAIN)
     sampler = LocalSampler(labels, 200, iterations=ITERATIONS)
     balanced = LocalSampler(labels, 200, iterations=ITERATIONS, balanced=True)
-    points = x.numpy()
+    points, here = x.numpy(), x.to(device())  # peers compute on the CPU
 
     def of_faiss() -> None:
         clusters = faiss.Kmeans(x.shape[1], K, niter=ITERATIONS, max_points_per_centroid=len(x))  # no subsampling
@@ -82,16 +83,16 @@ def rows() -> list[dict]:
             ours,
             (
                 of_faiss,
-                lambda: kmeans(x, K, iterations=ITERATIONS, init="random"),
-                lambda: sampler.refresh(x),
-                lambda: balanced.refresh(x),
+                lambda: kmeans(here, K, iterations=ITERATIONS, init="random"),
+                lambda: sampler.refresh(here),
+                lambda: balanced.refresh(here),
             ),
             strict=True,
         ):
             times.append(seconds(run))
     theirs, clustering, refresh, matching = map(statistics.median, ours)
     scikit = seconds(lambda: KMeans(n_clusters=K, n_init=1, random_state=0).fit(points))
-    size = f"{len(x):,} x {x.shape[1]}"
+    size = f"{len(x):,} x {x.shape[1]}, {here.device.type}"
     return [
         row(f"k-means, {size}, K = {K}", clustering, "faiss, same iterations", theirs, least=1 / 1.5),
         row("local sampler, a whole refresh", refresh, "faiss, k-means only", theirs, least=1 / 1.5),

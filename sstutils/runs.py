@@ -21,7 +21,7 @@ from .datasets.base import ArrayDataset, Readable
 from .datasets.resized import resized
 from .evaluation import embed
 from .models import device
-from .recipes import Recipe, recipe_for, view
+from .recipes import MODERN, Recipe, recipe_for, view
 from .training import Step, duration, fit, pace
 
 __all__ = ["ON_A_PART", "PART", "embedded", "planned", "run", "spoken"]
@@ -105,6 +105,10 @@ def run(
         lambda: load(data, "train", **options, **({"download": True} if download else {}))
     )
     say(f"{len(dataset):,} images of {len(dataset.classes):,} classes; checkpoint after each epoch: {out}")
+    if recipe == "modern" and not resume:
+        for name, (value, why) in MODERN.items():
+            if getattr(chosen, name) == value:
+                say(f"  {name} = {value}: {why}")
     if small:
         paces = pace(chosen, where)
         whole = recipe_for(data, recipe, **values)

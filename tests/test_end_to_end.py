@@ -39,7 +39,10 @@ raise SystemExit(main(sys.argv[3:]))
 def test_download_train_kill_resume_evaluate_figures(name, monkeypatch, tmp_path, serve, capsys):
     cls, make, counts = CASES[name]
     away, out = tmp_path / "away", tmp_path / "output"
-    archive_of(cls, make(), away)
+    files = make()
+    broken = next(path for path in files if path.lower().endswith(".jpg"))  # the first is a training image
+    files[broken] = files[broken][:60]
+    archive_of(cls, files, away)
     offers = [
         Download(d.name, None, hashlib.md5((away / d.name).read_bytes()).hexdigest(), (serve(away / d.name),))
         for d in cls.downloads
@@ -71,6 +74,8 @@ def test_download_train_kill_resume_evaluate_figures(name, monkeypatch, tmp_path
     content = load_checkpoint(checkpoint)
     assert [row["epoch"] for row in content["history"]] == list(range(1, done + 3))
     assert content["recipe"]["head"] == "frozen" and content["data"]["options"] == {}
+    assert {row["unreadable"] for row in content["history"]} == {1}
+    assert "could not be read, so that others of their classes were taken: 1" in resumed.stdout
     assert list((tmp_path / "data").glob("*-train-20-*.npy")), "later epochs read the scaled pictures"
 
     assert main(["evaluate", str(checkpoint), "--out", "result.json"]) == 0

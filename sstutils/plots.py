@@ -1451,8 +1451,11 @@ def progress(
             (np.arange(1, epochs + 1), seconds.cumsum(axis=1).mean(axis=0)),
             strict=True,
         ):
-            axes.fill_between(x, recall.min(0), recall.max(0), color=looks["color"], alpha=0.13, linewidth=0)
             axes.plot(x, recall.mean(0), markevery=max(1, epochs // 10), label=name, **looks)
+            # Many bands lie over one another: pale ones, with an edge.
+            axes.fill_between(x, recall.min(0), recall.max(0), color=looks["color"], alpha=0.06, linewidth=0)
+            for edge in (recall.min(0), recall.max(0)) if len(recall) > 1 else ():
+                axes.plot(x, edge, color=looks["color"], linestyle=looks["linestyle"], linewidth=0.6, alpha=0.6)
         mean = recall.mean(axis=0)
         told.append(f"{name}, {group}: {mean[0]:.3f} to {mean[-1]:.3f} in {seconds.sum(axis=1).mean():.0f} seconds")
     for row, label in zip(panels, ("epoch", clock), strict=True):

@@ -95,9 +95,9 @@ def study(
     -------
     list of dict
         A row for each run, in the order of seeds, losses, samplers and sizes: loss, sampler, batch_size, seed, epochs,
-        data (a fingerprint), epoch (the chosen one), recall@k, map@r, r_precision, nmi (of the test classes); of
-        training without validation: seconds, processor (seconds that this process computed) and items; history, recipe,
-        device, versions. A run that diverged has no measures but "diverged": why.
+        data (a fingerprint), options (part and images), epoch (the chosen one), recall@k, map@r, r_precision, nmi (of
+        the test classes); of training without validation: seconds, processor (seconds that this process computed) and
+        items; history, recipe, device, versions. A run that diverged has no measures but "diverged": why.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def study(
                 if rows[number]:
                     continue
                 bar.set_postfix_str(f"{cell.loss}, {cell.sampler}, B = {cell.batch_size}, seed {cell.seed}")
-                row = {"data": fingerprint, **_trained(training, test, cell, where, workers)}
+                row = {"data": fingerprint, "options": options, **_trained(training, test, cell, where, workers)}
                 rows[number] = row
                 done.append(row)
                 _write(path, done)
@@ -396,7 +396,9 @@ def _told(rows: Sequence[Mapping[str, Any]], data: str) -> str:
     names = (row["device"].get("gpu") or row["device"]["processor"] or "a processor without a name" for row in rows)
     devices = list(dict.fromkeys(names))
     threads = sorted({row["device"]["threads"] for row in rows})
-    seeds = len({row["seed"] for row in rows})
+    seeds, sizes = len({row["seed"] for row in rows}), sorted({row["batch_size"] for row in rows})
+    words = {"part": "about {} images", "images": "{} images a class"}
+    cut = "".join(f", {words[key].format(value)}" for key, value in rows[0].get("options", {}).items())
     chosen = (
         f"{recipe.holdout:.0%} of the training classes (at least two), drawn by the seed, were held out. Their "
         "Recall@1 after each epoch chose the epoch, which was evaluated once on the test classes."
@@ -409,13 +411,13 @@ def _told(rows: Sequence[Mapping[str, Any]], data: str) -> str:
     normal = {key: value for key, value in asdict(recipe_for(data)).items() if key not in _OF_A_CELL}
     other = {key: asdict(recipe)[key] for key, value in normal.items() if asdict(recipe)[key] != value}
     balanced = (
-        f" (the first {recipe.warmup:.0%} of the epochs are class-balanced)"
+        f" (the first {recipe.warmup:.0%} of the epochs are class-balanced: if one of them is chosen, the two are one)"
         if recipe.warmup and any(row["sampler"] == "local" for row in rows)
         else ""
     )
     paragraphs = [
-        f"{len(rows)} runs on {data}: every loss with every sampler, {seeds} seeds, {recipe.epochs} epochs each, the "
-        f"same start and schedule. {chosen}",
+        f"{len(rows)} runs on {data}{cut}: every loss with every sampler, {seeds} seeds, {recipe.epochs} epochs each, "
+        f"batches of {' or '.join(map(str, sizes))}, the same start and schedule. {chosen}",
         "± is the 95 % confidence interval of the mean over the seeds (Student's t). A seed sets the first weights, "
         'the order, the augmentation and the classes held out; "against" is the mean of the differences by seed. Of '
         "twenty such intervals one leaves out zero by accident.",

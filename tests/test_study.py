@@ -259,7 +259,7 @@ ROWS = [
 ]
 
 
-def test_the_table_has_means_intervals_and_differences_by_seed():
+def test_the_table_has_means_intervals_and_differences_by_seed(tmp_path):
     head, line, triplet, sst = study.table(ROWS).splitlines()
     assert head.split(" | ")[2:5] == ["Recall@1", "against triplet, class-balanced", "MAP@R"]
     assert head.count("|") == line.count("|") == triplet.count("|") == sst.count("|")
@@ -273,6 +273,9 @@ def test_the_table_has_means_intervals_and_differences_by_seed():
     # Where a GPU trains, the processor waits for it.
     graphics = study.table([{**row, "device": {"processor": "abacus", "gpu": "stone", "threads": 1}} for row in ROWS])
     assert "| items | seconds | seeds |" in graphics and "| 4.0 | 3 |" in graphics
+    cut = [{**row, "options": {"images": 7}} for row in ROWS]
+    study.report(cut, out=tmp_path)
+    assert "6 runs on glyphs, 7 images a class: " in (tmp_path / "studies" / "glyphs.md").read_text()
     # One seed has no interval; several sizes have a column.
     assert "±" not in study.table(ROWS[:1])
     sizes_too = study.table([*ROWS, made("sst", "balanced", 0, 0.8, size=50)])
@@ -286,7 +289,13 @@ def test_the_report_is_written_whole(whole):
     assert names == {"studies/glyphs.json", "studies/glyphs.md", *figures}
     text = (out / "studies" / "glyphs.md").read_text()
     assert study.table(rows) in text
-    for words in ("18 runs on glyphs", "2 seeds, 3 epochs", "20% of the training classes", "dim = 16", "unit length"):
+    for words in (
+        "18 runs on glyphs:",
+        "2 seeds, 3 epochs each, batches of 32",
+        "20% of the training classes",
+        "dim = 16",
+        "unit length",
+    ):
         assert words in text
     with pytest.raises(ValueError, match="nothing to report"):
         study.report([], out=out)
@@ -301,9 +310,10 @@ def test_curves_are_means_against_epochs_and_training_seconds(device, clock, tmp
     rows.append(made("triplet", "local", 0, 0.5))
     study.report([{**row, "device": row["device"] | device} for row in rows], out=tmp_path)
     by_epoch, other, by_seconds, _ = drawn["figure"].axes
-    assert [len(axes.lines) for axes in drawn["figure"].axes] == [2, 1, 2, 1] and other.get_title() == "shuffled"
+    assert [len(axes.lines) for axes in drawn["figure"].axes] == [4, 3, 4, 3] and other.get_title() == "shuffled"
     np.testing.assert_allclose(by_epoch.lines[0].get_xydata(), [[1, 0.5], [2, 0.6]])
     np.testing.assert_allclose(by_seconds.lines[0].get_xydata(), np.transpose([clock, [0.5, 0.6]]))  # no validation
+    np.testing.assert_allclose([line.get_ydata() for line in by_epoch.lines[1:3]], [[0.4, 0.5], [0.6, 0.7]])
     band = by_epoch.collections[0].get_paths()[0].vertices
     assert band[:, 1].min() == pytest.approx(0.4) and band[:, 1].max() == pytest.approx(0.7)
     assert by_seconds.get_xlabel() == ("seconds of training" if device else "processor seconds of training")

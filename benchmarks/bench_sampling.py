@@ -59,7 +59,8 @@ def show(rows: list[dict]) -> None:
     for r in rows:
         theirs, ratio = (f"{r['peer_s']:7.2f} s", f"{r['ratio']:5.2f} x") if r["ratio"] else ("", "")
         what = r["name"] + (f" / {r['peer']}" if r["peer"] else "")
-        print(f"{what:66} {r['ours_s']:7.2f} s {theirs:>9} {ratio:>7}  {r['target']} {'ok' if r['ok'] else 'MISSED'}")
+        ours = f"{r['ours_s']:7.2f} s" if r["ours_s"] is not None else ""
+        print(f"{what:66} {ours:>9} {theirs:>9} {ratio:>7}  {r['target']} {'ok' if r['ok'] else 'MISSED'}")
 
 
 def rows() -> list[dict]:

@@ -38,6 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A user's mistake: what is wrong and what to do, on one line. All else is a bug and shows its traceback.
         print(f"sst: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's; training says more than this
+            raise
+        print("sst: error: the GPU is out of memory: free some of it, or take --device cpu", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\nsst: stopped", file=sys.stderr)
         return 130

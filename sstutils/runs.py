@@ -229,7 +229,8 @@ def _check_asked(
             f"{out} was trained on {options.get('part', 'all')} images (asked for: {part}): leave out the part to go "
             "on with these, or choose another file"
         )
-    kept = {name: saved["recipe"][name] for name in (*ON_A_PART, "neighborhoods")}
+    own = Recipe(**saved["recipe"])
+    kept = {name: getattr(own, name) for name in (*ON_A_PART, "neighborhoods")}
     if recipe != "default" and (others := differing(saved, recipe_for(data, recipe, **{**values, **kept}))):
         raise ValueError(
             f"{out} was trained with {', '.join(others)}: leave out the recipe to go on with that, or choose another "

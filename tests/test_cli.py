@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -185,6 +186,20 @@ def test_workers_are_handed_on(command, module, name, monkeypatch):
     monkeypatch.setattr(importlib.import_module(f"sstutils.{module}"), name, stop)
     assert cli.main([command, *["digits"] * (command == "study"), "--workers", "3"]) == 2
     assert handed["workers"] == 3
+
+
+def test_out_of_memory_is_one_line_and_other_errors_are_bugs(monkeypatch, capsys):
+    from torch import OutOfMemoryError
+
+    from sstutils import runs
+
+    for error in (OutOfMemoryError("CUDA out of memory. Tried ..."), RuntimeError("a bug")):
+        monkeypatch.setattr(runs, "embedded", mock.Mock(side_effect=error))
+        if isinstance(error, OutOfMemoryError):
+            assert "take --device cpu" in fails(capsys, "evaluate", "net.pt")
+        else:
+            with pytest.raises(RuntimeError, match="a bug"):
+                cli.main(["evaluate", "net.pt"])
 
 
 def test_help_names_every_command_and_option(capsys):

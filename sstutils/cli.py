@@ -38,6 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A user's mistake: what is wrong and what to do, on one line. All else is a bug and shows its traceback.
         print(f"sst: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's; training says more than this
+            raise
+        print("sst: error: the GPU is out of memory: free some of it, or take --device cpu", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\nsst: stopped", file=sys.stderr)
         return 130
@@ -78,12 +83,6 @@ def _parser(command_line: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[
     command.add_argument("--recipe", default="default", metavar="NAME", help="default, paper or modern")
     command.add_argument("--download", action="store_true", help="fetch the data, if they are not there")
     _add_part(command)
-    command.add_argument(
-        "--cache",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="scale photographs once, into one file that is read fast",
-    )
     command.add_argument("--strict", action="store_true", help="stop at an image that cannot be read")
     what = command.add_mutually_exclusive_group()
     what.add_argument("--resume", action="store_true", help="go on from the checkpoint")
@@ -144,7 +143,9 @@ def _parser(command_line: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[
         _add_recipe(command, without=("loss", "sampler", "seed"), epochs=10, holdout=0.2)
     command.set_defaults(run=_study)
 
-    command = commands.add_parser("paper", help="the whole study: train, measure and draw all, and write a report")
+    command = commands.add_parser(
+        "paper", help="the whole study: train, measure and draw all, and write a report", allow_abbrev=False
+    )
     command.description = (
         "Run the study of the paper on its data sets that are here, and write DIR/paper/report.html. "
         "What is there is not made again: after Ctrl-C the same command goes on."
@@ -158,7 +159,7 @@ def _parser(command_line: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[
     _add_part(command)
     _add_common(command, out=Path("output"), out_help="folder of all output (default: output)", metavar="DIR")
     if "paper" in command_line:
-        _add_recipe(command)
+        _add_recipe(command, without=("seed",))
     command.set_defaults(run=_paper)
 
     command = commands.add_parser("data", help="which data sets are there, and what would be fetched")
@@ -181,6 +182,12 @@ def _add_part(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="about N images, or all (default: all, but a small part for photographs without a GPU)",
     )
+    command.add_argument(
+        "--cache",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="scale photographs once, into one file that is read fast",
+    )
 
 
 def _add_checkpoint(command: argparse.ArgumentParser) -> None:
@@ -192,7 +199,9 @@ def _add_recipe(command: argparse.ArgumentParser, without: Sequence[str] = (), *
     """Add an option for each field of the recipe, from its type, default (if the command has no other) and help."""
     from .recipes import Recipe
 
-    group = command.add_argument_group("recipe")
+    group = command.add_argument_group(
+        "recipe", "The defaults are those for small pictures; photographs have the paper's, in place of many of them."
+    )
     types = get_type_hints(Recipe)
     for entry in fields(Recipe):
         if entry.name in without:
@@ -232,6 +241,7 @@ def _figures(options: argparse.Namespace) -> None:
         seed=options.seed,
         tsne=options.tsne,
         where=options.device,
+        workers=options.workers,
     )
     for path in paths:
         print(path)
@@ -300,10 +310,15 @@ def _evaluate(options: argparse.Namespace) -> None:
         from .datasets.base import aside
 
         about = {key: content[key] for key in ("recipe", "data", "versions")}
+        measured = {
+            "name": options.data or content["data"]["name"],
+            "images": len(dataset),
+            "classes": len(dataset.classes),
+            "fingerprint": dataset.fingerprint,
+        }
+        about = {"results": results, "measured_on": measured, "checkpoint": str(options.checkpoint), **about}
         with aside(options.out) as temporary:
-            temporary.write_text(
-                json.dumps({"results": results, "checkpoint": str(options.checkpoint), **about}, indent=1)
-            )
+            temporary.write_text(json.dumps(about, indent=1))
 
 
 def _embed(options: argparse.Namespace) -> None:
@@ -334,6 +349,7 @@ def _embedded(options: argparse.Namespace, split: str) -> tuple:
 
 
 def _study(options: argparse.Namespace) -> None:
+    from .runs import readers
     from .study import report, study, study_path, table
 
     where = {"out": options.out, "name": options.name}
@@ -349,7 +365,7 @@ def _study(options: argparse.Namespace) -> None:
             images=options.images,
             download=options.download,
             where=options.device,
-            workers=options.workers or 0,
+            workers=readers(options.workers, options.device),
             **where,
             **_given(options),
         )
@@ -376,6 +392,7 @@ def _paper(options: argparse.Namespace) -> None:
             where=options.device,
             workers=options.workers,
             download=options.download,
+            cache=options.cache,
             **_given(options),
         )
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ import json
 import shlex
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from os import PathLike
@@ -54,6 +54,8 @@ class Context:
         Show progress bars.
     tsne : {"barnes-hut", "fft"}
         The method of t-SNE, see ``sstutils.plots.tsne_layout``.
+    workers : int, optional
+        Processes that read pictures from files, as for ``sstutils.run``.
 
     Raises
     ------
@@ -69,7 +71,7 @@ class Context:
     where: str | None = None
     progress: bool = True
     tsne: str = "barnes-hut"
-    _used: set[str] = field(default_factory=set, init=False, repr=False)
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         plots.tsne_method(self.tsne)  # an unknown one is told before anything is trained
@@ -92,7 +94,8 @@ class Context:
         from . import checkpoints, datasets, runs
 
         def run(**options: Any) -> None:
-            runs.run(self.data, out=self.path, where=self.where, progress=self.progress, **options)
+            how = {"where": self.where, "workers": self.workers, "progress": self.progress}
+            runs.run(self.data, out=self.path, **how, **options)
 
         if self.checkpoint is None and not self.path.exists():
             run()
@@ -127,9 +130,11 @@ class Context:
         """(N, d) float32 array: the test split through the network."""
         from .evaluation import embed
         from .recipes import Recipe, view
+        from .runs import readers
 
         model, content = self.network
-        return np.asarray(embed(model, self.dataset, **view(Recipe(**content["recipe"])), progress=self.progress))
+        how = {"workers": readers(self.workers, self.where), "progress": self.progress}
+        return np.asarray(embed(model, self.dataset, **view(Recipe(**content["recipe"])), **how))
 
     @cached_property
     def layout(self) -> np.ndarray:
@@ -406,6 +411,7 @@ def make(
     where: str | None = None,
     progress: bool = True,
     tsne: str = "barnes-hut",
+    workers: int | None = None,
 ) -> list[Path]:
     """Regenerate figures: each as PNG, SVG and a JSON file that tells how it came about.
 
@@ -415,7 +421,7 @@ def make(
     ----------
     ids : iterable of str or int, optional
         Numbers or names, as for :func:`find`; all by default.
-    data, checkpoint, out, style, seed, where, progress, tsne
+    data, checkpoint, out, style, seed, where, progress, tsne, workers
         As for :class:`Context`. The files go to ``OUT/figures``.
 
     Returns
@@ -437,7 +443,7 @@ def make(
     rows = find(ids)
     with plots.style(style):
         pass  # an unknown style is told before anything is trained
-    context = Context(data, checkpoint, out, style, seed, where, progress, tsne)
+    context = Context(data, checkpoint, out, style, seed, where, progress, tsne, workers)
     folder = Path(out) / "figures"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -137,6 +137,7 @@ def paper(
     where: str | None = None,
     workers: int | None = None,
     download: bool = False,
+    cache: bool = True,
     progress: bool = True,
     **values: Any,
 ) -> Path:
@@ -155,7 +156,7 @@ def paper(
         A network is trained for each. The figures show that of the first.
     out : path
         Folder of all output.
-    part, where, workers, progress
+    part, where, workers, cache, progress
         As for :func:`sstutils.run`. A study goes on with the part of the data with which it was begun.
     download : bool
         Fetch data sets that are not there.
@@ -195,14 +196,14 @@ def paper(
     with checkpoints.alone(folder / "report.html"):
         for name in names:
             study = {"data": name, "runs": []}
-            part_of, given = _begun(name, folder, seeds, part, values)
+            begun_with = _part(name, folder, seeds, part)
             for seed in seeds:
-                plan = {"recipe": recipe, "part": part_of, "where": where, **given, "seed": seed}
+                plan = {"recipe": recipe, "part": begun_with, "where": where, **values, "seed": seed}
                 how = {"workers": workers, "progress": progress}
-                _trained(name, folder, plan, how | {"download": download}, say)
+                _trained(name, folder, plan, how | {"download": download, "cache": cache}, say)
                 study["runs"].append(_measured(_file(folder, name, seed), where, how, say))
             study["curves"] = _curves(study, folder)
-            study["figures"] = _drawn(name, folder, out, seeds[0], where, progress, say, first=not studies)
+            study["figures"] = _drawn(name, folder, out, seeds[0], where, how, say, first=not studies)
             study["reasons"] = _reasons(study["runs"][0], recipe, values)
             studies.append(study)
             missing = [name for name in DATA if name not in names and not info(name)["present"]]
@@ -215,15 +216,13 @@ def _file(folder: Path, data: str, seed: int) -> Path:
     return folder / f"{file_name(data)}-seed{seed}.pt"
 
 
-def _begun(
-    data: str, folder: Path, seeds: Sequence[int], part: int | str, values: dict[str, Any]
-) -> tuple[int | str, dict[str, Any]]:
-    """Return the part of the data and the values of the recipe: those with which the study was begun, if it was."""
+def _part(data: str, folder: Path, seeds: Sequence[int], part: int | str) -> int | str:
+    """Return the part of the data: that with which the study was begun, if it was and no other is asked for."""
     there = [path for seed in seeds if (path := _file(folder, data, seed)).exists()]
     if part != "auto" or not there:
-        return part, values
+        return part
     options = checkpoints.load_checkpoint(there[0])["data"]["options"]
-    return (options["part"], runs.ON_A_PART | values) if "part" in options else ("all", values)
+    return options.get("part", "all")
 
 
 def _trained(data: str, folder: Path, plan: dict[str, Any], how: dict[str, Any], say: Any) -> None:
@@ -304,17 +303,24 @@ def _curves(study: dict[str, Any], folder: Path) -> tuple[str, str]:
 
 
 def _drawn(
-    data: str, folder: Path, out: str | PathLike, seed: int, where: str | None, progress: bool, say: Any, first: bool
+    data: str,
+    folder: Path,
+    out: str | PathLike,
+    seed: int,
+    where: str | None,
+    how: dict[str, Any],
+    say: Any,
+    first: bool,
 ) -> list[dict[str, Any]]:
     """Make the figures of a data set that are not there; return what is told about each."""
     path = _file(folder, data, seed)
-    context = figures.Context(data, path, out, where=where, progress=progress)
+    context = figures.Context(data, path, out, where=where, **how)
     # The idea and the gradients are one file each, whatever the data.
     stems = [figures._stem(row, context) for row in figures.find(None if first else ["3", "4"])]
     content = checkpoints.load_checkpoint(path)
     if lacking := [stem for stem in stems if not _is_of(stem, context, content)]:
         say(f"{data}: draws {', '.join(lacking)}")
-        figures.make(lacking, data=data, checkpoint=path, out=out, where=where, progress=progress)
+        figures.make(lacking, data=data, checkpoint=path, out=out, where=where, **how)
     places = [Path(out) / "figures" / f"{stem}.json" for stem in stems]
     return [json.loads(place.read_text(encoding="utf-8")) for place in places]
 

@@ -53,10 +53,9 @@ def joined(where: str | None = None) -> Iterator[None]:
         torch.cuda.set_device(local)
     # One process may download, unpack or cluster for long while the others wait.
     dist.init_process_group("nccl" if gpus else "gloo", timeout=timedelta(hours=4))
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
+    yield
+    # Not after an error: NCCL would wait here for processes that wait for this one, and torchrun could not end them.
+    dist.destroy_process_group()
 
 
 def first_then_others(make: Callable[[], Any]) -> Any:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from . import parallel
-from .checkpoints import checkpoint_path, load_checkpoint, load_model
+from .checkpoints import checkpoint_path, differing, load_checkpoint, load_model
 from .datasets import load
 from .datasets.base import ArrayDataset, Readable
 from .datasets.resized import resized
@@ -57,10 +57,11 @@ def run(
     out : path, optional
         The checkpoint; ``output/checkpoints/DATA.pt`` by default.
     resume : bool
-        Go on from it, with its recipe and its part of the data.
+        Go on from it, with its recipe and its part of the data; others that are asked for are refused.
     part : int or {"auto", "all"}
         About how many images, in whole classes drawn at random; "auto" is a part (see :data:`PART`) where a network for
-        photographs would be trained without a GPU.
+        photographs would be trained without a GPU. On a part of photographs the recipe has the values of
+        :data:`ON_A_PART`, unless others are given.
     cache : bool
         Scale photographs once, into a file of their pixels, from which later epochs read fast; not for a part.
     download : bool
@@ -95,6 +96,7 @@ def run(
         saved = load_checkpoint(out)
         chosen = replace(Recipe(**saved["recipe"]), **values)
         options = saved["data"]["options"]
+        _check_asked(out, saved, data, recipe, part, values)
     else:
         chosen, options = planned(data, recipe, part, where, **values)
         small = part == "auto" and "part" in options
@@ -119,10 +121,13 @@ def run(
             f"would take some {spoken(duration(whole, count, *paces))} on this machine "
             f"({paces[0] * 1e3:.0f} ms an image were measured): --part all"
         )
-    workers = _workers(workers, where)
+    workers = readers(workers, where)
     if cache and not options and chosen.resize and not isinstance(dataset, ArrayDataset):
         shown = progress and parallel.world()[0] == 0
-        dataset = resized(dataset if strict else Readable(dataset), chosen.resize, workers=workers, progress=shown)
+        photographs = dataset if strict else Readable(dataset)
+        dataset = parallel.first_then_others(
+            lambda: resized(photographs, chosen.resize, workers=workers, progress=shown)
+        )
     return fit(
         dataset,
         chosen,
@@ -141,9 +146,11 @@ def planned(
 ) -> tuple[Recipe, dict[str, int]]:
     """Return what :func:`run`, whose parameters these are, trains by and on: the recipe, options of the data set."""
     chosen = recipe_for(data, recipe, **values)
-    if part == "auto" and chosen.resize and device(where).type == "cpu":
-        return replace(chosen, **{**ON_A_PART, **values}), {"part": PART}
-    return chosen, {} if part in ("auto", "all") else {"part": _number(part)}
+    if part == "auto":
+        part = PART if chosen.resize and device(where).type == "cpu" else "all"
+    if part == "all":
+        return chosen, {}
+    return replace(chosen, **(ON_A_PART | values if chosen.resize else {})), {"part": _number(part)}
 
 
 def embedded(
@@ -189,7 +196,7 @@ def embedded(
         )
     dataset = load(data or about["name"], split, **options)
     seen = view(Recipe(**content["recipe"]))
-    embeddings = embed(model, dataset, **seen, workers=_workers(workers, where), progress=progress)
+    embeddings = embed(model, dataset, **seen, workers=readers(workers, where), progress=progress)
     return embeddings.to(device(where)), dataset, content
 
 
@@ -212,6 +219,25 @@ def _silent(*_: Any) -> None:
     """Print nothing."""
 
 
+def _check_asked(
+    out: Path, saved: dict[str, Any], data: str, recipe: str, part: int | str, values: dict[str, Any]
+) -> None:
+    """Raise ValueError if a recipe or a part is asked for by name which a checkpoint to go on from does not have."""
+    options = saved["data"]["options"]
+    if part != "auto" and options != ({} if part == "all" else {"part": _number(part)}):
+        raise ValueError(
+            f"{out} was trained on {options.get('part', 'all')} images (asked for: {part}): leave out the part to go "
+            "on with these, or choose another file"
+        )
+    own = Recipe(**saved["recipe"])
+    kept = {name: getattr(own, name) for name in (*ON_A_PART, "neighborhoods")}
+    if recipe != "default" and (others := differing(saved, recipe_for(data, recipe, **{**values, **kept}))):
+        raise ValueError(
+            f"{out} was trained with {', '.join(others)}: leave out the recipe to go on with that, or choose another "
+            "file"
+        )
+
+
 def _number(part: int | str) -> int:
     try:
         return int(part)
@@ -219,8 +245,8 @@ def _number(part: int | str) -> int:
         raise ValueError(f"part is a number of images, auto or all; got {part!r}") from None
 
 
-def _workers(asked: int | None, where: str | None) -> int:
-    """Return how many processes read files: none where training itself needs the cores."""
+def readers(asked: int | None, where: str | None) -> int:
+    """Return how many processes read files, unless it is said: none where the network itself needs the cores."""
     if asked is not None:
         return asked
     if device(where).type == "cpu":

@@ -199,6 +199,7 @@ class _Run:
             "warmup": self.warmup.state_dict() if self.warmup else None,
             "plateau": asdict(self.plateau),
             "ended": self.ended,
+            "unreadable": self.files.unreadable.nonzero()[:, 0] if self.files else None,
         }
         content = {
             "recipe": asdict(self.recipe),
@@ -222,6 +223,8 @@ class _Run:
         if self.warmup:
             self.warmup.load_state_dict(state["warmup"])
         self.plateau = Plateau(**state["plateau"])
+        if self.files and state.get("unreadable") is not None:  # they count from the first epoch on
+            self.files.unreadable[state["unreadable"]] = True
         self.history, self.chosen = saved["history"], saved["model"] if self.held_out else None
 
     def steps(self) -> Iterator[Step]:
@@ -281,15 +284,15 @@ class _Run:
             loss = self.step(parts, len(numbers), lr, turn=recipe.turn and not local)
             indices = [index for number in numbers for index in order[number]]
             if not math.isfinite(loss):
-                raise FloatingPointError(
-                    f"training diverged in epoch {epoch + 1}, batch {step + 1} of {len(steps)} (items "
-                    f"{', '.join(map(str, indices[:3]))}, ...): the loss is no longer finite at learning rate "
-                    f"{lr:.2g}. Lower lr, lengthen warmup or set normalize"
-                    + (f"; {self.out} holds the {epoch} whole epochs before" if self.out else "")
-                )
+                items_named = ", ".join(map(str, indices[:3]))
+                raise self.diverged(f", batch {step + 1} of {len(steps)} (items {items_named}, ...): the loss is")
             self.optimizer.step()
             losses, items = losses + loss * len(numbers), items + len(indices)
             yield Step(epoch, step, len(steps), loss, lr, indices, self.model, self.history)
+        # The last step is seen by no further loss; what it spoiled must not be kept.
+        weights = (*self.model.state_dict().values(), *self.loss.parameters())
+        if not torch.stack([part.isfinite().all() for part in weights]).all():
+            raise self.diverged(f", after its last batch of {len(steps)}: the weights are")
         row = {"epoch": epoch + 1, "loss": losses / len(order), "lr": lr, "items": items, "sampling": sampling}
         row["processor"] = time.process_time() - processor
         if self.held_out:
@@ -326,6 +329,8 @@ class _Run:
         running = [part for layer in layers for part in (layer.running_mean, layer.running_var)]
         before, after = [part.clone() for part in running], [torch.zeros_like(part) for part in running]
         for images, labels, pairs, generator in parts:
+            if self.recipe.neighborhoods > 1:  # what layers draw, such as dropout, goes with the batch, too
+                torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
             for part, start in zip(running, before, strict=True):
                 part.copy_(start)
             loss = self.batch_loss(images, labels, pairs, generator, turn)
@@ -351,8 +356,8 @@ class _Run:
         # In a neighborhood all classes are turned alike: neighbors stay neighbors.
         turned = labels * turn if recipe.turn else None
         embeddings = self.model(augment(images, recipe.augment, generator, turned))
-        if not embeddings.isfinite().all():
-            return embeddings.sum()
+        if not _measurable(embeddings):
+            return embeddings.sum() * math.nan
         labels = labels.to(self.where)
         return self.loss(embeddings, labels, pairs) if pairs is not None else self.loss(embeddings, labels)
 
@@ -360,7 +365,24 @@ class _Run:
         """Embed a data set, each process its share."""
         share = Subset(items, range(self.rank, len(items), self.processes)) if self.processes > 1 else items
         part = embed(self.model, share, **view(self.recipe), workers=self.workers)
-        return parallel.gather(part.to(self.where), len(items))
+        embeddings = parallel.gather(part.to(self.where), len(items))
+        if not _measurable(embeddings):
+            raise self.diverged(": the embeddings are")
+        return embeddings
+
+    def diverged(self, what: str) -> FloatingPointError:
+        """Return the error of an epoch in which something is no longer finite."""
+        done = len(self.history)
+        return FloatingPointError(
+            f"training diverged in epoch {done + 1}{what} no longer finite at learning rate "
+            f"{self.optimizer.param_groups[0]['lr']:.2g}. Lower lr, lengthen warmup or set normalize"
+            + (f"; {self.out} holds the {done} whole epochs before" if self.out else "")
+        )
+
+
+def _measurable(embeddings: Tensor) -> bool:
+    """Tell whether embeddings are finite, and the squared distances between them, too."""
+    return bool((4 * embeddings.detach().square().sum()).isfinite())
 
 
 _APART = 2**40  # between the seeds of what is random side by side
@@ -442,17 +464,20 @@ def pace(recipe: Recipe, where: str | torch.device | None = None) -> tuple[float
     Returns
     -------
     training, embedding : float
-        Seconds for each image of a step, and of an embedding without one. Reading from files is not in it.
+        Seconds for each image of a step, and of an embedding without one, by all processes together. Reading from
+        files is not in it.
     """
-    side, count = recipe.resize or recipe.size, 16
+    side, processes = recipe.resize or recipe.size, parallel.world()[1]
+    count = 16 * processes  # a batch for each
     pixels = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
-    noise = ArrayDataset(pixels, np.arange(count) // 4, [str(number) for number in range(4)])
-    short = {"loss": "sst", "sampler": "shuffled", "batch_size": count, "neighborhoods": 1, "holdout": 0.0, "epochs": 3}
-    step = fit(noise, replace(recipe, **short, weights=None), progress=False, where=where)
+    noise = ArrayDataset(pixels, np.arange(count) % 4, [str(number) for number in range(4)])
+    short = {"loss": "sst", "sampler": "shuffled", "batch_size": 16, "neighborhoods": processes, "holdout": 0.0}
+    step = fit(noise, replace(recipe, **short, epochs=3, weights=None), progress=False, where=where)
     embed(step.model, noise, **view(recipe))
     started = time.perf_counter()
     embed(step.model, noise, **view(recipe))
-    return step.history[-1]["seconds"] / count, (time.perf_counter() - started) / count
+    embedding = (time.perf_counter() - started) / count / processes  # each embedded all of it
+    return step.history[-1]["seconds"] / count, embedding
 
 
 def duration(recipe: Recipe, images: int, training: float, embedding: float) -> float:

@@ -1,11 +1,13 @@
 """The command line as a user meets it: real runs on small data, and one clear line for each mistake."""
 
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -148,6 +150,7 @@ def test_overwrite_keeps_the_old_network_until_an_epoch_is_over(folder, tmp_path
         (["data", "omniglott"], "did you mean 'omniglot'"),
         (["data", "--download"], "which data set"),
         (["figures", "42"], "42"),
+        (["paper", "--seed", "3"], "did you mean --seeds"),
         (["figures", "Tripet"], "Triplet"),
         (["figures", "--style", "papre"], "paper"),
         (["figures", "--tsne", "umap"], "'barnes-hut', 'fft', got 'umap'"),
@@ -166,6 +169,37 @@ def test_more_mistakes_with_a_checkpoint(checkpoint, capsys, tmp_path):
     assert "digits" in fails(capsys, "figures", "--data", "glyphs", "--checkpoint", checkpoint, "--out", tmp_path)
     (tmp_path / "file").touch()
     assert "file" in fails(capsys, "embed", checkpoint, "--out", tmp_path / "file" / "e.npz")
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "name"),
+    [("figures", "figures", "make"), ("study", "study", "study"), ("paper", "paper", "paper")],
+)
+def test_workers_are_handed_on(command, module, name, monkeypatch):
+    """They are an option of these commands, too."""
+    handed = {}
+
+    def stop(*_, **options):
+        handed.update(options)
+        raise ValueError("that will do")
+
+    monkeypatch.setattr(importlib.import_module(f"sstutils.{module}"), name, stop)
+    assert cli.main([command, *["digits"] * (command == "study"), "--workers", "3"]) == 2
+    assert handed["workers"] == 3
+
+
+def test_out_of_memory_is_one_line_and_other_errors_are_bugs(monkeypatch, capsys):
+    from torch import OutOfMemoryError
+
+    from sstutils import runs
+
+    for error in (OutOfMemoryError("CUDA out of memory. Tried ..."), RuntimeError("a bug")):
+        monkeypatch.setattr(runs, "embedded", mock.Mock(side_effect=error))
+        if isinstance(error, OutOfMemoryError):
+            assert "take --device cpu" in fails(capsys, "evaluate", "net.pt")
+        else:
+            with pytest.raises(RuntimeError, match="a bug"):
+                cli.main(["evaluate", "net.pt"])
 
 
 def test_help_names_every_command_and_option(capsys):

@@ -82,6 +82,7 @@ def test_download_train_kill_resume_evaluate_figures(name, monkeypatch, tmp_path
     results = json.loads(Path("result.json").read_text())
     assert {"map@r", "nmi", "recall@1"} <= set(results["results"])
     assert results["recipe"]["seed"] == 0
+    assert results["measured_on"]["name"] == name and results["measured_on"]["images"] == counts["test"][1]
 
     assert main(["figures", "--data", name]) == 0
     example, tsne = FIGURES[name]

@@ -195,14 +195,13 @@ def test_another_recipe_is_another_study(made):
 def test_a_study_goes_on_with_the_part_it_was_begun_with(made, tmp_path):
     """On a machine with a GPU, too, and the whole on one without."""
     folder = made / "paper"
-    assert paper._begun("digits", folder, (0, 1), "auto", {"dim": 16}) == ("all", {"dim": 16})
-    assert paper._begun("digits", folder, (7,), "auto", {}) == ("auto", {})
-    assert paper._begun("digits", folder, (0,), 300, {}) == (300, {})
+    assert paper._part("digits", folder, (0, 1), "auto") == "all"
+    assert paper._part("digits", folder, (7,), "auto") == "auto"
+    assert paper._part("digits", folder, (0,), 300) == 300
     content = checkpoints.load_checkpoint(folder / "digits-seed0.pt")
     content["data"] = content["data"] | {"options": {"part": 600}}
     checkpoints.write({key: value for key, value in content.items() if key != "format"}, tmp_path / "digits-seed0.pt")
-    part, values = paper._begun("digits", tmp_path, (0, 1), "auto", {"epochs": 3})
-    assert (part, values) == (600, {"batch_size": 50, "epochs": 3})
+    assert paper._part("digits", tmp_path, (0, 1), "auto") == 600
 
 
 def test_two_studies_in_one_folder_are_refused(made):

@@ -57,6 +57,26 @@ def test_a_step_of_several_neighborhoods_is_their_mean(folder):
     assert load_checkpoint(folder / "default.pt")["recipe"]["neighborhoods"] == 2
 
 
+def test_what_layers_draw_goes_with_the_batch(folder):
+    """Dropout, of which this network has some, takes the same numbers in one process and in two."""
+    options = ("--backbone", "mobilenet_v3_small", "--sampler", "balanced", "--epochs", "1", "--neighborhoods", "2")
+    one, two = (trained(processes, folder / f"dropout{processes}.pt", *options) for processes in (1, 2))
+    assert one["history"][0]["loss"] == pytest.approx(two["history"][0]["loss"], abs=1e-6)
+
+
+def test_two_processes_measure_their_pace(folder):
+    script = folder / "paced.py"
+    script.write_text(
+        "from sstutils import Recipe, parallel\n"
+        "from sstutils.training import pace\n"
+        "with parallel.joined('cpu'):\n"
+        "    assert min(pace(Recipe(size=16, dim=8), 'cpu')) > 0\n"
+    )
+    command = [*LAUNCH[2][:-2], str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_what_cannot_be_divided_is_refused_by_all(folder):
     done = start(2, folder / "three.pt", "--neighborhoods", "3", "--epochs", "1")
     assert done.returncode != 0

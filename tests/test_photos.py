@@ -537,6 +537,12 @@ def test_a_disk_that_fills_up(birds, tmp_path, monkeypatch):
     assert made(tmp_path) == []
 
 
+def test_a_folder_that_cannot_be_written_says_what_to_do(birds, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"cannot write .* \(.*\): make room, take another folder .*--no-cache"):
+        resized(birds, 8, tmp_path / "file" / "below", progress=False)
+
+
 def test_two_processes_make_it_once(birds, tmp_path):
     code = (
         "import sys; from sstutils.datasets import CUB200; from sstutils.datasets.resized import resized\n"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from sstutils import (
     load_model,
     recall_at_k,
     recipe_for,
+    runs,
     sst_loss,
     tensors,
     train,
@@ -33,6 +35,7 @@ from sstutils import (
 from sstutils.augmentation import augment, crop
 from sstutils.datasets.base import Readable
 from sstutils.recipes import MODERN, PAPER, make_loss, make_model, view
+from sstutils.sampling import ClassBalancedSampler
 from sstutils.training import Plateau, duration, pace
 
 TINY = {"epochs": 3, "warmup": 0.3, "batch_size": 64, "dim": 32, "precision": "float32"}
@@ -123,6 +126,24 @@ def test_divergence_stops_with_the_place_and_keeps_the_epoch_before(run, tmp_pat
                 with torch.no_grad():
                     step.model.head.weight.fill_(torch.nan)
     assert len(load_checkpoint(tmp_path / "net.pt")["history"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "last", "message"),
+    [
+        (torch.nan, True, r"epoch 2, after its last batch of \d+: the weights are"),
+        (1e30, False, r"epoch 2, batch 2 of .*: the loss is"),  # finite, but their distances are not
+        (1e30, True, r"epoch 3: the embeddings are"),
+    ],
+)
+def test_divergence_between_losses_is_told_as_such(run, tmp_path, value, last, message):
+    with pytest.raises(FloatingPointError, match=message):
+        for step in run():
+            if step.epoch == 1 and step.batch == (step.batches - 1) * last:
+                with torch.no_grad():
+                    step.model.head.weight.fill_(value)
+    weights = load_checkpoint(tmp_path / "net.pt")["training"]["model"]
+    assert all(part.isfinite().all() for part in weights.values())
 
 
 def test_interrupted_run_leaves_a_usable_checkpoint(run, glyphs, tmp_path):
@@ -333,6 +354,26 @@ def test_bad_recipe(values, message):
         Recipe(**values)
 
 
+def test_a_part_of_photographs_is_trained_on_by_the_values_for_parts():
+    for part in ("auto", 300):
+        recipe, options = runs.planned("cub200", part=part, where="cpu", epochs=3)
+        assert options == {"part": runs.PART if part == "auto" else part}
+        assert recipe == recipe_for("cub200", **runs.ON_A_PART | {"epochs": 3})
+    assert runs.planned("cub200", part="all", where="cpu") == (recipe_for("cub200"), {})
+    assert runs.planned("digits", part=300) == (recipe_for("digits"), {"part": 300})
+
+
+def test_another_part_or_recipe_is_not_taken_for_that_of_the_checkpoint(tmp_path):
+    out = tmp_path / "net.pt"
+    runs.run("digits", out=out, part=300, epochs=1, dim=8, where="cpu", progress=False)
+    how = {"out": out, "resume": True, "epochs": 2, "where": "cpu", "progress": False}
+    with pytest.raises(ValueError, match=r"trained on 300 images \(asked for: all\): leave out the part"):
+        runs.run("digits", part="all", **how)
+    with pytest.raises(ValueError, match=r"backbone 'small' \(now 'bn_inception'\).*leave out the recipe"):
+        runs.run("digits", "paper", **how)
+    assert len(runs.run("digits", part="300", **how).history) == 2
+
+
 def test_recipe_for_suggests_names():
     assert asdict(recipe_for("folder:x", lr=0.1)) == asdict(Recipe(lr=0.1))
     with pytest.raises(ValueError, match="did you mean 'epochs'"):
@@ -460,8 +501,19 @@ def test_an_unreadable_image_is_replaced_counted_and_named(tmp_path, workers, re
         (warning,) = [str(w.message) for w in recwarn if "cannot be read" in str(w.message)]
         assert path in warning
         assert "another image of its class is taken" in warning
-    with pytest.raises(OSError, match=r"image .* cannot be read .*repair or remove it"):
+    with pytest.raises(OSError, match=r"^image .* cannot be read .*repair or remove it$"):
         fit(data, recipe, progress=False, workers=workers, strict=True)
+
+
+def test_images_that_were_unreadable_before_a_stop_still_count(tmp_path):
+    data = photographs(tmp_path / "data")
+    Path(data.samples[5][0]).write_bytes(b"")
+    recipe = Recipe(sampler="balanced", size=16, batch_size=12, per_class=4, epochs=1, dim=8)
+    with pytest.warns(UserWarning, match="cannot be read"):
+        fit(data, recipe, progress=False, out=tmp_path / "net.pt")
+    with mock.patch.object(ClassBalancedSampler, "__iter__", lambda _: iter([[0, 1, 8, 9]])):
+        step = fit(data, replace(recipe, epochs=2), progress=False, out=tmp_path / "net.pt", resume=True)
+    assert [row["unreadable"] for row in step.history] == [1, 1]
 
 
 def test_the_stand_in_is_of_the_same_class(tmp_path):

@@ -559,6 +559,17 @@ def squared(dataset: Dataset, size: int | None) -> Dataset:
     return with_transform(dataset, v2.Compose([*steps, np.array]))
 
 
+def loaded(files: DataLoader) -> Iterator:
+    """Iterate over a DataLoader; an error of reading is one line, whether a worker had it or this process."""
+    try:
+        yield from files
+    except OSError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        # With the traceback of the worker comes, in its last line, the kind of error and what it says.
+        raise OSError(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
+
+
 def batches(
     dataset: Dataset, batch_sampler: Iterable[Sequence[int]], size: int | None = None, workers: int = 0
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -591,7 +602,7 @@ def batches(
         data = None
     if data is None or (size is not None and data.shape[1:3] != (size, size)):
         files = DataLoader(squared(dataset, size), batch_sampler=order, num_workers=workers, pin_memory=pin)
-        for images, labels in files:
+        for images, labels in loaded(files):
             yield images.permute(0, 3, 1, 2), labels
         return
     rows = np.arange(len(data))[chosen]

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
 from .archives import brief
-from .base import KS, ArrayDataset, aside, digest, innermost, resolve, squared, unreadable
+from .base import KS, ArrayDataset, aside, digest, innermost, loaded, resolve, squared, unreadable
 
 _FORMAT = "1"  # to be raised when other bytes come of the same files
 _DAY = 86_400  # seconds
@@ -86,15 +86,22 @@ def resized(
     scaled, shape = squared(dataset, side), (len(dataset), side, side, 3)
     found = _opened(path, shape, progress)
     if found is None or _repaired(scaled, found[1]):
-        path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path.with_name(f".{path.name}.lock"))
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with lock:  # of several processes one makes the file, the others wait for it
                 found = _opened(path, shape, progress, warn=True)
                 if found is None or _repaired(scaled, found[1]):
                     _make(path, scaled, shape, workers, progress)
                     _tidy(path, kind)
                     found = _opened(path, shape, progress, warn=True)
+        except OSError as error:
+            if error.errno is None:  # told already
+                raise
+            raise OSError(
+                f"cannot write {path} ({error.strerror}): make room, take another folder (SSTUTILS_DATA), or go on "
+                "without it (--no-cache)"
+            ) from error
         finally:
             with suppress(OSError):  # Windows removes no file that is open
                 Path(lock.lock_file).unlink()
@@ -142,29 +149,23 @@ def _make(path: Path, dataset: Dataset, shape: tuple[int, ...], workers: int, pr
     if need > free:
         raise OSError(
             f"the resized images need {need / 1e9:.2f} GB, {path.parent} has {free / 1e9:.2f} GB free: make room, take "
-            "another folder, or go on without them"
+            "another folder (SSTUTILS_DATA), or go on without them (--no-cache)"
         )
     if progress:
         print(f"{path.name}: {need / 1e6:,.0f} MB in {path.parent}", file=sys.stderr)
     files = DataLoader(dataset, batch_size=None, num_workers=workers)
     checks = []
-    try:
-        with aside(path) as temporary, open(temporary, "wb") as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            for image, _ in tqdm(files, f"scale to {shape[1]}x{shape[2]}", unit="image", disable=not progress):
-                content = np.ascontiguousarray(image)
-                file.write(content)
-                checks.append(zlib.crc32(content))
-        with aside(path.with_suffix(".npz")) as temporary, open(temporary, "wb") as file:
-            source = str(Path(getattr(innermost(dataset), "root", None) or "").resolve())
-            np.savez(file, checks=np.array(checks, np.uint32), unreadable=unreadable(dataset), source=source)
-    except OSError as error:
-        if error.errno is None:  # an image's, told already
-            raise
-        raise OSError(
-            f"cannot write {path} ({error.strerror}): make room, take another folder, or go on without it"
-        ) from error
+    with aside(path) as temporary, open(temporary, "wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        what = f"scale to {shape[1]}x{shape[2]}"
+        for image, _ in tqdm(loaded(files), what, shape[0], unit="image", disable=not progress):
+            content = np.ascontiguousarray(image)
+            file.write(content)
+            checks.append(zlib.crc32(content))
+    with aside(path.with_suffix(".npz")) as temporary, open(temporary, "wb") as file:
+        source = str(Path(getattr(innermost(dataset), "root", None) or "").resolve())
+        np.savez(file, checks=np.array(checks, np.uint32), unreadable=unreadable(dataset), source=source)
 
 
 def _tidy(path: Path, kind: str) -> None:

@@ -423,7 +423,7 @@ def _told(rows: Sequence[Mapping[str, Any]], data: str) -> str:
         "twenty such intervals one leaves out zero by accident.",
         f"Local sampling{balanced} leaves out what exceeds a neighborhood: with equal epochs it sees fewer items. "
         f"Seconds are {clocked}, of training and sampling without validation, on {' and '.join(devices)} "
-        f"({' or '.join(map(str, threads))} threads of torch); by the clock all runs took {spoken(spent)}.",
+        f"(threads of torch: {' or '.join(map(str, threads))}); by the clock all runs took {spoken(spent)}.",
     ]
     if other:
         paragraphs.append("The recipe of the data set, but " + ", ".join(f"{k} = {v}" for k, v in other.items()) + ".")

@@ -292,7 +292,8 @@ def _train(options: argparse.Namespace) -> None:
     if "unreadable" in last:
         print(f"images that could not be read, so that others of their classes were taken: {last['unreadable']}")
     share = f" ({sampling / seconds:.0%} of it to find neighborhoods)" if sampling > 0.005 * seconds else ""
-    print(f"{last['epoch']} epochs in {spoken(seconds)}{share}, last loss {last['loss']:.4f}: {out}")
+    epochs = f"{last['epoch']} epoch{'s' * (last['epoch'] > 1)}"
+    print(f"{epochs} in {spoken(seconds)}{share}, last loss {last['loss']:.4f}: {out}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:

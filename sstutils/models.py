@@ -107,7 +107,7 @@ def _bn_inception(weights: str | None) -> tuple[nn.Module, int, Normal]:
 def _no_download(name: str, error: Exception) -> OSError:
     return OSError(
         f"the weights of {name} cannot be downloaded ({error}): connect, give their file as weights, or train from "
-        "scratch with weights=None"
+        "scratch with weights=None (--weights none)"
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def run(
     FileNotFoundError, OSError
         If the data are not there, or cannot be read or written.
     """
-    say = print if progress and parallel.world()[0] == 0 else _silent
+    say = partial(print, flush=True) if progress and parallel.world()[0] == 0 else _silent
     out = Path(out or checkpoint_path(data))
     small = False
     if resume:

@@ -26,6 +26,9 @@ from .sampling import class_labels, full_precision, kmeans, matrix
 __all__ = ["embed", "evaluate", "map_at_r", "nmi", "recall_at_k", "top_k"]
 
 
+_PIXELS = 8_000_000  # that are embedded at once
+
+
 @torch.no_grad()
 def embed(
     model: nn.Module,
@@ -33,7 +36,7 @@ def embed(
     *,
     size: int | None = None,
     crop: int | None = None,
-    batch_size: int = 500,
+    batch_size: int | None = None,
     workers: int = 0,
     device: str | torch.device | None = None,
     progress: bool = False,
@@ -51,8 +54,8 @@ def embed(
         Side of the square that images are scaled to; None leaves them as they are.
     crop : int, optional
         Side of the central part of that square which is embedded; by default all of it.
-    batch_size : int
-        Images embedded at once.
+    batch_size : int, optional
+        Images embedded at once; by default 500, and fewer of large ones (122 of 256 x 256), which take much memory.
     workers : int
         Processes that read images from files.
     device : device, optional
@@ -67,6 +70,8 @@ def embed(
     count = len(dataset)
     if not count:
         raise ValueError("there is nothing to embed: the data set is empty")
+    if batch_size is None:
+        batch_size = min(500, max(1, _PIXELS // (size or 1) ** 2))
     if device is not None:
         model.to(device)
     where = next(model.parameters(), torch.empty(0)).device

@@ -23,6 +23,7 @@ from torch.utils.data import Dataset, Subset
 
 from . import checkpoints, parallel
 from .augmentation import augment, crop
+from .datasets.archives import brief
 from .datasets.base import ArrayDataset, Readable, batches, innermost, split_classes, unreadable
 from .evaluation import embed, recall_at_k
 from .models import EmbeddingNet, device
@@ -216,13 +217,19 @@ class _Run:
         saved = checkpoints.load_checkpoint(self.out)
         checkpoints.check_same(self.out, saved, self.recipe, self.about)
         state = saved["training"]
-        self.model.load_state_dict(state["model"])
-        self.loss.load_state_dict(state.get("loss", {}))
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.sampler.load_state_dict(state["sampler"])
-        if self.warmup:
-            self.warmup.load_state_dict(state["warmup"])
-        self.plateau = Plateau(**state["plateau"])
+        try:
+            self.model.load_state_dict(state["model"])
+            self.loss.load_state_dict(state.get("loss", {}))
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.sampler.load_state_dict(state["sampler"])
+            if self.warmup:
+                self.warmup.load_state_dict(state["warmup"])
+            self.plateau = Plateau(**state["plateau"])
+        except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"{self.out} does not hold what training goes on from ({brief(error)[:80]}): train anew into "
+                "another file"
+            ) from error
         if self.files and state.get("unreadable") is not None:  # they count from the first epoch on
             self.files.unreadable[state["unreadable"]] = True
         self.history, self.chosen = saved["history"], saved["model"] if self.held_out else None

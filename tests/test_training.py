@@ -249,6 +249,15 @@ def test_missing_and_damaged_checkpoints(run, tmp_path):
             load_checkpoint(tmp_path / "net.pt")
 
 
+def test_a_checkpoint_that_was_tampered_with_is_refused(run, tmp_path):
+    next(run())
+    content = load_checkpoint(tmp_path / "net.pt")
+    for name, value in (("optimizer", {}), ("sampler", 3), ("plateau", {"worst": 1}), ("model", {})):
+        torch.save({**content, "training": {**content["training"], name: value}}, tmp_path / "net.pt")
+        with pytest.raises(ValueError, match=r"net\.pt does not hold what training goes on from .*: train anew into"):
+            next(run(resume=True))
+
+
 def test_hostile_checkpoint_is_not_executed(tmp_path):
     class Attack:
         def __reduce__(self):

@@ -89,7 +89,8 @@ class Photos(VisionDataset):
         if folder is None:
             size = sum(file.size or 0 for file in self.downloads) / 1e9
             by_hand = self.by_hand.format(root=root)
-            raise missing(self.name, [root], f"Pass download=True (or --download; {size:.1f} GB), or do it by hand: {by_hand}")
+            remedy = f"Pass download=True (or --download; {size:.1f} GB), or do it by hand: {by_hand}"
+            raise missing(self.name, [root], remedy)
         super().__init__(folder, transform=transform, target_transform=target_transform)
         paths, self.targets, self.classes = self._checked(folder, split)
         self.samples = [(str(folder / path), target) for path, target in zip(paths, self.targets, strict=True)]

@@ -130,7 +130,7 @@ def _parser(command_line: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[
     command.add_argument("--seeds", type=int, default=3, metavar="N", help="how many (default: 3)")
     command.add_argument("--recipe", default="default", metavar="NAME", help="default, paper or modern")
     command.add_argument("--download", action="store_true", help="fetch the data, if they are not there")
-    command.add_argument("--part", type=int, metavar="N", help="about N images, of training and of the test")
+    _add_part(command)
     command.add_argument("--images", type=int, metavar="N", help="images a class (glyphs, fashion)")
     command.add_argument("--name", metavar="NAME", help="of the files (default: the data set's)")
     _add_common(
@@ -350,7 +350,6 @@ def _embedded(options: argparse.Namespace, split: str) -> tuple:
 
 
 def _study(options: argparse.Namespace) -> None:
-    from .runs import readers
     from .study import report, study, study_path, table
 
     where = {"out": options.out, "name": options.name}
@@ -363,10 +362,11 @@ def _study(options: argparse.Namespace) -> None:
             seeds=options.seeds,
             recipe=options.recipe,
             part=options.part,
+            cache=options.cache,
             images=options.images,
             download=options.download,
             where=options.device,
-            workers=readers(options.workers, options.device),
+            workers=options.workers,
             **where,
             **_given(options),
         )

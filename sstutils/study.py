@@ -19,10 +19,11 @@ import torch
 from . import plots
 from .checkpoints import alone, hardware, versions
 from .datasets import load
-from .datasets.base import aside, digest, file_name, split_classes
+from .datasets.base import ArrayDataset, Readable, aside, digest, file_name, innermost, split_classes
+from .datasets.resized import resized
 from .evaluation import embed, evaluate
 from .recipes import Recipe, make_loss, recipe_for, view
-from .runs import spoken
+from .runs import ON_A_PART, planned, readers, spoken
 from .training import fit
 
 __all__ = ["cells", "report", "study", "study_path", "table"]
@@ -42,13 +43,14 @@ def study(
     sizes: Sequence[int] | None = None,
     seeds: int = 3,
     recipe: str = "default",
-    part: int | None = None,
+    part: int | str = "auto",
     images: int | None = None,
+    cache: bool = True,
     download: bool = False,
     out: str | PathLike = "output",
     name: str | None = None,
     where: str | None = None,
-    workers: int = 0,
+    workers: int | None = None,
     progress: bool = True,
     **values: Any,
 ) -> list[dict[str, Any]]:
@@ -72,10 +74,13 @@ def study(
     seeds : int
         How many; they are 0, 1, ...
     recipe : {"default", "paper", "modern"}
-    part : int, optional
-        About how many images to take, of training and of the test, in whole classes.
+    part : int or {"auto", "all"}
+        About how many images to take, of training and of the test, in whole classes; "auto" as for
+        :func:`sstutils.run`.
     images : int, optional
         Images a class, of data sets that let one choose (glyphs, fashion).
+    cache : bool
+        Scale photographs once, into a file of their pixels, from which all runs read fast.
     download : bool
         Fetch the data if they are not there.
     out : path
@@ -108,8 +113,11 @@ def study(
     """
     from tqdm.auto import tqdm
 
+    chosen, options = planned(data, recipe, part, where, **values)
+    if options and chosen.resize:
+        values = ON_A_PART | values
     plan = cells(data, losses=losses, samplers=samplers, sizes=sizes, seeds=seeds, recipe=recipe, **values)
-    options = {key: value for key, value in (("part", part), ("images", images)) if value is not None}
+    options |= {} if images is None else {"images": images}
     try:
         training, test = (load(data, split, download=download, **options) for split in ("train", "test"))
     except TypeError as error:
@@ -117,6 +125,10 @@ def study(
     if plan[0].holdout:  # a share that leaves too few classes is told before anything is trained
         split_classes(training, plan[0].holdout)
     fingerprint = digest(training.fingerprint, test.fingerprint)
+    workers = readers(workers, where)
+    if cache and chosen.resize and not isinstance(innermost(training), ArrayDataset):  # every run reads them
+        files = Readable(training)
+        training = resized(files, chosen.resize, workers=workers, progress=progress)
     path = study_path(data, out, name)
     with alone(path):
         done = _read(path)

@@ -7,10 +7,11 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import stats
 
 from benchmarks import sizes
-from sstutils import Glyphs, Recipe, cli, fit, load_checkpoint, plots, study, training
+from sstutils import Glyphs, Recipe, cli, fit, load, load_checkpoint, plots, runs, study, training
 from sstutils.checkpoints import alone
 from sstutils.recipes import make_loss, make_sampler
 
@@ -336,6 +337,24 @@ def test_lecture_09_gets_the_rows_that_it_reads(whole):
 # ---------------------------------------------------------------------------------------------------------------------
 # Mistakes, and the command
 # ---------------------------------------------------------------------------------------------------------------------
+def test_photographs_without_a_gpu_are_studied_on_a_part_and_scaled_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSTUTILS_DATA", str(tmp_path / "cache"))
+    monkeypatch.setattr(runs, "PART", 12)
+    monkeypatch.setattr(study, "load", load)
+    noise = np.random.default_rng(0)
+    for label in range(16):
+        (tmp_path / "photos" / f"class{label:02}").mkdir(parents=True)
+        for i in range(3):
+            pixels = noise.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / f"class{label:02}" / f"{i}.png")
+    photographs = {"resize": 20, "size": 16, "epochs": 1, "dim": 8, "warmup": 0.0, "where": "cpu", "progress": False}
+    options = {"losses": ["sst"], "samplers": ["balanced", "shuffled"], "seeds": 1, "out": tmp_path, "holdout": 0.5}
+    rows = study.study(f"folder:{tmp_path / 'photos'}", **options, **photographs)
+    assert [row["options"] for row in rows] == [{"part": 12}] * 2
+    assert {row["batch_size"] for row in rows} == {runs.ON_A_PART["batch_size"]}
+    assert len(list((tmp_path / "cache").glob("folder-*-20-*.npy"))) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

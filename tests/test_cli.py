@@ -252,10 +252,16 @@ def test_lower_rooms_do_not_know_the_upper():
         "models",
         "sampling",
         "evaluation",
+        "recipes",
+        "augmentation",
+        "parallel",
+        "checkpoints",
         "training",
+        "runs",
         "plots",
         "study",
         "figures",
+        "paper",
         "cli",
     ]
     package = Path(sstutils.__file__).parent

@@ -35,6 +35,7 @@ def panel():
 def truth(recorded):
     """Embeddings of the letters by the network beside the recording, and the noise."""
     model, _ = sst.load_model("notebooks/recordings/glyphs.pt")
+    model.precision = "bfloat16"  # as it was recorded, on a processor that knows it; others round alike, but slowly
     data = tsne.watched()
     np.testing.assert_array_equal(data.targets, recorded["labels"])
     noise = np.random.default_rng(0).normal(size=(len(data), 50))
@@ -135,6 +136,15 @@ def test_what_cannot_be_mapped_is_refused_in_a_sentence(change, message):
 
 
 # ---- the recording ----
+def recall_of_ties(points, labels):
+    """The least and the greatest Recall@1 that points of a grid can have, as equal distances are counted."""
+    grid = np.round(points).astype(np.int64)
+    d2 = ((grid[:, None] - grid) ** 2).sum(2)
+    np.fill_diagonal(d2, d2.max() + 1)
+    nearest, same = d2 == d2.min(1, keepdims=True), labels[:, None] == labels
+    return (~(nearest & ~same).any(1)).mean(), (nearest & same).any(1).mean()
+
+
 def test_the_recording_says_what_its_maps_say(recorded, truth):
     """All numbers, measured again on what is stored; with a network embedded anew, so not to the last digit."""
     about, panel = recorded["about"], TsnePanel.from_recording(RECORDED)
@@ -150,7 +160,12 @@ def test_the_recording_says_what_its_maps_say(recorded, truth):
         found = tsne.measure(points, truth[setting["data"]], recorded["labels"], joint / joint.sum())
         ranked = tsne.order(tsne.distances(points))
         near[place] = ranked[:, :10]
-        found["shuffled"] = tsne.recall(ranked, recorded["shuffled"])
+        # Points of a stored map lie on a grid: of several nearest ones, rounding chooses, on each processor its own.
+        step = panel.content["steps"][place]
+        for key, labels in (("recall", recorded["labels"]), ("shuffled", recorded["shuffled"])):
+            found.pop(key, None)
+            low, high = recall_of_ties(points / step, np.asarray(labels))
+            assert low - 1e-4 <= about["found"][key][place] <= high + 1e-4, (setting, key)
         for key, value in found.items():
             assert about["found"][key][place] == pytest.approx(value, abs=2e-3), (setting, key)
     for place, setting in enumerate(settings(about)):

@@ -65,7 +65,7 @@ def processes() -> dict:
     """Return the row of the scaling: items a second of an epoch on one core, and on two with a process each."""
     values = {"epochs": 2, "warmup": 0, "batch-size": 100, "neighborhoods": 2, "precision": "float32", "device": "cpu"}
     options = [word for name, value in values.items() for word in (f"--{name}", str(value))]
-    launchers = {1: [], 2: ["-m", "torch.distributed.run", "--nproc-per-node", "2"]}
+    launchers = {1: [], 2: ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]}
     each = {}
     with tempfile.TemporaryDirectory() as folder:
         for count, launcher in launchers.items():

@@ -13,7 +13,7 @@ VALUES = {"warmup": 0.25, "dim": 16, "batch-size": 60, "precision": "float32", "
 RECIPE = ["train", "digits", *(word for name, value in VALUES.items() for word in (f"--{name}", str(value)))]
 LAUNCH = {
     1: [sys.executable, "-m", "sstutils"],
-    2: [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "sstutils"],
+    2: [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sstutils"],
 }
 
 

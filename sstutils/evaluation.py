@@ -17,10 +17,10 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2.functional import center_crop
 
-from .datasets.base import batches
+from .datasets.base import batches, innermost
 from .sampling import class_labels, full_precision, kmeans, matrix
 
 __all__ = ["embed", "evaluate", "map_at_r", "nmi", "recall_at_k", "top_k"]
@@ -76,9 +76,7 @@ def embed(
         model.to(device)
     where = next(model.parameters(), torch.empty(0)).device
     chunks = [range(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]
-    inner = dataset
-    while isinstance(inner, Subset):
-        inner = inner.dataset
+    inner = innermost(dataset)
     if size is None and getattr(inner, "transform", inner) is not None:
         steps = DataLoader(dataset, batch_sampler=chunks, num_workers=workers)
     else:

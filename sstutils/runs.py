@@ -18,14 +18,14 @@ from torch.utils.data import Dataset
 from . import parallel
 from .checkpoints import checkpoint_path, differing, load_checkpoint, load_model
 from .datasets import load
-from .datasets.base import ArrayDataset, Readable
+from .datasets.base import ArrayDataset, Readable, innermost
 from .datasets.resized import resized
 from .evaluation import embed
 from .models import device
 from .recipes import MODERN, Recipe, recipe_for, view
 from .training import Step, duration, fit, pace
 
-__all__ = ["ON_A_PART", "PART", "embedded", "planned", "run", "spoken"]
+__all__ = ["ON_A_PART", "PART", "embedded", "planned", "readers", "run", "scaled", "spoken"]
 
 PART = 600  # images of a part, of training and of the test
 # What a recipe for photographs becomes on a part, so that it has several neighborhoods, and an end in sight.
@@ -115,7 +115,7 @@ def run(
     if small:
         paces = pace(chosen, where)
         whole = recipe_for(data, recipe, **values)
-        count = len(load(data, "train"))
+        count = len(innermost(dataset))
         say(
             f"there is no GPU: this is a part, {chosen.epochs} epochs in batches of {chosen.batch_size}, some "
             f"{spoken(duration(chosen, len(dataset), *paces))}. The whole, {count:,} images and {whole.epochs} epochs, "
@@ -123,12 +123,8 @@ def run(
             f"({paces[0] * 1e3:.0f} ms an image were measured): --part all"
         )
     workers = readers(workers, where)
-    if cache and not options and chosen.resize and not isinstance(dataset, ArrayDataset):
-        shown = progress and parallel.world()[0] == 0
-        photographs = dataset if strict else Readable(dataset)
-        dataset = parallel.first_then_others(
-            lambda: resized(photographs, chosen.resize, workers=workers, progress=shown)
-        )
+    if cache and not options:
+        dataset = scaled(dataset, chosen, strict=strict, workers=workers, progress=progress)
     return fit(
         dataset,
         chosen,
@@ -140,6 +136,20 @@ def run(
         workers=workers,
         strict=strict,
     )
+
+
+def scaled(
+    dataset: Dataset, recipe: Recipe, *, strict: bool = False, workers: int = 0, progress: bool = True
+) -> Dataset:
+    """Return photographs scaled once to what a recipe reads of them; other data sets as they are.
+
+    See :func:`sstutils.datasets.resized.resized`. With `strict`, an image that cannot be read is an error.
+    """
+    if not recipe.resize or isinstance(innermost(dataset), ArrayDataset):
+        return dataset
+    files = dataset if strict else Readable(dataset)
+    shown = progress and parallel.world()[0] == 0
+    return parallel.first_then_others(lambda: resized(files, recipe.resize, workers=workers, progress=shown))
 
 
 def planned(

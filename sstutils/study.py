@@ -19,11 +19,10 @@ import torch
 from . import plots
 from .checkpoints import alone, hardware, versions
 from .datasets import load
-from .datasets.base import ArrayDataset, Readable, aside, digest, file_name, innermost, split_classes
-from .datasets.resized import resized
+from .datasets.base import aside, digest, file_name, split_classes
 from .evaluation import embed, evaluate
 from .recipes import Recipe, make_loss, recipe_for, view
-from .runs import ON_A_PART, planned, readers, spoken
+from .runs import ON_A_PART, planned, readers, scaled, spoken
 from .training import fit
 
 __all__ = ["cells", "report", "study", "study_path", "table"]
@@ -126,9 +125,8 @@ def study(
         split_classes(training, plan[0].holdout)
     fingerprint = digest(training.fingerprint, test.fingerprint)
     workers = readers(workers, where)
-    if cache and chosen.resize and not isinstance(innermost(training), ArrayDataset):  # every run reads them
-        files = Readable(training)
-        training = resized(files, chosen.resize, workers=workers, progress=progress)
+    if cache:  # a part, too: every run reads it
+        training = scaled(training, chosen, workers=workers, progress=progress)
     path = study_path(data, out, name)
     with alone(path):
         done = _read(path)

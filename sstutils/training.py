@@ -331,12 +331,13 @@ class _Run:
             group["lr"] = lr * group["factor"]
         self.optimizer.zero_grad()
         total = torch.zeros((), device=self.where)
-        layers = [layer for layer in self.model.modules() if isinstance(layer, _BatchNorm) and layer.training]
-        layers = layers if self.recipe.neighborhoods > 1 else []
+        several = self.recipe.neighborhoods > 1
+        modules = self.model.modules() if several else ()
+        layers = [layer for layer in modules if isinstance(layer, _BatchNorm) and layer.training]
         running = [part for layer in layers for part in (layer.running_mean, layer.running_var)]
         before, after = [part.clone() for part in running], [torch.zeros_like(part) for part in running]
         for images, labels, pairs, generator in parts:
-            if self.recipe.neighborhoods > 1:  # what layers draw, such as dropout, goes with the batch, too
+            if several:  # what layers draw, such as dropout, goes with the batch, too
                 torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
             for part, start in zip(running, before, strict=True):
                 part.copy_(start)

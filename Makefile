@@ -19,7 +19,7 @@ lab: $(VENV)/.base  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
 bench: $(VENV)/.bench  ## measure speed against other libraries, and print the README's table
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m tests.benchmarks
 
 COMPARED := --losses sst triplet contrastive MultiSimilarityLoss ProxyAnchorLoss --proxy-lr 3
 
@@ -29,19 +29,19 @@ compare: $(VENV)/.bench  ## train loss x sampler x seeds on three data sets, and
 	$(BIN)/sst study glyphs $(COMPARED) --epochs 8 --images 12 --batch-size 60
 
 sizes: $(VENV)/.base  ## train on batches of several sizes, for lecture 09
-	$(BIN)/python -m benchmarks.sizes
+	$(BIN)/python -m tests.benchmarks.sizes
 
 notebooks: $(VENV)/.test  ## run the notebooks in place, as they are committed
 	$(BIN)/python tests/run_notebooks.py
 
 recordings: $(VENV)/.base  ## make what the notebooks replay: trained networks, runs, maps
-	$(BIN)/python -m sstutils.recording
+	$(BIN)/python -m sstutils.lectures.recording
 
 site slides: $(VENV)/.base  ## pages, or slides, of the notebooks in site/: self-contained, no network, no kernel
-	$(BIN)/python -m sstutils.editions $@
+	$(BIN)/python -m sstutils.lectures.editions $@
 
 editions: $(VENV)/.base  ## all of site/: pages, slides, and notebooks for students and for lecturers
-	$(BIN)/python -m sstutils.editions all
+	$(BIN)/python -m sstutils.lectures.editions all
 
 clean:  ## remove the environment and what it built; figures stay
 	rm -rf $(VENV) build site *.egg-info output/checkpoints output/screenshots .pytest_cache .hypothesis .ruff_cache

@@ -2,52 +2,66 @@
 
 The method is that of B. Nguyen and B. De Baets, Neurocomputing 402, 209-219, 2020.
 
-Data flows one way: data set -> model -> embedding -> sampler -> loss -> training -> evaluation -> figures. Each of
-these words is a module; what it offers can be imported from here, and is loaded when it is first used.
+Data flows one way: data set -> model -> embedding -> sampler -> loss -> training -> evaluation. Each of these words is
+a module of this folder; figures, photographs, studies and lectures have a folder each. What they offer can be imported
+from here, and is loaded when it is first used.
 """
 
 from __future__ import annotations
 
+import os
+import warnings
 from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
 
+# Threads of torch (libgomp) spin while they wait for each other: beside another busy program they wait for one that
+# does not run, and everything takes five times as long. libgomp reads this once, when torch is loaded.
+if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ):
+    os.environ["GOMP_SPINCOUNT"] = "0"
+
+# Module -> what of it can be imported from here.
 _MODULES = {
-    "checkpoints": "load_checkpoint load_model",
     "augmentation": "",
+    "checkpoints": "load_checkpoint load_model",
     "datasets": (
         "CUB200 Cars196 ClassSubset Digits FashionMNIST Folder Glyphs Omniglot StanfordOnlineProducts "
         "batches info load split_classes tensors with_transform"
     ),
-    "editions": "",
+    "distributed": "",
     "evaluation": "embed evaluate map_at_r nmi recall_at_k top_k",
-    "exercises": "",
     "figures": "",
     "geometry": "",
+    "lectures.editions": "",
+    "lectures.exercises": "____",
+    "lectures.recording": "",
+    "lectures.widgets": "",
     "losses": (
         "ContrastiveLoss SSTLoss TripletLoss contrastive_loss nearest_positives squared_distances sst_loss triplet_loss"
     ),
     "models": "EmbeddingNet device",
-    "paper": "",
-    "parallel": "",
-    "plots": "",
+    "figures.plots": "",
+    "recipes": "Recipe recipe_for",
     "runs": "run",
     "sampling": "ClassBalancedSampler LocalSampler ShuffledSampler kmeans",
-    "recipes": "Recipe recipe_for",
-    "recording": "",
     "study": "",
+    "study.paper": "",
     "training": "fit train",
-    "widgets": "",
 }
+_SHORT = {module.rpartition(".")[2]: module for module in _MODULES}
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
+_RENAMED = {"parallel": "distributed"}  # until the next release
 
-__all__ = sorted([*_MODULES, *_HOME])
+__all__ = sorted([*_SHORT, *_HOME])
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f".{name}", __name__)
+    if name in _RENAMED:
+        warnings.warn(f"sstutils.{name} is now sstutils.{_RENAMED[name]}", FutureWarning, stacklevel=2)
+        name = _RENAMED[name]
+    if name in _SHORT:
+        return import_module(f".{_SHORT[name]}", __name__)
     if name in _HOME:
         return getattr(import_module(f".{_HOME[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

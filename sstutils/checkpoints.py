@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import glob
 import io
 import os
 import platform
 import re
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from os import PathLike
@@ -17,11 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
-from .datasets.archives import brief
-from .datasets.base import aside, file_name
+from .files import atomic_write, file_name, one_line
 from .models import EmbeddingNet, device
 from .recipes import Recipe, make_model
 
@@ -82,7 +77,7 @@ def write(content: dict[str, Any], path: str | PathLike) -> None:
     raw = io.BytesIO()  # torch itself tells a full disk by an error that names nothing
     torch.save({"format": FORMAT, **content, "versions": versions()}, raw)
     try:
-        with aside(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(raw.getbuffer())
     except OSError as error:
         raise OSError(
@@ -125,7 +120,7 @@ def load_checkpoint(path: str | PathLike) -> dict[str, Any]:
         Recipe(**content["recipe"])
         content["model"] = _weights(content["model"], torch.float32)
     except Exception as error:  # torch raises some ten kinds on damaged files
-        reason = brief(error)[:80]
+        reason = one_line(error)[:80]
         raise ValueError(f"{path} is not a whole checkpoint of sstutils ({reason}): train it again") from None
     return content
 
@@ -147,7 +142,7 @@ def save_weights(content: dict[str, Any], path: str | PathLike) -> None:
     path : path
     """
     thin = {"model": _weights(content["model"], torch.float16), "training": {"ended": content["training"]["ended"]}}
-    with aside(path) as temporary:
+    with atomic_write(path) as temporary:
         torch.save(content | thin, temporary)
 
 
@@ -188,31 +183,3 @@ def check_same(path: str | PathLike, saved: dict[str, Any], recipe: Recipe, abou
             f"{path} was trained on other data ({saved['data']['name']} {saved['data']['fingerprint']}, "
             f"now {about['name']} {about['fingerprint']}): resume with the same, or choose another file"
         )
-
-
-@contextmanager
-def alone(out: str | PathLike) -> Iterator[None]:
-    """Refuse a second run that writes the same checkpoint; the lock goes with the process, however that ends.
-
-    What a killed run left half-written beside it is removed.
-
-    Raises
-    ------
-    OSError
-        If another run writes it, or its folder cannot be written.
-    """
-    path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise OSError(f"another run is writing {path}: wait for it, or choose another file") from None
-    try:
-        for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-            left.unlink(missing_ok=True)
-        yield
-    finally:
-        with suppress(OSError):  # Windows removes no file that is open
-            Path(lock.lock_file).unlink()
-        lock.release()

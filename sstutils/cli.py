@@ -255,17 +255,17 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from . import parallel
+    from . import distributed
     from .checkpoints import checkpoint_path
-    from .runs import run, spoken
+    from .runs import format_duration, run
 
     out = options.out or checkpoint_path(options.data)
-    with parallel.joined(options.device):
-        if parallel.tell(out.exists) and not (options.resume or options.overwrite):
+    with distributed.join_processes(options.device):
+        if distributed.broadcast(out.exists) and not (options.resume or options.overwrite):
             raise ValueError(
                 f"{out} is there already: --resume goes on from it, --overwrite replaces it, --out is another file"
             )
-        first = parallel.world()[0] == 0
+        first = distributed.world()[0] == 0
         try:
             step = run(
                 options.data,
@@ -293,13 +293,13 @@ def _train(options: argparse.Namespace) -> None:
         print(f"images that could not be read, so that others of their classes were taken: {last['unreadable']}")
     share = f" ({sampling / seconds:.0%} of it to find neighborhoods)" if sampling > 0.005 * seconds else ""
     epochs = f"{last['epoch']} epoch{'s' * (last['epoch'] > 1)}"
-    print(f"{epochs} in {spoken(seconds)}{share}, last loss {last['loss']:.4f}: {out}")
+    print(f"{epochs} in {format_duration(seconds)}{share}, last loss {last['loss']:.4f}: {out}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     from .datasets.base import protocol_ks
     from .evaluation import evaluate
-    from .paper import part_note, table_head, table_row
+    from .study.paper import part_note, table_head, table_row
 
     embeddings, dataset, content = _embedded(options, "test")
     results = evaluate(embeddings, dataset.targets, options.k or protocol_ks(dataset))
@@ -308,7 +308,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     recipe, note = content["recipe"], "" if options.data else part_note(content["data"]["options"])
     print(f"\n{table_head([results])}\n{table_row([results], recipe, [recipe['seed']], note)}")
     if options.out:
-        from .datasets.base import aside
+        from .files import atomic_write
 
         about = {key: content[key] for key in ("recipe", "data", "versions")}
         measured = {
@@ -318,17 +318,17 @@ def _evaluate(options: argparse.Namespace) -> None:
             "fingerprint": dataset.fingerprint,
         }
         about = {"results": results, "measured_on": measured, "checkpoint": str(options.checkpoint), **about}
-        with aside(options.out) as temporary:
+        with atomic_write(options.out) as temporary:
             temporary.write_text(json.dumps(about, indent=1))
 
 
 def _embed(options: argparse.Namespace) -> None:
     import numpy as np
 
-    from .datasets.base import aside
+    from .files import atomic_write
 
     embeddings, dataset, _ = _embedded(options, options.split)
-    with aside(options.out) as temporary, open(temporary, "wb") as file:
+    with atomic_write(options.out) as temporary, open(temporary, "wb") as file:
         np.savez(
             file,
             embeddings=embeddings.cpu().numpy(),
@@ -340,10 +340,10 @@ def _embed(options: argparse.Namespace) -> None:
 
 def _embedded(options: argparse.Namespace, split: str) -> tuple:
     """Return the embeddings of a data set by a checkpoint, the data set and the checkpoint's content."""
-    from .runs import embedded
+    from .runs import embed_checkpoint
 
     where = {"where": options.device, "workers": options.workers}
-    embeddings, dataset, content = embedded(options.checkpoint, split, data=options.data, **where)
+    embeddings, dataset, content = embed_checkpoint(options.checkpoint, split, data=options.data, **where)
     if not content["history"]:
         print("sst: the network is untrained: its first epoch was not finished", file=sys.stderr)
     return embeddings, dataset, content
@@ -381,7 +381,7 @@ def _study(options: argparse.Namespace) -> None:
 
 
 def _paper(options: argparse.Namespace) -> None:
-    from .paper import paper
+    from .study.paper import paper
 
     try:
         paper(

@@ -87,7 +87,7 @@ def _small(width: int = 32) -> tuple[nn.Module, int]:
 
 def _bn_inception(weights: str | None) -> tuple[nn.Module, int, Normal]:
     """Return the paper's backbone, its number of features and its normalisation."""
-    from .bninception import FEATURES, BNInception
+    from .photos.bninception import FEATURES, BNInception
 
     network = BNInception()
     if weights in ("DEFAULT", "IMAGENET1K_V1"):

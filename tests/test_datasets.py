@@ -32,8 +32,9 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from sstutils import datasets
 from sstutils.datasets import base, fashion, omniglot
-from sstutils.datasets.archives import Download, fetch
-from sstutils.datasets.base import ArrayDataset, aside, cached_arrays, open_image, rgb
+from sstutils.datasets.base import ArrayDataset, open_image, rgb
+from sstutils.files import atomic_write, cached_arrays
+from sstutils.photos.archives import Download, fetch
 
 RNG = np.random.default_rng(7)
 
@@ -104,10 +105,10 @@ def test_all_public_names_exist():
 
 def test_aside_replaces_only_when_whole(tmp_path):
     path = tmp_path / "new" / "file.txt"
-    with aside(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("old")
         assert not path.exists()
-    with pytest.raises(KeyboardInterrupt), aside(path) as temporary:
+    with pytest.raises(KeyboardInterrupt), atomic_write(path) as temporary:
         temporary.write_text("ha")
         raise KeyboardInterrupt
     assert path.read_text() == "old"

@@ -15,10 +15,11 @@ from ipywidgets.embed import dependency_state
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from sstutils import editions, plots
-from sstutils.editions.lecture import STATE, VIEW, EditionError, Lecture
-from sstutils.editions.mathematics import TexError, mathml
-from sstutils.widgets.base import Drawn
+from sstutils.figures import plots
+from sstutils.lectures import editions
+from sstutils.lectures.editions.lecture import STATE, VIEW, EditionError, Lecture
+from sstutils.lectures.editions.mathematics import TexError, mathml
+from sstutils.lectures.widgets.base import Drawn
 
 ROOT = Path(__file__).parents[1]
 SHARED = (ROOT / "sstutils" / "widgets" / "common.js").read_text(encoding="utf-8")
@@ -90,7 +91,7 @@ def first():
             "# 01 - Distances & losses\n\n**You will** measure $d^2(a, p)$ and *lose*. | **Needs** nothing | "
             "**15 min** | CPU | **Paper:** figure 2"
         ),
-        code("import sstutils as sst\nfrom sstutils.exercises import ____"),
+        code("import sstutils as sst\nfrom sstutils.lectures.exercises import ____"),
         text(
             "## A loss in $\\mathbb{R}^n$\n\nThe hinge $\\ell = \\max(0,\\; z)$ costs `$5`, or \\$6, with\n\n"
             "$$z = d^2(a, p) - \\tfrac12 \\bigl(d^2(a, n) + d^2(p, n)\\bigr), \\qquad \\ell = \\log(1 + e^z).$$\n\n"
@@ -270,7 +271,7 @@ def test_a_formula_that_cannot_be_read_is_an_error(tex, says):
 
 
 def test_every_formula_of_the_notebooks_is_mathml():
-    from sstutils.editions import lecture
+    from sstutils.lectures.editions import lecture
 
     seen = 0
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
@@ -370,7 +371,7 @@ LOST = new_output("display_data", {VIEW: {"model_id": "gone"}, "text/plain": "Sq
     ],
 )
 def test_what_a_page_cannot_show_is_an_error_that_names_the_cell(tmp_path, capsys, cell, says):
-    from sstutils.editions.__main__ import main
+    from sstutils.lectures.editions.__main__ import main
 
     write(tmp_path / "notebooks", _01_one=saved(new_notebook(cells=[text(TITLE), cell])))
     (tmp_path / "site").mkdir()
@@ -386,7 +387,7 @@ def test_what_a_page_cannot_show_is_an_error_that_names_the_cell(tmp_path, capsy
 
 
 def test_other_mistakes_are_one_line_too(tmp_path, capsys):
-    from sstutils.editions.__main__ import main
+    from sstutils.lectures.editions.__main__ import main
 
     assert main(["site", "--notebooks", str(tmp_path)]) == 2
     assert "there is no notebook in" in capsys.readouterr().err
@@ -423,7 +424,7 @@ def test_a_page_whose_notebook_is_gone_goes_too_and_other_editions_stay(tmp_path
 # Slides
 # ---------------------------------------------------------------------------------------------------------------------
 def test_slides_follow_the_tags(built):
-    from sstutils.editions.slides import slides_of
+    from sstutils.lectures.editions.slides import slides_of
 
     lecture = Lecture(built.parent / "notebooks" / "01-first.ipynb")
     found = [[cell.node.id for cell in slide.cells] for slide in slides_of(lecture)]
@@ -443,7 +444,7 @@ def test_slides_follow_the_tags(built):
 # ---------------------------------------------------------------------------------------------------------------------
 def check_equal(source, student, lecturer):
     """The three are equal, but for notes and solutions."""
-    from sstutils.editions import notebooks
+    from sstutils.lectures.editions import notebooks
 
     assert student.metadata == lecturer.metadata == source.metadata
     assert len(student.cells) == len(source.cells)
@@ -490,30 +491,30 @@ def test_editions_are_equal_but_for_notes_and_solutions(built):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_editions_of_the_notebooks_are_equal_but_for_notes_and_solutions(path):
-    from sstutils.editions import notebooks
+    from sstutils.lectures.editions import notebooks
 
     source = nbformat.read(path, as_version=4)
     check_equal(source, notebooks.student(source), notebooks.lecturer(source))
 
 
 def test_every_exercise_can_be_solved_in_a_notebook():
-    from sstutils import exercises
-    from sstutils.editions import notebooks
+    from sstutils.lectures import exercises
+    from sstutils.lectures.editions import notebooks
 
     for name in exercises.EXERCISES:
         cell = f"def {name}(x):\n    return ____\n\n\noutcome = sst.exercises.{name}.check({name})"
         space = {}
-        exec("import numpy as np\nimport sstutils as sst\nfrom sstutils.exercises import ____", space)
+        exec("import numpy as np\nimport sstutils as sst\nfrom sstutils.lectures.exercises import ____", space)
         exec(notebooks.solved(cell, name), space)
         assert space["outcome"], (name, space["outcome"])
 
 
 def test_the_lecturers_edition_is_solved_and_tells_if_not(tmp_path):
-    from sstutils.editions import notebooks
+    from sstutils.lectures.editions import notebooks
 
     cells = [
         text(TITLE),
-        code("import sstutils as sst\nfrom sstutils.exercises import ____"),
+        code("import sstutils as sst\nfrom sstutils.lectures.exercises import ____"),
         code(ASK, exercise="triplet_loss"),
     ]
     source = saved(new_notebook(cells=cells))

@@ -16,8 +16,8 @@ from sklearn.metrics import normalized_mutual_info_score
 
 import sstutils as sst
 from sstutils import geometry
-from sstutils.exercises import EXERCISES, ____
-from sstutils.exercises.base import Blank, Outcome
+from sstutils.lectures.exercises import EXERCISES, ____
+from sstutils.lectures.exercises.base import Blank, Outcome
 
 NAMES = [
     "nearest_other",
@@ -613,7 +613,6 @@ def test_wrong_name_gets_the_close_one():
 
 
 def test_import_needs_no_torch():
-    code = (
-        "import sstutils.exercises, sys; print([name for name in ('torch', 'scipy', 'sklearn') if name in sys.modules])"
-    )
+    heavy = "('torch', 'scipy', 'sklearn')"
+    code = f"import sstutils.lectures.exercises, sys; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sstutils import checkpoints, datasets, figures, plots, recipes, runs, training
+from sstutils import checkpoints, datasets, figures, recipes, runs, training
+from sstutils.figures import plots
 
 FILES = ("idea", "Triplet", "SymTriplet", "digits_example", "digits_TSNE")
 

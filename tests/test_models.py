@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sstutils import EmbeddingNet, device, models
-from sstutils.bninception import BNInception
+from sstutils.photos.bninception import BNInception
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from PIL import Image
 from run_notebooks import NOTEBOOKS, STATE, VIEW, clean, outputs
 
 import sstutils as sst
-from sstutils.editions.notebooks import lecturer
+from sstutils.lectures.editions.notebooks import lecturer
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 LAST = 10
@@ -133,7 +133,7 @@ def test_exercises_are_open(path, notebook):
         assert "____" in cell.source
         assert cell.source.splitlines()[-1] == f"sst.exercises.{name}.check({name})"
         assert [o.data["text/plain"].split(":")[0] for o in cell.outputs if "data" in o] == ["○ not attempted"]
-    assert "from sstutils.exercises import ____" in code(notebook)[0].source
+    assert "from sstutils.lectures.exercises import ____" in code(notebook)[0].source
 
 
 def test_a_lecturer_finds_notes_and_minutes_that_add_up(notebook):

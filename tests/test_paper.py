@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sstutils import checkpoints, cli, figures, paper, training
+from sstutils import checkpoints, cli, figures, training
 from sstutils.evaluation import evaluate
+from sstutils.files import exclusive
 from sstutils.recipes import MODERN, PAPER, Recipe, recipe_for
-from sstutils.runs import embedded
+from sstutils.runs import embed_checkpoint
+from sstutils.study import paper
 
 VALUES = {"epochs": 2, "warmup": 0.5, "dim": 16, "seeds": (0, 1), "progress": False, "where": "cpu"}
 
@@ -57,7 +59,7 @@ def rows(markdown):
 def test_results_are_those_of_the_checkpoints(made):
     for seed in (0, 1):
         path = made / "paper" / f"digits-seed{seed}.pt"
-        embeddings, dataset, content = embedded(path, where="cpu", progress=False)
+        embeddings, dataset, content = embed_checkpoint(path, where="cpu", progress=False)
         found = kept(made, seed)
         assert found["results"] == pytest.approx(evaluate(embeddings, dataset.targets), abs=1e-6)
         assert found["recipe"] == content["recipe"] and found["recipe"]["seed"] == seed
@@ -205,7 +207,7 @@ def test_a_study_goes_on_with_the_part_it_was_begun_with(made, tmp_path):
 
 
 def test_two_studies_in_one_folder_are_refused(made):
-    with checkpoints.alone(made / "paper" / "report.html"), pytest.raises(OSError, match="another run is writing"):
+    with exclusive(made / "paper" / "report.html"), pytest.raises(OSError, match="another run is writing"):
         paper.paper("digits", out=made, **VALUES)
 
 

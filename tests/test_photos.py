@@ -23,11 +23,11 @@ from torchvision.transforms import v2
 from sstutils import Recipe, datasets, embed, fit
 from sstutils.cli import main
 from sstutils.datasets import CUB200, Cars196, StanfordOnlineProducts, batches, split_classes, tensors, with_transform
-from sstutils.datasets import resized as resized_module
-from sstutils.datasets.archives import Download
 from sstutils.datasets.base import ArrayDataset, ClassSubset, Readable, part_of, protocol_ks, unreadable
-from sstutils.datasets.resized import resized
 from sstutils.models import EmbeddingNet
+from sstutils.photos import resized as resized_module
+from sstutils.photos.archives import Download
+from sstutils.photos.resized import resized
 
 PER_CLASS = 2
 MODES = ("RGB", "L", "CMYK", "RGB", "RGB")
@@ -546,7 +546,7 @@ def test_a_folder_that_cannot_be_written_says_what_to_do(birds, tmp_path):
 
 def test_two_processes_make_it_once(birds, tmp_path):
     code = (
-        "import sys; from sstutils.datasets import CUB200; from sstutils.datasets.resized import resized\n"
+        "import sys; from sstutils.datasets import CUB200; from sstutils.photos.resized import resized\n"
         "CUB200.counts = CUB200.counts | {'test': (20, 40)}\n"
         "read = CUB200.__getitem__\n"
         "CUB200.__getitem__ = lambda self, i: (print('read'), read(self, i))[1]\n"

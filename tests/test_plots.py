@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize, same_color, to_hex
 from matplotlib.patches import Circle, Rectangle
 from PIL import Image
 
-from sstutils import plots
+from sstutils.figures import plots
 
 RNG = np.random.default_rng(0)
 LABELS = np.repeat(np.arange(8), 12)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from sstutils import Glyphs, Recipe, embed, load_checkpoint, load_model, recall_at_k, recording, train
+from sstutils import Glyphs, Recipe, embed, load_checkpoint, load_model, recall_at_k, train
 from sstutils.checkpoints import save_weights
+from sstutils.lectures import recording
 from sstutils.recipes import make_model
 
 TINY = Recipe(epochs=2, warmup=0.5, batch_size=24, dim=8, precision="float32", seed=3)

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from benchmarks import sizes
-from sstutils import Glyphs, Recipe, cli, fit, load, load_checkpoint, plots, runs, study, training
-from sstutils.checkpoints import alone
+from sstutils import Glyphs, Recipe, cli, fit, load, load_checkpoint, runs, study, training
+from sstutils.figures import plots
+from sstutils.files import exclusive
 from sstutils.recipes import make_loss, make_sampler
+from tests.benchmarks import sizes
 
 SMALL = {"epochs": 3, "batch_size": 32, "dim": 16, "warmup": 0.4, "precision": "float32", "where": "cpu"}
 CELLS = {"losses": ("triplet", "MultiSimilarityLoss", "ProxyAnchorLoss"), "samplers": ("local", "balanced", "shuffled")}
@@ -171,7 +172,7 @@ def test_runs_of_another_version_are_kept_and_passed_over(trained, tmp_path):
 
 
 def test_two_studies_in_one_file_are_refused(tmp_path):
-    with alone(study.study_path("glyphs", tmp_path)), pytest.raises(OSError, match="another run is writing"):
+    with exclusive(study.study_path("glyphs", tmp_path)), pytest.raises(OSError, match="another run is writing"):
         study.study(losses=["sst"], seeds=1, out=tmp_path, progress=False, **SMALL)
 
 

@@ -36,7 +36,7 @@ from sstutils.augmentation import augment, crop
 from sstutils.datasets.base import Readable
 from sstutils.recipes import MODERN, PAPER, make_loss, make_model, view
 from sstutils.sampling import ClassBalancedSampler
-from sstutils.training import Plateau, duration, pace
+from sstutils.training import Plateau, duration, measure_speed
 
 TINY = {"epochs": 3, "warmup": 0.3, "batch_size": 64, "dim": 32, "precision": "float32"}
 
@@ -339,7 +339,7 @@ def test_a_compiled_backbone_learns_the_same(glyphs, tmp_path):
 
 
 def test_pace_and_duration():
-    training, embedding = pace(Recipe(size=16, dim=8), "cpu")
+    training, embedding = measure_speed(Recipe(size=16, dim=8), "cpu")
     assert training > 0 and embedding > 0
     recipe = Recipe(epochs=10, warmup=0.5, refresh=2)
     assert duration(recipe, 100, 0.1, 0.02) == pytest.approx(100 * (10 * 0.1 + 2.5 * 0.02))
@@ -365,11 +365,11 @@ def test_bad_recipe(values, message):
 
 def test_a_part_of_photographs_is_trained_on_by_the_values_for_parts():
     for part in ("auto", 300):
-        recipe, options = runs.planned("cub200", part=part, where="cpu", epochs=3)
+        recipe, options = runs.plan("cub200", part=part, where="cpu", epochs=3)
         assert options == {"part": runs.PART if part == "auto" else part}
         assert recipe == recipe_for("cub200", **runs.ON_A_PART | {"epochs": 3})
-    assert runs.planned("cub200", part="all", where="cpu") == (recipe_for("cub200"), {})
-    assert runs.planned("digits", part=300) == (recipe_for("digits"), {"part": 300})
+    assert runs.plan("cub200", part="all", where="cpu") == (recipe_for("cub200"), {})
+    assert runs.plan("digits", part=300) == (recipe_for("digits"), {"part": 300})
 
 
 def test_another_part_or_recipe_is_not_taken_for_that_of_the_checkpoint(tmp_path):

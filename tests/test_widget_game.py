@@ -8,9 +8,9 @@ import torch
 import traitlets
 
 from sstutils import geometry
-from sstutils.widgets import RetrievalGame
-from sstutils.widgets.base import script
-from sstutils.widgets.game import choose, rounds_of, sentences, three_points, values
+from sstutils.lectures.widgets import RetrievalGame
+from sstutils.lectures.widgets.base import script
+from sstutils.lectures.widgets.game import choose, rounds_of, sentences, three_points, values
 
 RNG = np.random.default_rng(7)
 MODULE = "async esm => { window.m = await import(URL.createObjectURL(new Blob([esm], {type: 'text/javascript'}))) }"

@@ -8,9 +8,9 @@ import pytest
 import traitlets
 
 from sstutils import geometry
-from sstutils.widgets import GradientExplorer
-from sstutils.widgets.base import script
-from sstutils.widgets.gradients import STARTS, ternary_point
+from sstutils.lectures.widgets import GradientExplorer
+from sstutils.lectures.widgets.base import script
+from sstutils.lectures.widgets.gradients import STARTS, ternary_point
 
 FIND = "model = sst.ids.map(sst.model).find(x => x.get('starts'))"
 ROLES = ("anchor", "positive", "negative")

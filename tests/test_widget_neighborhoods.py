@@ -10,10 +10,10 @@ import torch
 import traitlets
 
 import sstutils as sst
-from sstutils import recording
-from sstutils.widgets import NeighborhoodExplorer
-from sstutils.widgets.neighborhoods import MATTERS, SAMPLERS, SHARES, draw_batches, measure, nearest
-from sstutils.widgets.neighborhoods import _percent as percent
+from sstutils.lectures import recording
+from sstutils.lectures.widgets import NeighborhoodExplorer
+from sstutils.lectures.widgets.neighborhoods import MATTERS, SAMPLERS, SHARES, draw_batches, measure, nearest
+from sstutils.lectures.widgets.neighborhoods import _percent as percent
 
 RECORDING = Path(__file__).parent.parent / "notebooks" / "recordings" / "stages.npz"
 STATES = [
@@ -119,7 +119,7 @@ def test_recording_is_small_and_keeps_what_matters(explorer):
 
 
 def test_the_maker_of_the_recording(tmp_path, monkeypatch):
-    from sstutils.widgets import neighborhoods
+    from sstutils.lectures.widgets import neighborhoods
 
     monkeypatch.setattr(neighborhoods, "EPOCHS", (0, 1, 2))
     monkeypatch.setattr(neighborhoods, "LETTERS", "AHTG")

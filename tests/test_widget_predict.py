@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import traitlets
 
-from sstutils.widgets import Predict
-from sstutils.widgets.base import script
-from sstutils.widgets.predict import angle
+from sstutils.lectures.widgets import Predict
+from sstutils.lectures.widgets.base import script
+from sstutils.lectures.widgets.predict import angle
 
 MODULE = "async esm => { window.m = await import(URL.createObjectURL(new Blob([esm], {type: 'text/javascript'}))) }"
 POINTS = {"a": (-1, 0), "p": (1, 0.5), "n": (-0.2, 0.9)}

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import traitlets
 
-from sstutils import plots, recording
+from sstutils.figures import plots
+from sstutils.lectures import recording
+from sstutils.lectures.widgets import TrainingReplay
+from sstutils.lectures.widgets.base import script
+from sstutils.lectures.widgets.replay import between, sentence
 from sstutils.recipes import Recipe
-from sstutils.widgets import TrainingReplay
-from sstutils.widgets.base import script
-from sstutils.widgets.replay import between, sentence
 
 RECORDED = "notebooks/recordings/replay.npz"
 FRAME = "sst.model(sst.ids.find(id => sst.model(id).get('curves'))).get('frame')"

@@ -10,9 +10,9 @@ import traitlets
 from sklearn import manifold
 
 import sstutils as sst
-from sstutils import recording
-from sstutils.widgets import TsnePanel, tsne
-from sstutils.widgets.base import script
+from sstutils.lectures import recording
+from sstutils.lectures.widgets import TsnePanel, tsne
+from sstutils.lectures.widgets.base import script
 
 RECORDED = "notebooks/recordings/tsne.npz"
 RNG = np.random.default_rng(5)

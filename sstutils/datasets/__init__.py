@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,13 +54,18 @@ __all__ = [
     "with_transform",
 ]
 
+_PHOTOS = ("cub200", "cars196", "sop")  # have a room of their own
 _CLASSES = {cls: module for module, (cls, _) in NAMES.items()}
 
 
 def __getattr__(name: str) -> Any:  # lazily: importing this package loads neither torch nor torchvision
     if name in __all__:
-        return getattr(import_module(f".{_CLASSES.get(name, 'base')}", __name__), name)
+        return getattr(_module(_CLASSES.get(name, "base")), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _module(name: str) -> ModuleType:
+    return import_module(f"sstutils.photos.{name}" if name in _PHOTOS else f".{name}", __name__)
 
 
 def __dir__() -> list[str]:
@@ -137,7 +143,7 @@ def info(name: str, root: str | PathLike | None = None) -> dict[str, Any]:
     ValueError
         If there is no data set of this name.
     """
-    from .base import resolve
+    from ..files import resolve
 
     cls, found = _find(name)
     root = found.get("root", root)
@@ -168,7 +174,7 @@ def _find(name: str) -> tuple[type, dict[str, str]]:
     short, colon, path = name.partition(":")
     short = short.lower()
     if short in NAMES and (not colon or short == "folder"):
-        cls = getattr(import_module(f".{short}", __name__), NAMES[short][0])
+        cls = getattr(_module(short), NAMES[short][0])
         return cls, {"root": path} if path else {}
     if name and Path(name).expanduser().is_dir():
         hint = f"did you mean 'folder:{name}'?"

@@ -1,15 +1,10 @@
 """What every data set shares: where files live, caches, images held in memory, class-disjoint subsets."""
 
-import hashlib
 import math
 import os
-import re
-import secrets
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from copy import copy
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +17,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.datasets.vision import StandardTransform, VisionDataset
 from torchvision.transforms import v2
 
-from .archives import Download, brief
+from ..files import digest, one_line, resolve
+from ..photos.archives import Download
 
 MOST_PIXELS = 100_000_000  # of an image; what promises more is a mistake or an attack
 # What files of these endings hold. PIL would try all that it knows, and run Ghostscript on one that is PostScript.
@@ -34,111 +30,6 @@ _LARGE = 1 << 22  # bytes of a batch from which on a thread of its own is worth 
 # ---------------------------------------------------------------------------------------------------------------------
 # Files
 # ---------------------------------------------------------------------------------------------------------------------
-def root() -> Path:
-    """Return the folder where data sets and caches live when none is given.
-
-    It is ``$SSTUTILS_DATA`` if set, otherwise ``sstutils`` in the user's cache folder: ``$XDG_CACHE_HOME``,
-    ``%LOCALAPPDATA%`` on Windows, ``~/Library/Caches`` on macOS, ``~/.cache`` elsewhere. Nothing is created.
-    """
-    if chosen := os.environ.get("SSTUTILS_DATA"):
-        return Path(chosen).expanduser()
-    if Path(cache := os.environ.get("XDG_CACHE_HOME", "")).is_absolute():  # the standard says: ignore relative ones
-        return Path(cache) / "sstutils"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "sstutils"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "sstutils"
-    return Path.home() / ".cache" / "sstutils"
-
-
-def resolve(folder: str | os.PathLike | None) -> Path:
-    """Return `folder` as a path with ``~`` expanded, or :func:`root` for None."""
-    return root() if folder is None else Path(folder).expanduser()
-
-
-def file_name(data: str) -> str:
-    """Return what a data set is called in file names: a folder of pictures goes by its own name.
-
-    Examples
-    --------
-    >>> file_name("Glyphs"), file_name("folder:photos/my birds")
-    ('glyphs', 'my-birds')
-    """
-    short, _, path = data.partition(":")
-    name = Path(path).expanduser().resolve().name if path else short.lower()
-    return re.sub(r"\W+", "-", name).strip("-") or short
-
-
-@contextmanager
-def aside(path: str | os.PathLike) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; it becomes `path` only if the block ends without an error.
-
-    Readers therefore see the old file or the whole new one, never a half. Missing folders are created.
-
-    Examples
-    --------
-    >>> with aside("figures/idea.png") as temporary:  # doctest: +SKIP
-    ...     figure.savefig(temporary, format="png")
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def cached_arrays(
-    path: str | os.PathLike,
-    make: Callable[[], dict[str, np.ndarray]],
-    keys: Sequence[str] = ("data", "targets", "classes"),
-) -> dict[str, np.ndarray]:
-    """Return the arrays of the cache file `path`; where it is missing or corrupt, make them and write it.
-
-    The caller puts everything that the arrays depend on (parameters, versions) into the file's name. A corrupt cache
-    and a cache that cannot be written (full disk, read-only folder) cost a one-line warning each, never the result.
-
-    Parameters
-    ----------
-    path : path
-        The cache, an ``.npz`` file.
-    make : callable
-        Returns the arrays by name; called without arguments, only if needed.
-    keys : sequence of str
-        Names that the cache must hold.
-
-    Returns
-    -------
-    dict of str to numpy array
-    """
-    path = Path(path)
-    if path.exists():
-        try:
-            # Opened here, because np.load leaves a file that it cannot read open; Windows then refuses to replace it.
-            with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-                return {key: file[key] for key in keys}  # reading to the end checks each array's CRC
-        except Exception as error:  # numpy, zipfile and zlib raise some ten kinds
-            warnings.warn(f"cache {path} is corrupt ({brief(error)}); making it again", stacklevel=2)
-    arrays = make()
-    try:
-        with aside(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-    except OSError as error:
-        warnings.warn(
-            f"cannot write the cache {path} ({brief(error)}); going on without it. "
-            "Set SSTUTILS_DATA to a writable folder with room to keep it.",
-            stacklevel=2,
-        )
-    return arrays
-
-
-def missing(what: str, looked: Sequence[str | os.PathLike], remedy: str) -> FileNotFoundError:
-    """Return the one-line error of a data set that is not there: what, where it was looked for, what to do."""
-    return FileNotFoundError(f"{what} not found in {', '.join(str(place) for place in looked)}. {remedy}")
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Images
 # ---------------------------------------------------------------------------------------------------------------------
@@ -156,7 +47,7 @@ def rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def decoded(file: str | os.PathLike | BinaryIO) -> Image.Image:
+def decode_image(file: str | os.PathLike | BinaryIO) -> Image.Image:
     """Decode an image, from a path or an open file, to upright RGB.
 
     The header is looked at first: not a pixel is unpacked of an image that promises more than ``MOST_PIXELS``.
@@ -186,33 +77,13 @@ def open_image(path: str | os.PathLike) -> Image.Image:
         If the file is missing, truncated, no image, or of more than 100 megapixels: one line that names it.
     """
     try:
-        return decoded(path)
+        return decode_image(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"image {path} is gone: restore it or load the data set again") from None
     except MemoryError:  # it says something of the machine, not of the image
         raise
     except Exception as error:  # PIL raises some ten kinds
-        raise OSError(f"image {path} cannot be read ({brief(error)}): repair or remove it") from error
-
-
-def digest(*parts: str | bytes | np.ndarray) -> str:
-    """Return 12 hexadecimal digits that identify the parts; arrays count with dtype, shape and bytes."""
-    total = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            total.update(f"{part.dtype.str}{part.shape}".encode())
-            total.update(np.ascontiguousarray(part).data)
-        else:
-            part = part.encode() if isinstance(part, str) else part
-            total.update(f"{len(part)}:".encode() + part)
-    return total.hexdigest()[:12]
-
-
-def files_digest(root: str | os.PathLike, samples: Sequence[tuple[str, int]]) -> str:
-    """Return 12 hexadecimal digits of the names below `root`, the sizes in bytes and the targets of files."""
-    top = os.path.join(root, "")  # pathlib would take ten times as long for the 60,000 files of a large data set
-    lines = (f"{path.removeprefix(top).replace(os.sep, '/')} {os.path.getsize(path)}" for path, _ in samples)
-    return digest("\n".join(lines), np.array([target for _, target in samples], dtype=np.int64))
+        raise OSError(f"image {path} cannot be read ({one_line(error)}): repair or remove it") from error
 
 
 def transformed(dataset: VisionDataset, image: Image.Image, target: int) -> tuple:

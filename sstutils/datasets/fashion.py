@@ -11,9 +11,10 @@ import numpy as np
 from torchvision import datasets
 from torchvision.datasets.utils import verify_str_arg
 
-from .archives import Download, fetch
-from .base import ArrayDataset, missing, resolve
-from .base import root as default_root
+from ..files import missing, resolve
+from ..files import root as default_root
+from ..photos.archives import Download, fetch
+from .base import ArrayDataset
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # the folder of Debian's package dataset-fashion-mnist
 PARTS = ("train", "t10k")  # the original parts; both hold all ten classes, so they are merged

@@ -9,7 +9,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS, is_image_file
 from torchvision.datasets.utils import verify_str_arg
 
-from .base import KS, files_digest, missing, open_image
+from ..files import files_digest, missing
+from .base import KS, open_image
 
 _PARTS = {"train", "test", "val", "valid", "validation"}  # folders of these names are parts, not classes
 

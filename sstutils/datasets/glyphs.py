@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .base import ArrayDataset, cached_arrays, digest, resolve
+from ..files import cached_arrays, digest, resolve
+from .base import ArrayDataset
 
 __all__ = ["Glyphs"]
 

@@ -10,8 +10,9 @@ from PIL import Image
 from torchvision import datasets
 from torchvision.datasets.utils import verify_str_arg
 
-from .archives import Download, brief, fetch
-from .base import ArrayDataset, cached_arrays, decoded, digest, missing, resolve
+from ..files import cached_arrays, digest, missing, one_line, resolve
+from ..photos.archives import Download, fetch
+from .base import ArrayDataset, decode_image
 
 SIDE = 32  # pixels
 PARTS = {"train": "images_background", "test": "images_evaluation"}
@@ -151,9 +152,9 @@ def _read(place: Path, drawings: list[tuple[str, int]]) -> dict[str, np.ndarray]
     for i, (name, _) in enumerate(drawings):
         try:
             with archive.open(f"{place.stem}/{name}") if archive else open(place / name, "rb") as file:
-                image = decoded(file).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+                image = decode_image(file).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
         except Exception as error:  # PIL and zipfile raise many kinds
-            message = f"{place}: {name} cannot be read ({brief(error)}): delete {place} and fetch it again"
+            message = f"{place}: {name} cannot be read ({one_line(error)}): delete {place} and fetch it again"
             raise OSError(message) from error
         data[i] = np.asarray(image)[..., None]
     if archive:

@@ -1,0 +1,33 @@
+"""The command of the editions: ``python -m sstutils.lectures.editions [site|slides|student|lecturer|all]``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import EDITIONS, make
+from .lecture import EditionError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make editions; return the exit status: 0, or 2 where a notebook does not allow it."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sstutils.lectures.editions", description="Make editions of the notebooks."
+    )
+    parser.add_argument("which", nargs="*", default=["all"], metavar="EDITION", help=f"{', '.join(EDITIONS)} or all")
+    parser.add_argument("--notebooks", type=Path, default=Path("notebooks"), metavar="DIR", help="default: notebooks")
+    parser.add_argument("--out", type=Path, default=Path("site"), metavar="DIR", help="default: site")
+    options = parser.parse_args(argv)
+    try:
+        make(options.which, options.notebooks, options.out, tell=lambda line: print(f"  {line}", flush=True))
+    except (EditionError, OSError) as error:
+        print(f"editions: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    print(f"open {options.out / 'index.html'}" if (options.out / "index.html").is_file() else f"wrote {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

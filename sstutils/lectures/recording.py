@@ -1,0 +1,435 @@
+"""Recordings: what is kept of a run so that it can be watched again anywhere, without training.
+
+``record`` yields frames while a network trains; ``save`` and ``load`` keep any recording as one small ``.npz``.
+``python -m sstutils.lectures.recording`` (``make recordings``) makes all that the notebooks show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import math
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..files import one_line
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
+    from ..recipes import Recipe
+
+__all__ = ["Frame", "collect", "load", "pack", "plane", "record", "run_name", "save", "sprite", "turned", "unpack"]
+
+FORMAT = 1  # of recordings
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Frames of a run
+# ---------------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """What is seen of a network at one moment of its training.
+
+    Attributes
+    ----------
+    run : str
+        Name of the run.
+    epoch : float
+        Epochs done: 0 is the untrained network.
+    loss : float or None
+        Mean over the steps since the frame before; None at first.
+    recall : float
+        Recall@1 among the watched images, in the whole embedding.
+    shown : float
+        Share of the variance of the embedding that the plane of `points` holds.
+    spread : float
+        Root mean square distance of the embeddings from their mean.
+    points : (N, 2) array
+        The watched images in the plane, of root mean square distance 1 from their mean.
+    watch : Dataset
+        The watched images.
+    recipe : Recipe
+    """
+
+    run: str
+    epoch: float
+    loss: float | None
+    recall: float
+    shown: float
+    spread: float
+    points: np.ndarray
+    watch: Dataset
+    recipe: Recipe
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """Name of the run, its length in epochs, and the epoch at which local sampling begins (None: never)."""
+        recipe = self.recipe
+        local = math.ceil(recipe.warmup * recipe.epochs) if recipe.sampler == "local" else None
+        return {"name": self.run, "epochs": recipe.epochs, "local": local}
+
+
+def plane(embeddings: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Project embeddings onto their two directions of greatest variance (PCA).
+
+    Parameters
+    ----------
+    embeddings : (N, d) array
+
+    Returns
+    -------
+    points : (N, 2) array
+    shown : float
+        Share of the variance that the plane holds.
+    spread : float
+        Root mean square distance of the embeddings from their mean.
+    """
+    centred = np.asarray(embeddings, dtype=np.float64)
+    centred = centred - centred.mean(axis=0)
+    u, s, _ = np.linalg.svd(centred, full_matrices=False)
+    points = np.zeros((len(centred), 2))
+    points[:, : len(s[:2])] = u[:, :2] * s[:2]
+    total = float(s @ s)
+    return points, float(s[:2] @ s[:2]) / total if total else 0.0, (total / len(centred)) ** 0.5
+
+
+def turned(points: np.ndarray, towards: np.ndarray) -> np.ndarray:
+    """Turn (and mirror) points about the origin to lie as near as can be to other points: orthogonal Procrustes.
+
+    Principal axes have no sign, and change places when they are of like length. Distances between points are kept.
+
+    Parameters
+    ----------
+    points, towards : (N, 2) array
+
+    Returns
+    -------
+    (N, 2) array
+    """
+    return points @ rotation(points, towards)
+
+
+def rotation(points: np.ndarray, towards: np.ndarray) -> np.ndarray:
+    """Return the (2, 2) rotation or reflection of :func:`turned`."""
+    u, _, vt = np.linalg.svd(points.T @ towards)
+    return u @ vt
+
+
+def run_name(recipe: Recipe) -> str:
+    """Return a name for a run, such as "SST, local"."""
+    loss = {"sst": "SST"}.get(recipe.loss, recipe.loss)
+    return f"{loss}, {'class-balanced' if recipe.sampler == 'balanced' else recipe.sampler}"
+
+
+def record(
+    dataset: Dataset, recipe: Recipe | None, watch: Dataset, *, every: float = 0.5, run: str | None = None
+) -> Iterator[Frame]:
+    """Train a network and yield frames of some images that it is not trained on.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        To train on.
+    recipe : Recipe, optional
+    watch : Dataset
+        Some hundred images of classes that are not in `dataset`, several of each class.
+    every : float
+        Epochs from frame to frame; the last step gives a frame too.
+    run : str, optional
+        Name of the run; by default after loss and sampler.
+
+    Yields
+    ------
+    Frame
+        The untrained network first.
+
+    Raises
+    ------
+    ValueError
+        If `every` is not positive, or Recall@1 of the watched images cannot be (one class only).
+
+    Examples
+    --------
+    >>> frames = list(record(train, sst.recipe_for("glyphs", epochs=3), watch))  # doctest: +SKIP
+    """
+    import torch
+
+    from .. import models, recipes, training
+    from ..evaluation import embed, recall_at_k
+
+    if not every > 0:
+        raise ValueError(f"every is a number of epochs above 0 between frames, got {every}")
+    recipe = recipe or recipes.Recipe()
+    run = run or run_name(recipe)
+    before = None
+
+    def frame(model: torch.nn.Module, epoch: float, losses: Sequence[float]) -> Frame:
+        nonlocal before
+        embeddings = embed(model, watch, **recipes.view(recipe))
+        recall = recall_at_k(embeddings, watch.targets, (1,))[1]
+        points, shown, spread = plane(embeddings.numpy())
+        points /= max(float(np.sqrt((points**2).sum(axis=1).mean())), 1e-12)
+        before = points if before is None else turned(points, before)
+        loss = float(np.mean(losses)) if losses else None
+        return Frame(run, epoch, loss, recall, shown, spread, before, watch, recipe)
+
+    torch.manual_seed(recipe.seed)  # as `train` begins: the same untrained network
+    yield frame(recipes.make_model(recipe).to(models.device()), 0.0, [])
+    losses, due = [], every
+    for step in training.train(dataset, recipe):
+        losses.append(step.loss)
+        done = step.epoch + (step.batch + 1) / step.batches
+        if done >= due - 1e-9:
+            yield frame(step.model, done, losses)
+            losses, due = [], (int(done / every + 1e-9) + 1) * every
+    if losses:
+        yield frame(step.model, done, losses)
+
+
+def sprite(images: Any, side: int = 32, columns: int = 16) -> bytes:
+    """Return pictures on one sheet, row by row, as a WebP file: small enough to go into a page.
+
+    Parameters
+    ----------
+    images : Dataset or sequence of images
+    side : int
+        Of each picture in pixels.
+    columns : int
+        Pictures in a row.
+    """
+    from PIL import Image
+
+    from ..figures.plots import _pixels, _squared
+
+    sheet = Image.new("RGB", (columns * side, -(-len(images) // columns) * side), "white")
+    for i in range(len(images)):
+        picture = Image.fromarray(_squared(_pixels(images, i), side))
+        sheet.paste(picture, (i % columns * side, i // columns * side))
+    raw = io.BytesIO()
+    sheet.save(raw, format="WEBP", quality=40, method=6)
+    return raw.getvalue()
+
+
+def collect(frames: Iterable[Frame]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the frames of one or several runs as arrays, and all else that a replay needs: see :func:`save`.
+
+    Parameters
+    ----------
+    frames : iterable of Frame
+        Each run in order; all runs watch the same images.
+
+    Returns
+    -------
+    arrays : dict
+        ``points`` (frames of all runs, N, 2) int16, ``labels`` (N,), ``sprite`` (bytes as uint8).
+    about : dict
+        ``scale`` of the points, ``classes``, and ``runs``: of each its :attr:`Frame.head`, and a list each of epoch,
+        loss, recall, shown and spread.
+
+    Raises
+    ------
+    ValueError
+        If there is no frame, or the runs watch different images.
+    """
+    runs: dict[str, list[Frame]] = {}
+    for frame in frames:
+        runs.setdefault(frame.run, []).append(frame)
+    if not runs:
+        raise ValueError("there is no frame to record")
+    ordered = [frame for run in runs.values() for frame in run]
+    watch = ordered[0].watch
+    if any(list(frame.watch.targets) != list(watch.targets) for frame in ordered):
+        raise ValueError("all runs of a recording must watch the same images")
+    points, scale = pack(np.stack([frame.points for frame in ordered]))
+    curves = ("epoch", "loss", "recall", "shown", "spread")
+    about = {
+        "scale": scale,
+        "classes": list(watch.classes),
+        "runs": [
+            run[0].head | {curve: [rounded(getattr(frame, curve)) for frame in run] for curve in curves}
+            for run in runs.values()
+        ],
+    }
+    arrays = {"points": points, "labels": np.asarray(watch.targets, dtype=np.int64)}
+    return arrays | {"sprite": np.frombuffer(sprite(watch), np.uint8)}, about
+
+
+def rounded(value: float | None) -> float | None:
+    """Return a number with six digits, enough for a curve; None for what is not finite, as JSON wants it."""
+    return float(f"{value:.6g}") if value is not None and np.isfinite(value) else None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Files
+# ---------------------------------------------------------------------------------------------------------------------
+def pack(values: Any) -> tuple[np.ndarray, float]:
+    """Return `values` as int16 and the scale to multiply them with; the error is below half a scale.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("a recording keeps finite numbers only, found NaN or infinity")
+    scale = float(np.abs(values).max(initial=0)) / 32767 or 1.0
+    return np.rint(values / scale).astype("<i2"), scale
+
+
+def unpack(values: np.ndarray, scale: float) -> np.ndarray:
+    """Return the float32 values of :func:`pack`."""
+    return np.asarray(values, dtype=np.float32) * np.float32(scale)
+
+
+def save(path: str | PathLike, kind: str, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
+    """Write a recording: all of it, or nothing.
+
+    Parameters
+    ----------
+    path : path
+        An ``.npz`` file.
+    kind : str
+        What :func:`load` is to ask for, such as "replay".
+    arrays : mapping of str to array
+    about : mapping
+        Everything else, as JSON can hold it: names, scales, recipes.
+    """
+    from ..files import atomic_write
+
+    head = json.dumps({"sstutils": FORMAT, "kind": kind, **about}, ensure_ascii=False, allow_nan=False)
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, about=np.array(head), **arrays)
+
+
+def load(path: str | PathLike, kind: str) -> dict[str, Any]:
+    """Read a recording; nothing in it is executed.
+
+    Parameters
+    ----------
+    path : path
+    kind : str
+        As it was saved.
+
+    Returns
+    -------
+    dict
+        The arrays by name, and ``about`` (dict).
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not a whole recording of this kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no recording at {path}: `make recordings` makes it")
+    try:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}  # reading to the end checks each array's CRC
+        about = json.loads(str(arrays.pop("about")))
+        if about["sstutils"] != FORMAT:
+            raise ValueError("another format")
+    except Exception as error:  # numpy, zipfile, zlib and json raise some ten kinds on damaged files
+        raise ValueError(
+            f"{path} is not a whole recording of sstutils ({one_line(error)[:80]}): `make recordings` makes it"
+        ) from None
+    if about["kind"] != kind:
+        raise ValueError(f"{path} is a recording of {about['kind']!r}, not of {kind!r}: choose another file")
+    return {**arrays, "about": about}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# All recordings of the notebooks
+# ---------------------------------------------------------------------------------------------------------------------
+# File and its maker, a function of the path to write. The makers of widgets stand beside them.
+MAKERS = {
+    "glyphs.pt": ".recording:make_glyphs",
+    "replay.npz": ".recording:make_replay",
+    "stages.npz": ".widgets.neighborhoods:make_recording",
+    "tsne.npz": ".widgets.tsne:make_recording",
+}
+
+# The letters that the replay watches: three pairs of near twins, and two that stand alone.
+WATCHED = ["Æ", "Ǽ", "K", "Ķ", "ɸ", "ф", "M", "V"]
+
+
+def watched(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """Return the images of some classes of a data set.
+
+    Raises
+    ------
+    ValueError
+        If the data set has no class of such a name.
+    """
+    from ..datasets.base import ClassSubset
+
+    if absent := [name for name in names if name not in dataset.classes]:
+        raise ValueError(f"the data set has no class {', '.join(absent)}")
+    return ClassSubset(dataset, [dataset.classes.index(name) for name in names])
+
+
+def make_glyphs(path: Path) -> None:
+    """Write the weights of the default network, trained first where it is not there."""
+    from .. import checkpoints, datasets, recipes, training
+
+    full = checkpoints.checkpoint_path("glyphs")
+    if not full.exists():
+        training.fit(datasets.load("glyphs", "train"), recipes.recipe_for("glyphs"), out=full, data={"name": "glyphs"})
+    checkpoints.save_weights(checkpoints.load_checkpoint(full), path)
+
+
+def make_replay(path: Path) -> None:
+    """Write three runs from one seed: two losses, two samplers."""
+    from tqdm.auto import tqdm
+
+    from .. import datasets, recipes
+
+    # Letters as they stand: with turned classes beside them, 12 epochs end lower.
+    train = datasets.load("glyphs", "train")
+    watch = watched(datasets.load("glyphs", "test", images=28), WATCHED)
+    recipes = [
+        recipes.recipe_for("glyphs", epochs=12, turn=False, loss=loss, sampler=sampler)
+        for loss, sampler in (("sst", "local"), ("triplet", "local"), ("sst", "balanced"))
+    ]
+    frames = []
+    for recipe in recipes:
+        frames += tqdm(record(train, recipe, watch, every=1 / 3), desc=run_name(recipe), total=37, unit="frame")
+    arrays, about = collect(frames)
+    save(path, "replay", arrays, about | {"recipes": [asdict(recipe) for recipe in recipes]})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make recordings, all or some by name."""
+    parser = argparse.ArgumentParser(prog="python -m sstutils.lectures.recording", description=main.__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MAKERS)}; all by default")
+    parser.add_argument("--out", type=Path, default=Path("notebooks/recordings"), help="folder (%(default)s)")
+    options = parser.parse_args(arguments)
+    chosen = {Path(name).stem for name in options.names}
+    if unknown := chosen - {Path(file).stem for file in MAKERS}:
+        parser.error(f"no recording is called {', '.join(sorted(unknown))}: there are {', '.join(MAKERS)}")
+    for file, maker in MAKERS.items():
+        if chosen and Path(file).stem not in chosen:
+            continue
+        module, name = maker.split(":")
+        path, started = options.out / file, time.perf_counter()
+        print(f"{path} ...", file=sys.stderr, flush=True)
+        getattr(import_module(module, __package__), name)(path)
+        seconds = time.perf_counter() - started
+        print(f"{path}: {path.stat().st_size / 1000:.0f} kB in {seconds:.0f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,374 @@
+"""The retrieval game: which of the nearest images are wrong, and what the triplet of a failure looks like.
+
+The page (``game.js``) shows a query and its neighbors, takes the guess, and draws the triangle of query, nearest
+positive and nearest negative. :func:`three_points`, :func:`values` and :func:`sentences` are its twins.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import traitlets
+from numpy.typing import ArrayLike
+
+from ...figures import plots
+from .base import Drawn, script
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["RetrievalGame", "choose", "rounds_of", "sentences", "three_points", "values"]
+
+_SIDE, _COLUMNS = 64, 12  # of the pictures on the sheet
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The rounds
+# ---------------------------------------------------------------------------------------------------------------------
+def choose(wrong: ArrayLike, labels: ArrayLike, neighbors: int, count: int, seed: int = 0) -> np.ndarray:
+    """Choose queries: a quarter without any wrong neighbor, a quarter with wrong ones only, the rest between.
+
+    Of kinds that are rare others take the place. Classes come twice only if there are too few.
+
+    Parameters
+    ----------
+    wrong : (N,) int array
+        How many neighbors of each item are wrong; -1 for items that cannot be queries.
+    labels : (N,) int array
+    neighbors : int
+        How many neighbors each item has.
+    count : int
+    seed : int
+
+    Returns
+    -------
+    (count,) int array
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than `count` possible queries.
+    """
+    wrong, labels = np.asarray(wrong), np.asarray(labels)
+    rng = np.random.default_rng(seed)
+    kinds = [wrong == 0, (wrong > 0) & (wrong < neighbors), wrong == neighbors]
+    possible = sum(int(kind.sum()) for kind in kinds)
+    if possible < count:
+        raise ValueError(
+            f"the game needs {count} queries, but only {possible} images have another of their class: ask for fewer"
+        )
+    edge = count // 4
+    chosen: list[int] = []
+    # The rare kinds first, so that their classes are not taken by the common ones; what is missing then comes from any.
+    for kind, wanted in ((2, edge), (1, count - 2 * edge), (0, edge), (1, count), (0, count), (2, count)):
+        items = rng.permutation(np.flatnonzero(kinds[kind]))
+        room = min(wanted, count - len(chosen))
+        for again in (False, True):
+            for item in items:
+                if room and item not in chosen and (again or labels[item] not in labels[chosen]):
+                    chosen.append(int(item))
+                    room -= 1
+    return rng.permutation(chosen)
+
+
+def rounds_of(
+    embeddings: Tensor, labels: Sequence[int], queries: Sequence[int], neighbors: int
+) -> list[dict[str, Any]]:
+    """Return what each round shows, by item numbers: neighbors, nearest positive and negative, ranks and distances.
+
+    Parameters
+    ----------
+    embeddings : (N, d) tensor
+    labels : (N,) int
+    queries : sequence of int
+        Each has another item of its class.
+    neighbors : int
+
+    Returns
+    -------
+    list of dict
+        ``query``, ``neighbors`` (list), ``wrong`` (places of the wrong ones, from 0), ``rank`` of the nearest positive
+        (1 is the nearest of all), ``p`` and ``n`` (nearest positive and negative), and the Euclidean distances ``ap``,
+        ``an`` and ``pn``.
+    """
+    import torch
+
+    from ...evaluation import top_k
+    from ...losses import squared_distances
+
+    x, y = torch.as_tensor(embeddings).double().cpu(), np.asarray(labels)
+    ranked = top_k(x, len(x) - 1, queries=queries)[1].numpy()
+    rounds = []
+    for query, others in zip(queries, ranked, strict=True):
+        same = y[others] == y[query]
+        first, other = int(same.argmax()), int((~same).argmax())
+        p, n = int(others[first]), int(others[other])
+        d = squared_distances(x[[int(query), p, n]]).sqrt()
+        rounds.append(
+            {
+                "query": int(query),
+                "neighbors": others[:neighbors].tolist(),
+                "wrong": np.flatnonzero(~same[:neighbors]).tolist(),
+                "rank": first + 1,
+                "p": p,
+                "n": n,
+                "ap": float(d[0, 1]),
+                "an": float(d[0, 2]),
+                "pn": float(d[1, 2]),
+            }
+        )
+    return rounds
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The twin of the page
+# ---------------------------------------------------------------------------------------------------------------------
+def three_points(ap: float, an: float, pn: float) -> np.ndarray:
+    """Place three points in the plane by their distances: a and p on the x axis about the origin, n above it.
+
+    By the law of cosines n is ``(an^2 - pn^2) / (2 ap)`` to the right of the midpoint of a and p. Any three points of
+    any space fit into a plane like this, true to scale.
+
+    Parameters
+    ----------
+    ap, an, pn : float
+        Euclidean distances.
+
+    Returns
+    -------
+    (3, 2) array
+        a, p and n.
+
+    Raises
+    ------
+    ValueError
+        If a distance is negative or not finite, or one is longer than the other two together.
+    """
+    d = np.array([ap, an, pn], dtype=np.float64)
+    if not np.isfinite(d).all() or (d < 0).any() or 2 * d.max() > d.sum() * (1 + 1e-5) + 1e-9:
+        raise ValueError(f"no three points have the distances {ap:.4g}, {an:.4g} and {pn:.4g}")
+    x = (an**2 - pn**2) / (2 * ap) if ap > 0 else 0.0
+    x = min(max(x, ap / 2 - pn), an - ap / 2)  # rounding must not move n off the axis
+    return np.array([[-ap / 2, 0], [ap / 2, 0], [x, math.sqrt(max(0.0, an**2 - (x + ap / 2) ** 2))]])
+
+
+def values(ap: float, an: float, pn: float, margin: float) -> dict[str, float]:
+    """Return z, s = sigmoid(z) and the two losses of a triplet by its distances: ``z``, ``s``, ``sst``, ``triplet``."""
+    z = ap**2 - (an**2 + pn**2) / 2
+    return {
+        "z": z,
+        "s": float(np.exp(-np.logaddexp(0, -z))),
+        "sst": float(np.logaddexp(0, z)),
+        "triplet": max(0.0, ap**2 + margin - an**2),
+    }
+
+
+def sentences(entry: Mapping[str, Any], margin: float) -> tuple[str, str]:
+    """Return what is said of a round: the rank of the nearest positive, and what its triplet means."""
+    v = values(entry["ap"], entry["an"], entry["pn"], margin)
+    rank, name, others = entry["rank"], entry["name"], entry["others"]
+    if rank == 1:
+        first = f"The nearest of all {others} other images is another {name}: a hit for Recall@1."
+    else:
+        first = (
+            f"The nearest other {name} has rank {rank} of {others}: a hit only for Recall@K with K of {rank} or more."
+        )
+    if entry["an"] < entry["ap"]:
+        second = f"n, {entry['other']}, is nearer to the query than p"
+        if v["z"] > 0:
+            second += (
+                f", and inside the sphere: z > 0, and SST pushes it away with {100 * v['s']:.0f} % of its full weight."
+            )
+        else:
+            second += (
+                ", but far from p and so outside the sphere: z < 0, and SST, which asks a and p alike, "
+                f"pushes it with {100 * v['s']:.0f} % of its full weight only."
+            )
+    else:
+        second = f"n, {entry['other']}, is farther than p"
+        second += ", yet inside the sphere" if v["z"] > 0 else ", and outside the sphere"
+        second += f": SST still pushes it with {100 * v['s']:.0f} % of its full weight"
+        second += "; the triplet loss is content." if v["triplet"] == 0 else "; the triplet loss misses its margin."
+    return first, second
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The widget
+# ---------------------------------------------------------------------------------------------------------------------
+class RetrievalGame(Drawn):
+    """A query and its nearest images: which of them are wrong? Then the rank and the triplet of the failure.
+
+    Parameters
+    ----------
+    embeddings : (N, d) tensor or array
+    labels : sequence of N int
+        At least two classes.
+    images : data set, array, or sequence of N images
+        As for :func:`sstutils.figures.plots.gallery`; only those shown are read, and only they travel with the page.
+    names : sequence of str, optional
+        Of the classes.
+    queries : int or sequence of int
+        How many rounds, chosen by :func:`choose`; or the numbers of the queries.
+    neighbors : int
+        Images retrieved for each.
+    margin : float
+        Of the triplet loss.
+    seed : int
+        Of the choice.
+
+    Attributes
+    ----------
+    round : int
+        The present round, from 0.
+    guess : list of int
+        Places of the neighbors, from 0, that the player holds for wrong.
+    revealed : dict of str to list of int
+        The guesses of the rounds that are revealed, by number.
+    score : int
+        How many of them name exactly the wrong ones.
+
+    Raises
+    ------
+    ValueError
+        If the parts do not fit together, an embedding is not finite, or there are too few classes or images.
+    """
+
+    _esm = script("game")
+    title = traitlets.Unicode("Which neighbors are wrong?").tag(sync=True)
+    rounds = traitlets.List(traitlets.Dict(), read_only=True).tag(sync=True)
+    sprite = traitlets.Bytes(read_only=True, help="WebP or PNG, 12 pictures in a row").tag(sync=True)
+    margin = traitlets.Float(0.2, read_only=True).tag(sync=True)
+    round = traitlets.Int(0).tag(sync=True)
+    guess = traitlets.List(traitlets.Int()).tag(sync=True)
+    revealed = traitlets.Dict().tag(sync=True)
+    score = traitlets.Int(0).tag(sync=True)
+
+    def __init__(
+        self,
+        embeddings: Tensor | ArrayLike,
+        labels: Sequence[int],
+        images: Any,
+        names: Sequence[str] | None = None,
+        *,
+        queries: int | Sequence[int] = 12,
+        neighbors: int = 4,
+        margin: float = 0.2,
+        seed: int = 0,
+        **state: Any,
+    ) -> None:
+        import torch
+
+        from ...evaluation import top_k
+        from ...sampling import class_labels, matrix
+
+        x = matrix(torch.as_tensor(embeddings)).cpu()
+        y = class_labels(torch.as_tensor(np.asarray(labels)), len(x)).numpy()
+        if len(images) != len(x):
+            raise ValueError(
+                f"got {len(images)} images for {len(x)} embeddings; there must be one for each, in one order"
+            )
+        kinds, sizes = np.unique(y, return_counts=True)
+        if len(kinds) < 2:
+            raise ValueError("all items are of one class, so no neighbor can be wrong: the game needs two classes")
+        if not 1 <= neighbors < len(x):
+            raise ValueError(f"neighbors must be from 1 to {len(x) - 1}, the number of other items; got {neighbors}")
+        if names is not None and len(names) <= y.max():
+            raise ValueError(f"names must have one for each class: got {len(names)}, but a label is {y.max()}")
+        if not (np.isfinite(margin) and margin >= 0):
+            raise ValueError(f"margin must be a finite number from 0, got {margin}")
+        alone = np.isin(y, kinds[sizes < 2])
+        if np.ndim(queries) == 0:
+            if queries < 1:
+                raise ValueError(f"the game needs at least one query, got {queries}")
+            wrong = (y[top_k(x, neighbors)[1].numpy()] != y[:, None]).sum(axis=1)
+            queries = choose(np.where(alone, -1, wrong), y, neighbors, int(queries), seed)
+        else:
+            queries = np.asarray(queries, dtype=int)
+            if not len(queries) or queries.min() < 0 or queries.max() >= len(x) or alone[queries].any():
+                raise ValueError(
+                    f"queries must be numbers from 0 to {len(x) - 1} of images with another of their class"
+                )
+        entries = rounds_of(x, y, queries, neighbors)
+        title = lambda item: str(names[y[item]]) if names is not None else f"class {y[item]}"  # noqa: E731
+        shown = sorted({i for e in entries for i in (e["query"], e["p"], e["n"], *e["neighbors"])})
+        cell = {item: number for number, item in enumerate(shown)}
+        told = [
+            {
+                "query": cell[e["query"]],
+                "name": title(e["query"]),
+                "neighbors": [{"cell": cell[i], "name": title(i)} for i in e["neighbors"]],
+                "wrong": e["wrong"],
+                "rank": e["rank"],
+                "others": len(x) - 1,
+                "p": cell[e["p"]],
+                "n": cell[e["n"]],
+                "other": title(e["n"]),
+                **{side: float(f"{e[side]:.7g}") for side in ("ap", "an", "pn")},
+            }
+            for e in entries
+        ]
+        super().__init__()
+        self._still = images, y, names, entries
+        self.set_trait("rounds", told)
+        self.set_trait("sprite", _sheet(images, shown))
+        self.set_trait("margin", float(margin))
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    @traitlets.validate("round")
+    def _valid_round(self, proposal: Any) -> int:
+        if not 0 <= proposal["value"] < max(1, len(self.rounds)):
+            raise traitlets.TraitError(f"round must be from 0 to {len(self.rounds) - 1}, got {proposal['value']}")
+        return proposal["value"]
+
+    @traitlets.validate("guess")
+    def _valid_guess(self, proposal: Any) -> list[int]:
+        return _places(proposal["value"], self.rounds)
+
+    @traitlets.validate("revealed")
+    def _valid_revealed(self, proposal: Any) -> dict[str, list[int]]:
+        told = {str(number): _places(guess, self.rounds) for number, guess in proposal["value"].items()}
+        if not set(told) <= {str(number) for number in range(len(self.rounds))}:
+            raise traitlets.TraitError(
+                f"revealed must have rounds from 0 to {len(self.rounds) - 1}, got {', '.join(told)}"
+            )
+        return told
+
+    @traitlets.observe("revealed")
+    def _count(self, _change: Any) -> None:
+        self.score = sum(guess == self.rounds[int(number)]["wrong"] for number, guess in self.revealed.items())
+
+    def picture(self) -> plots.Figure:
+        """Draw the first rounds with their answers."""
+        images, labels, names, entries = self._still
+        entries = entries[:6]
+        return plots.gallery(
+            images, labels, [e["query"] for e in entries], [e["neighbors"] for e in entries], names=names, columns=2
+        )
+
+
+def _places(places: Any, rounds: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return places among the neighbors in order, each once."""
+    most = len(rounds[0]["neighbors"]) if rounds else 0
+    places = sorted({int(place) for place in places})
+    if places and not 0 <= places[0] <= places[-1] < most:
+        raise traitlets.TraitError(f"places of neighbors are from 0 to {most - 1}, got {places}")
+    return places
+
+
+def _sheet(images: Any, items: Sequence[int]) -> bytes:
+    """Return pictures on one sheet of 12 a row as WebP: no larger than they are, at most 64 pixels each."""
+    from PIL import Image
+
+    pictures = [plots._pixels(images, item) for item in items]
+    side = min(_SIDE, max(max(picture.shape[:2]) for picture in pictures))
+    sheet = Image.new("RGB", (_COLUMNS * side, -(-len(items) // _COLUMNS) * side), "white")
+    for i, picture in enumerate(pictures):
+        sheet.paste(Image.fromarray(plots._squared(picture, side)), (i % _COLUMNS * side, i // _COLUMNS * side))
+    raw = io.BytesIO()
+    sheet.save(raw, format="WEBP", quality=85, method=6)
+    return raw.getvalue()

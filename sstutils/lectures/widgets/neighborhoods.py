@@ -1,0 +1,611 @@
+"""Which triplets a batch holds, and which of them still have a gradient: neighborhood size, positives, sampler, margin.
+
+The page (``neighborhoods.js``) draws the batches and counts their triplets itself. :func:`draw_batches` and
+:func:`measure` are its twins: the same batches from the same seed, and the same shares.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import traitlets
+
+from ...figures import plots
+from .. import recording
+from .base import Drawn, random, script
+
+SAMPLERS = {"local": "local", "balanced": "class-balanced", "shuffled": "shuffled"}
+SIZES = (25, 50, 75, 100, 150, 200, 300)
+MOST = 1000  # images: the page holds a matrix of their distances
+MATTERS = -2.1972245773362196  # z where s = 1 / (1 + exp(-z)) is 0.1
+PER_CLASS = 5  # images of a class in a class-balanced batch, as in `Recipe`
+SHARES = ("sst", "inside", "triplet", "contrastive")
+LETTERS = "AÀĄaåOÒƠSŞLĻĹrŗyýHTtţŴŵĘēЖДθφG"  # of the recording: families of near twins
+EPOCHS = (0, 4, 12, 36, 80)  # of its stages
+
+_SIDE, _COLUMNS = 28, 20  # of the pictures on the sprite sheet
+_MARKS = "osD^vP"
+_TINTS = ("green", "purple", "orange", "sky")  # blue and vermilion are kept for positives and negatives
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The twin of the page
+# ---------------------------------------------------------------------------------------------------------------------
+def _drawn(items: Sequence[int], count: int, numbers: Iterator[float]) -> list[int]:
+    """Draw `count` of the items without replacement, as ``drawn`` in the page: Fisher and Yates."""
+    items = list(items)
+    for i in range(count):
+        j = i + int(next(numbers) * (len(items) - i))
+        items[i], items[j] = items[j], items[i]
+    return items[:count]
+
+
+def _some(items: Sequence[int], count: int, numbers: Iterator[float]) -> list[int]:
+    """Draw `count` of the items; each comes before any comes again."""
+    out: list[int] = []
+    while len(out) < count:
+        out += _drawn(items, len(items), numbers)
+    return out[:count]
+
+
+def draw_batches(
+    sampler: str, labels: Sequence[int], clusters: Sequence[int], size: int, seed: int = 0
+) -> list[np.ndarray]:
+    """Draw the batches of one epoch by the rules of :mod:`sstutils.sampling`, with random numbers that a page has too.
+
+    Batches without a triplet, which training leaves out, stay in the list.
+
+    Parameters
+    ----------
+    sampler : {"local", "balanced", "shuffled"}
+    labels : (N,) int
+        From 0.
+    clusters : (N,) int
+        Of k-means; "local" makes a batch of each.
+    size : int
+        B, the greatest size of a batch.
+    seed : int
+
+    Returns
+    -------
+    list of int arrays
+        Item numbers, ascending.
+    """
+    labels, clusters, numbers = np.asarray(labels), np.asarray(clusters), random(seed)
+    count = len(labels)
+    if sampler == "local":
+        groups = [np.flatnonzero(clusters == c) for c in range(int(clusters.max()) + 1)]
+        batches = [_drawn(group, size, numbers) if len(group) > size else group for group in groups if len(group)]
+    elif sampler == "balanced":
+        members = [np.flatnonzero(labels == c).tolist() for c in range(int(labels.max()) + 1)]
+        most = min(size, count)
+        classes = max(2, min(len(members), most // PER_CLASS))
+        each = most // classes
+        batches = []
+        for _ in range(max(1, count // (classes * each))):
+            chosen = _some(range(len(members)), classes, numbers)
+            batches.append([item for c in chosen for item in _some(members[c], each, numbers)])
+    else:
+        order = _drawn(range(count), count, numbers)
+        batches = [order[i * size : (i + 1) * size] for i in range(max(1, count // size))]
+    return [np.sort(np.asarray(batch, dtype=int)) for batch in batches]
+
+
+def nearest(d2: np.ndarray, labels: np.ndarray, k: int) -> list[tuple[int, np.ndarray]]:
+    """Return each anchor of a batch with its k nearest positives, as positions within the batch.
+
+    Of equally near ones the first. A batch of one class has no anchors, for want of negatives.
+    """
+    pairs = []
+    if len(np.unique(labels)) > 1:
+        for a, label in enumerate(labels):
+            others = np.flatnonzero(labels == label)
+            others = others[others != a]
+            if len(others):
+                pairs.append((a, others[np.argsort(d2[a, others], kind="stable")][:k]))
+    return pairs
+
+
+def measure(d2: np.ndarray, labels: np.ndarray, k: int = 5, margin: float = 0.2) -> dict[str, Any]:
+    """Count the triplets of a batch, and those whose gradient matters to each loss.
+
+    Parameters
+    ----------
+    d2 : (B, B) array
+        Squared distances within the batch.
+    labels : (B,) array of int
+    k : int
+        Nearest positives of an anchor.
+    margin : float
+        Of triplet and contrastive loss.
+
+    Returns
+    -------
+    dict
+        ``triplets`` (int); ``z``, the logits of the SST loss, anchor by anchor; and shares: ``sst`` of triplets with
+        s > 0.1, ``inside`` with s > 0.5 (the negative is inside the sphere), ``triplet`` of active triplets,
+        ``contrastive`` of pairs of different classes closer than the margin. Shares of nothing are 0.
+    """
+    labels = np.asarray(labels)
+    logits, hinges = [np.zeros(0)], [np.zeros(0)]
+    for a, positives in nearest(d2, labels, k):
+        n = np.flatnonzero(labels != labels[a])
+        near = d2[a, positives][:, None]
+        logits.append((near - (d2[a, n] + d2[positives][:, n]) / 2).ravel())
+        hinges.append((near + margin - d2[a, n]).ravel())
+    z, hinge = np.concatenate(logits), np.concatenate(hinges)
+    others = d2[labels[:, None] != labels]
+
+    def share(hits: np.ndarray) -> float:
+        return float(hits.mean()) if len(hits) else 0.0
+
+    return {
+        "triplets": len(z),
+        "z": z,
+        "sst": share(z > MATTERS),
+        "inside": share(z > 0),
+        "triplet": share(hinge > 0),
+        "contrastive": share(others < margin),
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is made beforehand
+# ---------------------------------------------------------------------------------------------------------------------
+def _reduced(x: np.ndarray, enough: float = 0.98, most: int = 32) -> tuple[np.ndarray, float]:
+    """Return as many principal components as hold `enough` of the variance, and the share they hold."""
+    centred = x - x.mean(axis=0)
+    u, s, _ = np.linalg.svd(centred, full_matrices=False)
+    total = float(s @ s)
+    if not total:
+        return centred[:, :1], 1.0
+    held = np.cumsum(s**2) / total
+    count = min(int(np.searchsorted(held, enough - 1e-12)) + 1, most, len(s))
+    return u[:, :count] * s[:count], min(float(held[count - 1]), 1.0)
+
+
+def _map(x: np.ndarray, before: np.ndarray | None, seed: int) -> np.ndarray:
+    """Lay points out in the square -1..1 by t-SNE, pushed apart a little so that pictures can be seen."""
+    layout = plots.tsne_layout(x, seed=seed) if len(x) >= 20 else recording.plane(x)[0]
+    layout = layout.astype(np.float64) - layout.mean(axis=0)
+    if before is not None:
+        layout = recording.turned(layout, before - before.mean(axis=0))
+    gap = 1.5 / len(layout) ** 0.5
+    for _ in range(60):
+        layout = _filling(layout)
+        step = layout[:, None] - layout
+        far = np.sqrt((step**2).sum(axis=2)) + np.eye(len(layout))
+        push = np.clip(gap - far, 0, None) / np.maximum(far, 1e-9) / 4
+        layout += (step * push[..., None]).sum(axis=1)
+    return _filling(layout)
+
+
+def _filling(layout: np.ndarray) -> np.ndarray:
+    """Stretch a map to fill the square -1..1."""
+    low, high = layout.min(axis=0), layout.max(axis=0)
+    return (layout - low) / np.maximum(high - low, 1e-12) * 2 - 1
+
+
+def prepare(
+    embeddings: Any,
+    labels: Sequence[int],
+    images: Any = None,
+    *,
+    classes: Sequence[str] | None = None,
+    sizes: Sequence[int] = SIZES,
+    seed: int = 0,
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Make all that the page needs of an embedding: principal components, maps, and neighborhoods of each size.
+
+    Parameters
+    ----------
+    embeddings : (N, d) array, or dict of stage name to (N, d) array
+        Of at most 1,000 images.
+    labels : (N,) int
+    images : Dataset or sequence of N images, optional
+    classes : sequence of str, optional
+        Names of the labels, in ascending order; by default the labels themselves.
+    sizes : sequence of int
+        Neighborhood sizes B to choose from; those above N are left out.
+    seed : int
+        Of maps and k-means.
+
+    Returns
+    -------
+    arrays, about : dict
+        For :func:`sstutils.lectures.recording.save`.
+
+    Raises
+    ------
+    ValueError
+        That says what is wrong with the embeddings, the labels or the sizes.
+    """
+    from ...sampling import kmeans
+
+    stages = dict(embeddings) if isinstance(embeddings, Mapping) else {"this embedding": embeddings}
+    stages = {str(name): np.asarray(x, dtype=np.float64) for name, x in stages.items()}
+    present, labels = _checked(stages, np.asarray(labels), images, classes)
+    count = len(labels)
+    fitting = sorted({int(size) for size in sizes if 4 <= size <= count})
+    if not fitting:
+        raise ValueError(f"a neighborhood needs 4 to {count} images here, got sizes {', '.join(map(str, sizes))}")
+    arrays: dict[str, np.ndarray] = {"labels": labels.astype("<i2")}
+    about: list[dict[str, Any]] = []
+    layouts, clusters, before = [], [], None
+    for name, x in stages.items():
+        vectors, held = _reduced(x)
+        arrays[f"vectors{len(about)}"], scale = recording.pack(vectors)
+        before = _map(vectors, before, seed)
+        layouts.append(np.rint(before * 32767).astype("<i2"))
+        packed = recording.unpack(arrays[f"vectors{len(about)}"], scale)
+        for size in fitting:
+            found = kmeans(packed, max(1, count // size), seed=seed, init="random")[1]
+            clusters.append(np.asarray(found, dtype=np.uint8))
+        about.append({"name": name, "scale": scale, "held": round(held, 4)})
+    arrays["layouts"], arrays["clusters"] = np.stack(layouts), np.stack(clusters)
+    if images is not None:
+        arrays["sprite"] = np.frombuffer(recording.sprite(images, _SIDE, _COLUMNS), np.uint8)
+    names = [str(name) for name in (present if classes is None else classes)]
+    way = "t-SNE" if count >= 20 else "PCA"
+    return arrays, {"stages": about, "classes": names, "sizes": fitting, "layout": way}
+
+
+def _checked(
+    stages: Mapping[str, np.ndarray], labels: np.ndarray, images: Any, classes: Sequence[str] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels that occur, and each item's place among them; or raise ValueError."""
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise ValueError(f"labels must be a list of whole numbers, got shape {labels.shape} of {labels.dtype}")
+    count = len(labels)
+    if not stages:
+        raise ValueError("there is no embedding to explore: give an array, or a dict of stages")
+    for name, x in stages.items():
+        if x.ndim != 2 or not x.shape[1]:
+            raise ValueError(f"{name!r} must be a matrix with a row for each image, got shape {x.shape}")
+        if len(x) != count:
+            raise ValueError(f"{name!r} has {len(x)} rows for {count} labels: there must be one for each image")
+        if bad := int((~np.isfinite(x).all(axis=1)).sum()):
+            raise ValueError(f"{name!r} must be finite, but {bad} of {count} rows hold NaN or infinity")
+    if not 4 <= count <= MOST:
+        raise ValueError(f"the explorer takes 4 to {MOST} images, got {count}: choose some of your classes")
+    present, labels, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    if len(present) < 2:
+        raise ValueError("all images are of one class: without a negative there is no triplet to explore")
+    if sizes.max() < 2:
+        raise ValueError("each class has one image only: without a positive there is no triplet to explore")
+    if classes is not None and len(classes) != len(present):
+        raise ValueError(f"got {len(classes)} names for {len(present)} classes: there must be one for each")
+    if images is not None and len(images) != count:
+        raise ValueError(f"got {len(images)} images for {count} labels: there must be one for each")
+    return present, labels
+
+
+def make_recording(path: str | PathLike) -> None:
+    """Train a network on 600 letters, watch it at some epochs, and write ``stages.npz``."""
+    import torch
+
+    from ... import datasets, models, recipes, training
+    from ...evaluation import embed
+
+    data = recording.watched(datasets.load("glyphs", "train", images=20), LETTERS)
+    recipe = recipes.recipe_for("glyphs", batch_size=100, epochs=EPOCHS[-1])
+    torch.manual_seed(recipe.seed)  # as `train` begins: the same untrained network
+    stages = {"untrained": embed(recipes.make_model(recipe).to(models.device()), data).numpy()}
+    for step in training.train(data, recipe):
+        done = step.epoch + 1
+        if step.batch + 1 == step.batches and done in EPOCHS:
+            stages[f"epoch {done}"] = embed(step.model, data).numpy()
+    arrays, about = prepare(stages, data.targets, data, classes=data.classes)
+    recording.save(path, "stages", arrays, about)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The widget
+# ---------------------------------------------------------------------------------------------------------------------
+class NeighborhoodExplorer(Drawn):
+    """Explore what a batch holds: neighborhood size B, positives k, sampler and margin, on a real embedding.
+
+    The map shows all images; those of the current batch as pictures. For one anchor its nearest positives and its
+    negatives are drawn. Bars tell which share of the triplets still has a gradient that matters to each loss.
+
+    Parameters
+    ----------
+    embeddings, labels, images, classes, sizes
+        See :func:`prepare`.
+    **state
+        Any of the attributes below, to begin with.
+
+    Attributes
+    ----------
+    stage : str
+        Name of the embedding that is shown, one of `stages`.
+    sampler : {"local", "balanced", "shuffled"}
+    B, k : int
+        Size of a neighborhood (one of `sizes`), and positives of an anchor.
+    margin : float
+        Of triplet and contrastive loss, 0 to 5, in squared distance.
+    batch : int
+        Number of the current batch, from 0; a number beyond the last is taken as the last.
+    anchor : int
+        Number of the image whose triplets are drawn. If the batches change, the batch with this image is shown.
+    loss : {"sst", "triplet", "contrastive"}
+        Which negatives of the anchor are drawn as ones that matter.
+    seed : int
+        Of the random draws.
+
+    Raises
+    ------
+    ValueError
+        As :func:`prepare`.
+    traitlets.TraitError
+        If a value of the state is none that can be chosen.
+
+    Examples
+    --------
+    >>> sst.widgets.NeighborhoodExplorer.from_recording(B=50, sampler="shuffled")  # doctest: +SKIP
+    >>> sst.widgets.NeighborhoodExplorer(embeddings, labels, images)  # doctest: +SKIP
+    """
+
+    _esm = script("neighborhoods")
+    title = traitlets.Unicode("What is in a batch?").tag(sync=True)
+
+    stage = traitlets.Unicode().tag(sync=True)
+    sampler = traitlets.Unicode("local").tag(sync=True)
+    B = traitlets.Int(100).tag(sync=True)
+    k = traitlets.Int(5).tag(sync=True)
+    margin = traitlets.Float(0.2).tag(sync=True)
+    batch = traitlets.Int(0).tag(sync=True)
+    anchor = traitlets.Int(0).tag(sync=True)
+    loss = traitlets.Unicode("sst").tag(sync=True)
+    seed = traitlets.Int(0).tag(sync=True)
+
+    stages = traitlets.List().tag(sync=True)  # of dict: name, scale, held, dims
+    sizes = traitlets.List().tag(sync=True)
+    classes = traitlets.List().tag(sync=True)
+    layout_name = traitlets.Unicode("t-SNE").tag(sync=True)
+    vectors = traitlets.Bytes().tag(sync=True)  # int16, stage by stage (N, dims)
+    layouts = traitlets.Bytes().tag(sync=True)  # int16, (stages, N, 2)
+    clusters = traitlets.Bytes().tag(sync=True)  # uint8, (stages, sizes, N)
+    labels = traitlets.Bytes().tag(sync=True)  # int16
+    sprite = traitlets.Bytes().tag(sync=True)
+
+    def __init__(
+        self,
+        embeddings: Any,
+        labels: Sequence[int],
+        images: Any = None,
+        *,
+        classes: Sequence[str] | None = None,
+        sizes: Sequence[int] = SIZES,
+        **state: Any,
+    ) -> None:
+        self._begin(*prepare(embeddings, labels, images, classes=classes, sizes=sizes), state)
+
+    @classmethod
+    def from_recording(cls, path: str | PathLike = "recordings/stages.npz", **state: Any) -> NeighborhoodExplorer:
+        """Explore a recording: by default the training run of the lectures.
+
+        Raises
+        ------
+        FileNotFoundError
+            If it is not there, with the command that makes it.
+        ValueError
+            If the file is damaged or another kind of recording.
+        """
+        arrays = recording.load(path, "stages")
+        explorer = cls.__new__(cls)
+        explorer._begin(arrays, arrays.pop("about"), state)
+        return explorer
+
+    def _begin(self, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any], state: dict[str, Any]) -> None:
+        vectors = [arrays[f"vectors{i}"] for i in range(len(about["stages"]))]
+        self._labels = np.asarray(arrays["labels"], dtype=int)
+        self._clusters = arrays["clusters"].reshape(len(vectors), len(about["sizes"]), -1)
+        self._layouts = arrays["layouts"] / 32767
+        self._vectors = vectors
+        self._most = int(np.bincount(self._labels).max()) - 1
+        stages = [entry | {"dims": x.shape[1]} for entry, x in zip(about["stages"], vectors, strict=True)]
+        sizes = about["sizes"]
+        first = {
+            "stage": stages[min(2, len(stages) - 1)]["name"],
+            "B": min(sizes, key=lambda size: abs(size - min(100, len(self._labels) // 3))),
+            "k": min(5, self._most),
+        }
+        self._ready = False
+        super().__init__(
+            stages=stages,
+            sizes=sizes,
+            classes=about["classes"],
+            layout_name=about["layout"],
+            vectors=b"".join(x.astype("<i2").tobytes() for x in vectors),
+            layouts=arrays["layouts"].astype("<i2").tobytes(),
+            clusters=arrays["clusters"].tobytes(),
+            labels=arrays["labels"].astype("<i2").tobytes(),
+            sprite=arrays["sprite"].tobytes() if "sprite" in arrays else b"",
+            **first | state,
+        )
+        self._ready = True
+        self._settle(None)
+
+    @traitlets.validate("stage", "sampler", "loss", "B", "k", "margin", "batch", "anchor", "seed")
+    def _possible(self, proposal: Any) -> Any:
+        name, value = proposal["trait"].name, proposal["value"]
+        choices = {
+            "stage": [entry["name"] for entry in self.stages],
+            "sampler": list(SAMPLERS),
+            "loss": ["sst", "triplet", "contrastive"],
+            "B": self.sizes,
+        }
+        if name in choices and value not in choices[name]:
+            text = ", ".join(map(str, choices[name]))
+            raise traitlets.TraitError(f"{name} must be one of {text}; got {value!r}")
+        highest = {"k": min(10, self._most), "margin": 5, "anchor": len(self._labels) - 1}.get(name, 2**31 - 1)
+        if name not in choices and not (name == "k") <= value <= highest:
+            raise traitlets.TraitError(f"{name} must lie from {int(name == 'k')} to {highest} here; got {value!r}")
+        return value
+
+    @traitlets.observe("stage", "sampler", "B", "batch", "anchor", "seed")
+    def _settle(self, change: Any) -> None:
+        """Bring batch and anchor together: whichever did not move follows the other."""
+        if not self._ready:
+            return
+        batches = self.batches()
+        batch = min(self.batch, len(batches) - 1)
+        if self.anchor not in batches[batch]:
+            holds = [number for number, items in enumerate(batches) if self.anchor in items]
+            if holds and (change is None or change["name"] != "batch"):
+                batch = holds[0]
+            else:
+                self.anchor = self._first(batches[batch])
+        self.batch = batch
+
+    def _first(self, batch: np.ndarray) -> int:
+        """Return the first image of a batch whose class is the largest there."""
+        labels = self._labels[batch]
+        return int(batch[np.bincount(labels)[labels].argmax()])
+
+    def squared_distances(self) -> np.ndarray:
+        """Return the squared distances between all images at the present stage, (N, N)."""
+        number = [entry["name"] for entry in self.stages].index(self.stage)
+        # Whole numbers: exact in float64 in whatever order they are added, here and in the page.
+        x = self._vectors[number].astype(np.float64)
+        norms = (x**2).sum(axis=1)
+        scale = self.stages[number]["scale"]
+        return (norms[:, None] + norms - 2 * (x @ x.T)) * (scale * scale)
+
+    def batches(self, sampler: str | None = None) -> list[np.ndarray]:
+        """Return the batches of the epoch: image numbers, of this or another sampler."""
+        number = [entry["name"] for entry in self.stages].index(self.stage)
+        clusters = self._clusters[number, self.sizes.index(self.B)]
+        return draw_batches(sampler or self.sampler, self._labels, clusters, self.B, self.seed)
+
+    def shares(self, sampler: str | None = None) -> dict[str, Any]:
+        """Measure the current batch, or the epoch of a sampler.
+
+        Parameters
+        ----------
+        sampler : {"local", "balanced", "shuffled"}, optional
+
+        Returns
+        -------
+        dict
+            See :func:`measure`. Of an epoch: the shares as means over the batches that have triplets; ``triplets`` in
+            all, ``batches`` that have any, and ``used``, the number of different images in them.
+        """
+        d2 = self.squared_distances()
+        if sampler is None:
+            batch = self.batches()[self.batch]
+            return measure(d2[np.ix_(batch, batch)], self._labels[batch], self.k, self.margin)
+        batches = self.batches(sampler)
+        found = [measure(d2[np.ix_(b, b)], self._labels[b], self.k, self.margin) for b in batches]
+        kept = [(batch, entry) for batch, entry in zip(batches, found, strict=True) if entry["triplets"]]
+        means = {share: float(np.mean([entry[share] for _, entry in kept])) if kept else 0.0 for share in SHARES}
+        used = len(np.unique(np.concatenate([batch for batch, _ in kept]))) if kept else 0
+        return means | {"triplets": sum(entry["triplets"] for _, entry in kept), "batches": len(kept), "used": used}
+
+    def negatives_that_matter(self) -> np.ndarray:
+        """Return the numbers of the anchor's negatives that matter to the chosen `loss`, with any of its positives."""
+        batch, d2 = self.batches()[self.batch], self.squared_distances()
+        d2, labels = d2[np.ix_(batch, batch)], self._labels[batch]
+        place = int(np.flatnonzero(batch == self.anchor)[0]) if self.anchor in batch else -1
+        for a, positives in nearest(d2, labels, self.k):
+            if a == place:
+                n = np.flatnonzero(labels != labels[a])
+                near = d2[a, positives][:, None]
+                hits = {
+                    "sst": near - (d2[a, n] + d2[positives][:, n]) / 2 > MATTERS,
+                    "triplet": near + self.margin - d2[a, n] > 0,
+                    "contrastive": d2[a, n][None] < self.margin,
+                }[self.loss]
+                return batch[n[hits.any(axis=0)]]
+        return np.zeros(0, dtype=int)
+
+    def picture(self) -> plots.Figure:
+        """Draw map, batch and shares with matplotlib."""
+        with plots.style():
+            return _picture(self)
+
+
+def _percent(x: float) -> str:
+    """Write a share as the page does."""
+    if x <= 0 or x >= 0.0995:
+        return f"{100 * x:.0f} %"
+    return "<0.1 %" if x < 0.0005 else f"{100 * x:.1f} %"
+
+
+def _picture(explorer: NeighborhoodExplorer) -> plots.Figure:
+    stages = [entry["name"] for entry in explorer.stages]
+    number = stages.index(explorer.stage)
+    layout, labels = explorer._layouts[number], explorer._labels
+    batches, shares = explorer.batches(), explorer.shares()
+    batch, epoch = batches[explorer.batch], explorer.shares(explorer.sampler)
+    blue, red = plots.OKABE_ITO["blue"], plots.OKABE_ITO["vermilion"]
+    figure = plots.Figure(figsize=(9.0, 4.4))
+    axes = figure.add_axes((0.01, 0.02, 0.46, 0.86))
+    for c, items in enumerate(batches if explorer.sampler == "local" else [np.arange(len(labels))]):
+        looks = {"marker": _MARKS[c % 6], "color": plots.OKABE_ITO[_TINTS[c % 4]]}
+        if explorer.sampler != "local":
+            looks = {"marker": "o", "color": "#C8C8C8"}
+        axes.scatter(*layout[items].T, s=7, alpha=0.7, linewidths=0, **looks)
+    side = 0.07 if explorer.sampler == "local" or len(batch) > 120 else 0.09
+    if explorer.sprite:
+        axes.imshow(_sheet(explorer, layout, batch, side), extent=(-1.1, 1.1, -1.1, 1.1), zorder=3)
+    else:
+        axes.scatter(*layout[batch].T, s=22, facecolors="white", edgecolors="#303030", linewidths=0.8, zorder=3)
+    d2 = explorer.squared_distances()
+    pairs = dict(nearest(d2[np.ix_(batch, batch)], labels[batch], explorer.k))
+    place = int(np.flatnonzero(batch == explorer.anchor)[0])
+    a = layout[explorer.anchor]
+    hits = explorer.negatives_that_matter()
+    for item in hits:
+        axes.plot(*np.transpose([a, layout[item]]), color=red, linewidth=0.5, linestyle="--", zorder=2)
+    for item in batch[pairs.get(place, np.zeros(0, dtype=int))]:
+        axes.plot(*np.transpose([a, layout[item]]), color=blue, linewidth=1.6, zorder=4)
+    axes.scatter(*a, s=90, marker="s", facecolors="none", edgecolors="#1B1D21", linewidths=1.8, zorder=5)
+    axes.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), aspect="equal")
+    axes.set_axis_off()
+    sampler = SAMPLERS[explorer.sampler]
+    head = f"{explorer.stage}, {sampler}, B = {explorer.B}, k = {explorer.k}, m = {explorer.margin:g}"
+    axes.set_title(f"{head}\nbatch {explorer.batch + 1} of {len(batches)} ({explorer.layout_name})")
+    bars = figure.add_axes((0.64, 0.14, 0.32, 0.72))
+    names = ["SST, s > 0.1", "SST, s > 0.5", "triplet, active", "contrastive,\nnegatives within m"]
+    here, mean = ([entry[share] for share in SHARES] for entry in (shares, epoch))
+    bars.barh(range(4), here, color=[plots.OKABE_ITO["sky"]] * 4, height=0.5, label="this batch")
+    bars.plot(mean, range(4), "D", color="#303030", markersize=5, label="mean of the epoch")
+    for row in range(4):
+        beside = max(here[row], mean[row]) + 0.03
+        bars.text(beside, row, _percent(here[row]), va="center", fontsize=9, weight="bold")
+    bars.set_yticks(range(4), names)
+    bars.set(xlim=(0, 1.12), ylim=(3.6, -0.6), title=f"{shares['triplets']:,} triplets: share whose gradient matters")
+    bars.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
+    bars.legend(loc="upper center", bbox_to_anchor=(0.4, -0.08), ncols=2)
+    told = "; ".join(
+        f"{' '.join(name.split())} {_percent(h)} in this batch and {_percent(m)} in the epoch"
+        for name, h, m in zip(names, here, mean, strict=True)
+    )
+    figure.alt = (
+        f"{head}. A map of {len(labels)} images; batch {explorer.batch + 1} of {len(batches)} holds {len(batch)} of "
+        f"{len(np.unique(labels[batch]))} classes and {shares['triplets']:,} triplets. Share of triplets whose "
+        f"gradient matters: {told}."
+    )
+    return figure
+
+
+def _sheet(explorer: NeighborhoodExplorer, layout: np.ndarray, batch: np.ndarray, side: float) -> np.ndarray:
+    """Return the pictures of a batch at their places on the map, transparent elsewhere."""
+    from PIL import Image
+
+    dots = 900
+    sprite = Image.open(io.BytesIO(explorer.sprite)).convert("RGBA")
+    sheet = Image.new("RGBA", (dots, dots))
+    width = round(side / 2.2 * dots)
+    for item in batch:
+        left, top = item % _COLUMNS * _SIDE, item // _COLUMNS * _SIDE
+        small = sprite.crop((left, top, left + _SIDE, top + _SIDE)).resize((width, width))
+        x, y = (layout[item] * [1, -1] + 1.1) / 2.2 * dots - width / 2
+        sheet.paste(small, (round(x), round(y)))
+    return np.asarray(sheet)

@@ -1,0 +1,274 @@
+"""Training replay: the embedding of unseen images, moving as the network trains; one run, or two side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_UP, Decimal
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import traitlets
+
+from ...figures import plots
+from .. import recording
+from .base import Drawn, script
+
+__all__ = ["TrainingReplay"]
+
+SPEEDS = (0.5, 1.0, 2.0, 4.0)
+_COLOURS = [plots.OKABE_ITO[name] for name in ("blue", "vermilion", "green", "purple", "orange", "sky", "black")]
+_MARKERS = "osD^vPX*"
+
+
+class TrainingReplay(Drawn):
+    """Watch a network learn: play, pause, scrub; two runs side by side, their curves in step.
+
+    Empty at first; :meth:`append` adds frames while a network trains, :meth:`from_recording` opens a recording.
+
+    Attributes
+    ----------
+    frame : float
+        What is shown: 0 is the first frame, halves lie between frames.
+    playing : bool
+    speed : float
+        0.5, 1, 2 or 4; at 1, four frames a second.
+    runs : list of str
+        Names of the runs that are shown: one, or two.
+
+    Examples
+    --------
+    >>> replay = TrainingReplay()  # doctest: +SKIP
+    >>> display(replay)  # doctest: +SKIP
+    >>> for frame in recording.record(train, recipe, watch):  # doctest: +SKIP
+    ...     replay.append(frame)
+    """
+
+    _esm = script("replay")
+    frame = traitlets.Float(0.0).tag(sync=True)
+    playing = traitlets.Bool(False).tag(sync=True)
+    speed = traitlets.Float(1.0).tag(sync=True)
+    runs = traitlets.List(traitlets.Unicode(), maxlen=2).tag(sync=True)
+    live = traitlets.Bool(False, help="frames are being appended: the page shows the newest").tag(sync=True)
+    curves = traitlets.List(traitlets.Dict(), help="of each run: name, epochs, lists of values").tag(sync=True)
+    points = traitlets.Bytes(b"", help="int16, (frames of all runs, N, 2)").tag(sync=True)
+    scale = traitlets.Float(1.0).tag(sync=True)
+    labels = traitlets.List(traitlets.Int()).tag(sync=True)
+    classes = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    sprite = traitlets.Bytes(b"", help="WebP, 16 pictures of 32 pixels in a row").tag(sync=True)
+
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**{"title": "Training replay", **traits})
+
+    @classmethod
+    def from_recording(
+        cls, path: str | PathLike = "recordings/replay.npz", runs: Sequence[str] | None = None, **traits: Any
+    ) -> TrainingReplay:
+        """Open a recording.
+
+        Parameters
+        ----------
+        path : path
+        runs : sequence of str, optional
+            One or two runs by name, or by how a name begins ("SST" is the first of such); by default the first two.
+        **traits
+            Such as ``frame`` and ``title``.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it is not a recording of runs, or has no run of such a name.
+        """
+        content = recording.load(path, "replay")
+        about = content["about"]
+        try:
+            curves, classes, labels = about["runs"], about["classes"], content["labels"].tolist()
+            lengths = {name: [len(run[name]) for run in curves] for name in _CURVES}
+            whole = (
+                all(lengths[name] == lengths["epoch"] for name in _CURVES)
+                and content["points"].shape == (sum(lengths["epoch"]), len(labels), 2)
+                and set(labels) <= set(range(len(classes)))
+                and min(lengths["epoch"]) > 0 < len(labels)
+                and np.isfinite(about["scale"])
+            )
+            names = [run["name"] for run in curves]
+            data = {
+                "curves": curves,
+                "classes": classes,
+                "labels": labels,
+                "points": content["points"].astype("<i2").tobytes(),
+                "scale": about["scale"],
+                "sprite": content["sprite"].tobytes(),
+            }
+        except (AttributeError, KeyError, TypeError, ValueError):
+            whole = False
+        if not whole:
+            raise ValueError(f"{path} is not a whole recording of runs: `make recordings` makes it anew")
+        return cls(**data, runs=_chosen(names, runs), **traits)
+
+    @traitlets.validate("frame")
+    def _valid_frame(self, proposal: Any) -> float:
+        if not np.isfinite(proposal["value"]):
+            raise traitlets.TraitError(f"frame must be a finite number, got {proposal['value']}")
+        return float(np.clip(proposal["value"], 0, max(0, self._last)))
+
+    @traitlets.validate("speed")
+    def _valid_speed(self, proposal: Any) -> float:
+        if proposal["value"] not in SPEEDS:
+            raise traitlets.TraitError(f"speed must be 0.5, 1, 2 or 4, got {proposal['value']}")
+        return proposal["value"]
+
+    @traitlets.validate("runs")
+    def _valid_runs(self, proposal: Any) -> list[str]:
+        return _chosen([run["name"] for run in self.curves], proposal["value"]) if self.curves else proposal["value"]
+
+    @property
+    def _last(self) -> int:
+        """The number of the last frame of the longest run."""
+        return max((len(run["epoch"]) for run in self.curves), default=0) - 1
+
+    def append(self, frame: recording.Frame) -> None:
+        """Add a frame of a run that goes on, or the first of another run; the page follows.
+
+        Raises
+        ------
+        ValueError
+            If the frame shows other images than those before it.
+        """
+        labels, classes = [int(label) for label in frame.watch.targets], list(frame.watch.classes)
+        if self.curves and (labels, classes) != (self.labels, self.classes):
+            raise ValueError("this replay watches other images: give each set of images a TrainingReplay of its own")
+        curves = [dict(run) for run in self.curves]
+        names = [run["name"] for run in curves]
+        if frame.run not in names:
+            curves.append(frame.head | {key: [] for key in _CURVES})
+        run = curves[names.index(frame.run) if frame.run in names else -1]
+        for key in _CURVES:
+            run[key] = [*run[key], recording.rounded(getattr(frame, key))]
+        # One scale for all that may come, with room for outliers: 6.5 times the root mean square.
+        scale = self.scale if self.curves else 2e-4
+        fresh = np.clip(np.rint(np.asarray(frame.points) / scale), -32767, 32767).astype("<i2").tobytes()
+        end = sum(len(other["epoch"]) for other in curves[: curves.index(run) + 1]) * len(fresh) - len(fresh)
+        with self.hold_sync():
+            if not self.curves:
+                self.labels, self.classes, self.sprite = labels, classes, recording.sprite(frame.watch)
+            self.live, self.scale, self.curves = True, scale, curves
+            self.points = self.points[:end] + fresh + self.points[end:]
+            if frame.run not in self.runs and len(self.runs) < 2:
+                self.runs = [*self.runs, frame.run]
+
+    def positions(self, run: str, frame: float) -> np.ndarray:
+        """Return the (N, 2) points of a run at a frame, between frames on a straight line."""
+        number = [other["name"] for other in self.curves].index(run)
+        lengths = [len(other["epoch"]) for other in self.curves]
+        count = len(self.labels)
+        every = np.frombuffer(self.points, "<i2").reshape(-1, count, 2)
+        every = recording.unpack(every[sum(lengths[:number]) :][: lengths[number]], self.scale)
+        return between(every, frame)
+
+    def sentence(self, run: str, frame: float | None = None) -> str:
+        """Return what the page says of a run at a frame (by default the present one): what was measured last."""
+        curve = next(other for other in self.curves if other["name"] == run)
+        return sentence(curve, self.frame if frame is None else frame)
+
+    def picture(self) -> plots.Figure:
+        """Draw the first, the middle and the last frame of each run that is shown, and the curves."""
+        runs = [run for name in self.runs for run in self.curves if run["name"] == name]
+        return _picture(self, runs)
+
+
+_CURVES = ("epoch", "loss", "recall", "shown", "spread")
+
+
+def _chosen(names: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
+    """Return full names of runs from beginnings of names."""
+    if wanted is None:
+        return list(names[:2])
+    wanted = [wanted] if isinstance(wanted, str) else list(wanted)
+    if not 1 <= len(wanted) <= 2:
+        raise ValueError(f"runs are one or two names, got {len(wanted)}")
+    found = []
+    for word in wanted:
+        like = [name for name in names if name == word] or [
+            name for name in names if name.lower().startswith(str(word).lower())
+        ]
+        if not like:
+            raise ValueError(f"no run is called {word!r}: there are {', '.join(map(repr, names))}")
+        found.append(like[0])
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The twin of replay.js
+# ---------------------------------------------------------------------------------------------------------------------
+def between(values: np.ndarray, frame: float) -> np.ndarray:
+    """Return the value at a frame of an array over frames; halves lie on a straight line; ends are held."""
+    frame = min(max(frame, 0.0), len(values) - 1)
+    low = int(frame)
+    high = min(low + 1, len(values) - 1)
+    return values[low] + (values[high] - values[low]) * (frame - low)
+
+
+def sentence(curve: Mapping[str, Any], frame: float) -> str:
+    """Return the words for a run at a frame: values as measured at the last whole frame."""
+    i = min(int(max(frame, 0) + 1e-6), len(curve["epoch"]) - 1)
+    loss = curve["loss"][i]
+    return (
+        f"Epoch {_fixed(curve['epoch'][i], 1)}: Recall@1 {_fixed(curve['recall'][i], 2)}, "
+        f"loss {'-' if loss is None else _fixed(loss, 3)}, spread {_fixed(curve['spread'][i], 2)}, "
+        f"{_fixed(100 * curve['shown'][i], 0)} % of the variance in view"
+    )
+
+
+def _fixed(x: float, digits: int) -> str:
+    """Round as JavaScript's ``toFixed``: halves up."""
+    return str(Decimal(x).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The still picture
+# ---------------------------------------------------------------------------------------------------------------------
+def _picture(replay: TrainingReplay, runs: Sequence[Mapping[str, Any]]) -> plots.Figure:
+    with plots.style():
+        figure = plots.Figure(figsize=(7.6, 0.5 + 1.8 * max(1, len(runs))), layout="constrained")
+        if not runs:
+            figure.text(0.5, 0.5, "No frames yet.", ha="center", va="center")
+            figure.alt = "An empty training replay: no frame has been recorded yet."
+            return figure
+        labels = np.asarray(replay.labels)
+        told = []
+        grid = figure.subplots(len(runs), 4, squeeze=False, width_ratios=(1, 1, 1, 1.25))
+        for row, run in zip(grid, runs):
+            last = len(run["epoch"]) - 1
+            for axes, frame in zip(row, (0, last // 2, last)):
+                points = replay.positions(run["name"], frame)
+                for number in np.unique(labels):
+                    looks = {"color": _COLOURS[number % 7], "marker": _MARKERS[(number % 7 + number // 7) % 8]}
+                    axes.scatter(*points[labels == number].T, s=8, linewidths=0, label=replay.classes[number], **looks)
+                axes.set(aspect="equal", xticks=[], yticks=[])
+                axes.set_adjustable("datalim")
+                axes.set_title(f"epoch {run['epoch'][frame]:.3g}: R@1 {run['recall'][frame]:.2f}")
+            row[0].set_ylabel(run["name"])
+            axes = row[3]
+            axes.plot(run["epoch"], run["recall"], color=_COLOURS[0], label="Recall@1")
+            axes.set(ylim=(0, 1.02), xlim=(0, run["epochs"] * 1.02), xlabel="epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            losses = axes.twinx()
+            losses.plot(run["epoch"], [np.nan if x is None else x for x in run["loss"]], "--", color=_COLOURS[1])
+            losses.spines.right.set_visible(True)
+            losses.set_ylim(0)
+            axes.set_title("Recall@1, loss (dashed)")
+            told.append(
+                f"{run['name']}: from Recall@1 {run['recall'][0]:.2f} to {run['recall'][-1]:.2f} "
+                f"in {run['epoch'][-1]:.3g} epochs"
+            )
+        handles, names = grid[0][0].get_legend_handles_labels()
+        if len(names) <= 16:
+            figure.legend(handles, names, loc="outside lower center", ncols=16, handletextpad=0, columnspacing=1)
+    figure.alt = (
+        f"{len(labels)} images of {len(replay.classes)} letters that are not trained on, in the plane of greatest "
+        f"variance of their embedding, at the start, the middle and the end of training. {'; '.join(told)}."
+    )
+    return figure

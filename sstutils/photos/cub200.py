@@ -1,0 +1,54 @@
+"""CUB-200-2011: photographs of 200 kinds of birds."""
+
+from pathlib import Path
+
+from .archives import Download
+from .base import Listing, Photos
+
+
+class CUB200(Photos):
+    """Caltech-UCSD Birds 200: the first 100 kinds are ``train`` (5,864 images), the others ``test`` (5,924).
+
+    See :class:`sstutils.photos.base.Photos` for parameters and attributes.
+
+    References
+    ----------
+    C. Wah, S. Branson, P. Welinder, P. Perona and S. Belongie (2011). The Caltech-UCSD Birds-200-2011 dataset.
+    California Institute of Technology, CNS-TR-2011-001.
+    """
+
+    name = "CUB-200-2011"
+    source = "https://data.caltech.edu/records/65de6-vp158"
+    downloads = (
+        Download(
+            "CUB_200_2011.tgz",
+            1_150_000_000,
+            "97eceeb196236b17998738112f37df78",
+            ("https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",),
+        ),
+    )
+    by_hand = "Place CUB_200_2011.tgz in {root}, or the folder CUB_200_2011 that it unpacks to."
+    archives = {"CUB_200_2011.tgz": "CUB_200_2011"}  # noqa: RUF012
+    most = 4_000_000_000
+    counts = {"train": (100, 5_864), "test": (100, 5_924)}  # noqa: RUF012
+
+    @staticmethod
+    def folders(root: Path) -> list[Path]:
+        """Return the folders that hold the lists of the data set."""
+        return [folder for folder in (root / "CUB_200_2011", root) if (folder / "image_class_labels.txt").is_file()]
+
+    @staticmethod
+    def listing(folder: Path, split: str) -> Listing:
+        """Read ``images.txt``, ``image_class_labels.txt`` and ``classes.txt``: class ids up to 100 are ``train``."""
+        images, labels, names = (
+            dict(line.split(maxsplit=1) for line in (folder / file).read_text(encoding="utf-8").splitlines() if line)
+            for file in ("images.txt", "image_class_labels.txt", "classes.txt")
+        )
+        first, last = (1, 100) if split == "train" else (101, 200)
+        chosen = [(images[image], int(label)) for image, label in labels.items() if first <= int(label) <= last]
+        number = {label: i for i, label in enumerate(sorted({label for _, label in chosen}))}
+        return Listing(
+            [f"images/{path}" for path, _ in chosen],
+            [number[label] for _, label in chosen],
+            [names[str(label)].partition(".")[2].replace("_", " ") for label in number],
+        )

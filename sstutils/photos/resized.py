@@ -1,0 +1,215 @@
+"""Photographs scaled once, to just what training reads of them: one file of bytes, mapped into memory."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sys
+import time
+import warnings
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+import torchvision
+from filelock import FileLock
+from PIL import features
+from torch.utils.data import DataLoader, Dataset, Subset
+from tqdm.auto import tqdm
+
+from ..datasets.base import KS, ArrayDataset, innermost, loaded, squared, unreadable
+from ..files import atomic_write, digest, one_line, resolve
+
+_FORMAT = "1"  # to be raised when other bytes come of the same files
+_DAY = 86_400  # seconds
+_LONG = 1 << 30  # bytes whose reading takes so long that a bar is shown
+
+
+def resized(
+    dataset: Dataset,
+    side: int = 256,
+    root: str | os.PathLike | None = None,
+    *,
+    workers: int = 0,
+    progress: bool = True,
+) -> Resized:
+    """Return a data set with its images scaled to squares; made once, then read from one file.
+
+    The squares are those that :func:`sstutils.datasets.batches` makes of the images, bit for bit: a run gives the same
+    numbers with this cache as without it. The file takes ``3 * side**2`` bytes an image (256: 2.3 GB for 11,788 birds,
+    11.7 GB for the 59,551 products that are trained on). It is named after the data set, its split and its
+    fingerprint, and after the versions of the libraries that decode and scale: when one of these changes, another file
+    is made, and the one before it is removed. Each time that it is opened, all of it is read and compared with its
+    checksums; a damaged file costs a one-line warning and is made again.
+
+    An image that cannot be read is an error. In a :class:`sstutils.datasets.base.Readable` data set its stand-in is
+    kept instead, and whoever opens the file again learns of it in the same way: such images are tried again, which
+    names and counts them anew. One that was repaired has the file made again.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With ``targets``, ``classes`` and ``fingerprint``; also a subset.
+    side : int
+        Of the squares, in pixels.
+    root : path, optional
+        Folder of the file; :func:`sstutils.datasets.root` by default.
+    workers : int
+        Processes that read and scale while the file is made.
+    progress : bool
+        Tell the size, and show a bar while the file is made, and while one of more than 1 GB is checked.
+
+    Returns
+    -------
+    Resized
+
+    Raises
+    ------
+    ValueError
+        If `side` is below 1.
+    OSError
+        If an image cannot be read, or there is no room for the file; no half of it is left.
+    """
+    if side < 1:
+        raise ValueError(f"side is that of the squares in pixels: at least 1, got {side}")
+    inner = innermost(dataset)
+    kind = f"{type(inner).__name__.lower()}-{getattr(inner, 'split', 'all')}-{side}"
+    if len(dataset) < len(inner):  # other classes are another part, not the same one changed
+        kind += f"-part{digest(*dataset.classes)}"
+    jpeg, webp = features.version("jpg") or "", features.version("webp") or ""
+    key = digest(_FORMAT, dataset.fingerprint, PIL.__version__, jpeg, webp, torchvision.__version__)
+    path = resolve(root) / f"{kind}-{key}.npy"
+    scaled, shape = squared(dataset, side), (len(dataset), side, side, 3)
+    found = _opened(path, shape, progress)
+    if found is None or _repaired(scaled, found[1]):
+        lock = FileLock(path.with_name(f".{path.name}.lock"))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with lock:  # of several processes one makes the file, the others wait for it
+                found = _opened(path, shape, progress, warn=True)
+                if found is None or _repaired(scaled, found[1]):
+                    _make(path, scaled, shape, workers, progress)
+                    _tidy(path, kind)
+                    found = _opened(path, shape, progress, warn=True)
+        except OSError as error:
+            if error.errno is None:  # told already
+                raise
+            raise OSError(
+                f"cannot write {path} ({error.strerror}): make room, take another folder (SSTUTILS_DATA), or go on "
+                "without it (--no-cache)"
+            ) from error
+        finally:
+            with suppress(OSError):  # Windows removes no file that is open
+                Path(lock.lock_file).unlink()
+    if found is None:
+        raise OSError(f"{path} does not hold what was just written: check the disk, or take another folder")
+    return Resized(path, *found, dataset)
+
+
+def _opened(
+    path: Path, shape: tuple[int, ...], progress: bool, warn: bool = False
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the images, mapped, and which of them are stand-ins; None where the files are not there, or not whole."""
+    index = path.with_suffix(".npz")
+    if not (path.exists() and index.exists()):
+        return None
+    try:
+        with open(index, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+            checks, stand_ins = file["checks"], file["unreadable"]
+        # Mapped to be read only: a private map of more bytes than the machine has memory is refused on Linux.
+        data = np.asarray(np.load(path, mmap_mode="r"))
+        if (data.shape, data.dtype) != (shape, np.uint8) or stand_ins.shape != shape[:1]:
+            raise ValueError(f"{data.dtype} of shape {data.shape} where uint8 of {shape} was expected")
+        bar = tqdm(data, f"check {path.name}", unit="image", disable=not progress or data.nbytes < _LONG)
+        for number, (image, check) in enumerate(zip(bar, checks, strict=True)):
+            if zlib.crc32(image) != check:
+                raise ValueError(f"image {number} does not have its checksum")
+    except Exception as error:  # numpy, zipfile and zlib raise some ten kinds
+        if warn:
+            warnings.warn(f"cache {path} is corrupt ({one_line(error)}); making it again", stacklevel=3)
+        return None
+    return data, stand_ins
+
+
+def _repaired(dataset: Dataset, stand_ins: np.ndarray) -> bool:
+    """Try those images again that have stand-ins, and return whether one can be read; if they may not, raise."""
+    for item in np.flatnonzero(stand_ins):
+        dataset[int(item)]  # names and counts it, or raises
+    return not unreadable(dataset)[stand_ins].all()
+
+
+def _make(path: Path, dataset: Dataset, shape: tuple[int, ...], workers: int, progress: bool) -> None:
+    """Write the file of images, and beside it the one of their checksums."""
+    path.unlink(missing_ok=True)  # a damaged one only takes room
+    need, free = math.prod(shape), shutil.disk_usage(path.parent).free
+    if need > free:
+        raise OSError(
+            f"the resized images need {need / 1e9:.2f} GB, {path.parent} has {free / 1e9:.2f} GB free: make room, take "
+            "another folder (SSTUTILS_DATA), or go on without them (--no-cache)"
+        )
+    if progress:
+        print(f"{path.name}: {need / 1e6:,.0f} MB in {path.parent}", file=sys.stderr)
+    files = DataLoader(dataset, batch_size=None, num_workers=workers)
+    checks = []
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        what = f"scale to {shape[1]}x{shape[2]}"
+        for image, _ in tqdm(loaded(files), what, shape[0], unit="image", disable=not progress):
+            content = np.ascontiguousarray(image)
+            file.write(content)
+            checks.append(zlib.crc32(content))
+    with atomic_write(path.with_suffix(".npz")) as temporary, open(temporary, "wb") as file:
+        source = str(Path(getattr(innermost(dataset), "root", None) or "").resolve())
+        np.savez(file, checks=np.array(checks, np.uint32), unreadable=unreadable(dataset), source=source)
+
+
+def _tidy(path: Path, kind: str) -> None:
+    """Remove what was made of the same files before they changed, and what killed processes left."""
+    with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
+        source = file["source"]
+    for old in path.parent.glob(f"{kind}-{'?' * 12}.npz"):
+        with suppress(Exception):  # what is not read or removed may stay
+            with np.load(old, allow_pickle=False) as file:
+                stale = old.stem != path.stem and file["source"] == source
+            if stale:
+                old.with_suffix(".npy").unlink(missing_ok=True)
+                old.unlink()
+    for part in path.parent.glob(f".{kind}-{'?' * 12}.np?.*.part"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > _DAY:  # nobody writes to it any more
+                part.unlink()
+
+
+class Resized(ArrayDataset):
+    """The images of :func:`resized`, mapped from their file; everything else is that of the data set they are made of.
+
+    It can be used wherever an :class:`ArrayDataset` can. Its images are read from the disk when they are asked for, and
+    stay in the memory that nothing else needs. Nothing can be written to them.
+
+    Attributes
+    ----------
+    path : Path
+        The file: a uint8 array of shape (N, side, side, 3), which ``numpy.load`` reads.
+    unreadable : (N,) bool array
+        The images that could not be read, for which others of their classes stand.
+    data, targets, classes, fingerprint
+        See :class:`ArrayDataset`.
+    """
+
+    def __init__(self, path: Path, data: np.ndarray, unreadable: np.ndarray, dataset: Dataset) -> None:
+        inner = innermost(dataset)
+        target_transform = None if isinstance(dataset, Subset) else inner.target_transform  # subsets bypass it
+        super().__init__(data, dataset.targets, dataset.classes, path.parent, inner.transform, target_transform)
+        self.path, self.unreadable, self.fingerprint = path, unreadable, dataset.fingerprint
+        self.split, self.ks = getattr(inner, "split", "all"), getattr(inner, "ks", KS)
+
+    def __getstate__(self) -> dict[str, Any]:  # a worker process maps the file for itself
+        return self.__dict__ | {"data": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = state | {"data": np.asarray(np.load(state["path"], mmap_mode="r"))}

@@ -1,0 +1,58 @@
+"""Stanford Online Products: photographs of 22,634 products from an online market."""
+
+from pathlib import Path
+
+from .archives import Download
+from .base import Listing, Photos
+
+
+class StanfordOnlineProducts(Photos):
+    """Products: 11,318 of them are ``train`` (59,551 images), 11,316 others ``test`` (60,502), as their authors split.
+
+    See :class:`sstutils.photos.base.Photos` for parameters and attributes. A class is one product; its name tells
+    the kind of product, too.
+
+    References
+    ----------
+    H. Oh Song, Y. Xiang, S. Jegelka and S. Savarese (2016). Deep metric learning via lifted structured feature
+    embedding. CVPR.
+    """
+
+    name = "Stanford Online Products"
+    source = "https://cvgl.stanford.edu/projects/lifted_struct"
+    downloads = (
+        Download(
+            "Stanford_Online_Products.zip",
+            3_100_000_000,
+            "7f73d41a2f44250d4779881525aea32e",
+            (
+                "http://ftp.cs.stanford.edu/cs/cvgl/Stanford_Online_Products.zip",
+                "ftp://cs.stanford.edu/cs/cvgl/Stanford_Online_Products.zip",
+            ),
+        ),
+    )
+    by_hand = "Place Stanford_Online_Products.zip in {root}, or the folder Stanford_Online_Products that it unpacks to."
+    archives = {"Stanford_Online_Products.zip": "Stanford_Online_Products"}  # noqa: RUF012
+    most = 8_000_000_000
+    counts = {"train": (11_318, 59_551), "test": (11_316, 60_502)}  # noqa: RUF012
+    ks = (1, 10, 100, 1000)
+
+    @staticmethod
+    def folders(root: Path) -> list[Path]:
+        """Return the folders that hold the lists of the data set."""
+        return [folder for folder in (root / "Stanford_Online_Products", root) if (folder / "Ebay_test.txt").is_file()]
+
+    @staticmethod
+    def listing(folder: Path, split: str) -> Listing:
+        """Read ``Ebay_train.txt`` or ``Ebay_test.txt``: image id, class id, super class id and path in each line."""
+        lines = (folder / f"Ebay_{split}.txt").read_text(encoding="utf-8").splitlines()
+        if lines[0].split() != ["image_id", "class_id", "super_class_id", "path"]:
+            raise ValueError(f"Ebay_{split}.txt begins with {lines[0]!r}")
+        rows = [line.split(maxsplit=3) for line in lines[1:] if line]
+        kinds = {label: path.partition("_final/")[0] for _, label, _, path in rows}
+        number = {label: i for i, label in enumerate(sorted(kinds, key=int))}
+        return Listing(
+            [path for *_, path in rows],
+            [number[label] for _, label, *_ in rows],
+            [f"{kinds[label].replace('_', ' ')} {label}" for label in number],
+        )

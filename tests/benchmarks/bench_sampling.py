@@ -1,0 +1,108 @@
+"""Local sampling at the size of Stanford Online Products.
+
+``python -m tests.benchmarks.bench_sampling``, two minutes."""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from sstutils.models import device
+from sstutils.sampling import LocalSampler, kmeans
+
+TRAIN = (59_551, 11_318)
+K, ITERATIONS = 297, 20
+
+
+def seconds(run: Callable[[], Any], repeats: int = 1) -> float:
+    """Return the median time of some runs."""
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def products(items: int, classes: int, dim: int = 512) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return embeddings of overlapping classes in twelve groups, with a decaying spectrum as trained ones have."""
+    random = torch.Generator().manual_seed(0)
+    scale = torch.arange(1, dim + 1) ** -0.5
+    groups = 0.5 * torch.randn(12, dim, generator=random)
+    centres = 0.8 * torch.randn(classes, dim, generator=random)
+    centres += groups[torch.randint(12, (classes,), generator=random)]
+    more = torch.randint(classes, (items - 2 * classes,), generator=random)
+    labels = torch.cat([torch.arange(2 * classes) % classes, more])
+    x = torch.randn(items, dim, generator=random)
+    for rows in torch.arange(items).split(4096):  # in parts, so that the peak of memory is x itself
+        x[rows] = (x[rows] + centres[labels[rows]]) * scale / scale.norm()
+    return x, labels
+
+
+def row(name: str, ours: float, peer: str = "", theirs: float | None = None, least: float = 0, most: float = 0) -> dict:
+    """Return a row of the table: `least` is the ratio theirs / ours to reach, `most` the seconds to keep under."""
+    ratio = theirs / ours if theirs else None
+    return {
+        "name": name,
+        "ours_s": ours,
+        "peer": peer,
+        "peer_s": theirs,
+        "ratio": ratio,
+        "target": f">= {least:.2f} x" if least else f"< {most:.0f} s",
+        "ok": ratio >= least if least else ours < most,
+    }
+
+
+def show(rows: list[dict]) -> None:
+    """Print rows as a table."""
+    print(f"{'':66} {'ours':>9} {'peer':>9} {'ratio':>7}  target")
+    for r in rows:
+        theirs, ratio = (f"{r['peer_s']:7.2f} s", f"{r['ratio']:5.2f} x") if r["ratio"] else ("", "")
+        what = r["name"] + (f" / {r['peer']}" if r["peer"] else "")
+        ours = f"{r['ours_s']:7.2f} s" if r["ours_s"] is not None else ""
+        print(f"{what:66} {ours:>9} {theirs:>9} {ratio:>7}  {r['target']} {'ok' if r['ok'] else 'MISSED'}")
+
+
+def rows() -> list[dict]:
+    """Measure."""
+    import faiss
+    from sklearn.cluster import KMeans
+
+    x, labels = products(*TRAIN)
+    sampler = LocalSampler(labels, 200, iterations=ITERATIONS)
+    balanced = LocalSampler(labels, 200, iterations=ITERATIONS, balanced=True)
+    points, here = x.numpy(), x.to(device())  # peers compute on the CPU
+
+    def of_faiss() -> None:
+        clusters = faiss.Kmeans(x.shape[1], K, niter=ITERATIONS, max_points_per_centroid=len(x))  # no subsampling
+        clusters.train(points)
+        clusters.assign(points)
+
+    ours = [], [], [], []
+    for _ in range(3):  # in turn, so that what else runs on the machine meets all alike
+        for times, run in zip(
+            ours,
+            (
+                of_faiss,
+                lambda: kmeans(here, K, iterations=ITERATIONS, init="random"),
+                lambda: sampler.refresh(here),
+                lambda: balanced.refresh(here),
+            ),
+            strict=True,
+        ):
+            times.append(seconds(run))
+    theirs, clustering, refresh, matching = map(statistics.median, ours)
+    scikit = seconds(lambda: KMeans(n_clusters=K, n_init=1, random_state=0).fit(points))
+    size = f"{len(x):,} x {x.shape[1]}, {here.device.type}"
+    return [
+        row(f"k-means, {size}, K = {K}", clustering, "faiss, same iterations", theirs, least=1 / 1.5),
+        row("local sampler, a whole refresh", refresh, "faiss, k-means only", theirs, least=1 / 1.5),
+        row("local sampler, a whole refresh", refresh, "scikit-learn KMeans", scikit, least=10),
+        row("local sampler, balanced", matching, "faiss, k-means only", theirs, least=1 / 1.5),
+    ]
+
+
+if __name__ == "__main__":
+    show(rows())

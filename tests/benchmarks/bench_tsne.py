@@ -1,0 +1,64 @@
+"""t-SNE at the size of Stanford Online Products.
+
+``python -m tests.benchmarks.bench_tsne``, a quarter of an hour or less."""
+
+import json
+import subprocess
+import sys
+
+from tests.benchmarks.bench_sampling import row, show
+
+TEST = (60_502, 11_316)
+MOST = {"fft": 600, "barnes-hut": 1200}  # seconds
+LIMIT = 2.0  # GB beside the embeddings
+NEAR, SAMPLE = 10, 2000
+
+# A layout in a process of its own, so that its peak of memory can be told.
+RUN = """
+import json, resource, sys, time
+import numpy as np
+from tests.benchmarks.bench_sampling import products
+from tests.benchmarks.bench_tsne import *
+from sstutils.figures.plots import tsne_layout
+x, labels = products(*TEST)
+pages = int(open("/proc/self/statm").read().split()[1])
+started = time.perf_counter()
+layout = tsne_layout(x, method=sys.argv[1], progress=sys.stderr.isatty())
+seconds = time.perf_counter() - started
+usage = resource.getrusage(resource.RUSAGE_SELF)
+peak = usage.ru_maxrss * 1024 - pages * resource.getpagesize()
+found = {"seconds": seconds, "cpu_s": usage.ru_utime + usage.ru_stime, "memory_gb": peak / 1e9}
+print(json.dumps(found | {"kept": kept(x.numpy(), layout)}))
+"""
+
+
+def kept(x, layout) -> float:
+    """Return which share of their nearest items some items have among as many nearest on the map."""
+    import numpy as np
+    from sklearn.neighbors import NearestNeighbors
+
+    sample = np.random.default_rng(0).choice(len(x), SAMPLE, replace=False)
+    near = [
+        NearestNeighbors(n_neighbors=NEAR + 1).fit(points).kneighbors(points[sample], return_distance=False)[:, 1:]
+        for points in (x, layout)
+    ]
+    return float(np.mean([len(np.intersect1d(one, other)) / NEAR for one, other in zip(*near, strict=True)]))
+
+
+def rows() -> list[dict]:
+    """Measure."""
+    rows = []
+    for method, most in MOST.items():
+        done = subprocess.run([sys.executable, "-c", RUN, method], stdout=subprocess.PIPE, text=True, check=True)
+        found = json.loads(done.stdout)
+        result = row(f"t-SNE, {method}, {TEST[0]:,} x 512", found["seconds"], most=most)
+        result |= found | {"ok": result["ok"] and found["memory_gb"] < LIMIT}
+        result["target"] += (
+            f", < {LIMIT:.0f} GB ({found['memory_gb']:.2f}); {found['kept']:.0%} of {NEAR} neighbors kept"
+        )
+        rows.append(result)
+    return rows
+
+
+if __name__ == "__main__":
+    show(rows())

@@ -1,0 +1,112 @@
+"""The rules of the house: who imports whom, how long files and functions may be, what is declared."""
+
+import ast
+import re
+import tomllib
+from graphlib import TopologicalSorter
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "sstutils"
+FILES = sorted(path.relative_to(ROOT) for path in PACKAGE.rglob("*.py"))
+TREES = {path: ast.parse((ROOT / path).read_text(encoding="utf-8")) for path in FILES}
+
+# What each room may import beside itself. Every file that stands in no room is the method.
+BELOW = {
+    "method": set(),
+    "photos": {"method"},
+    "figures": {"method", "photos"},
+    "study": {"method", "photos", "figures"},
+    "lectures": {"method", "photos", "figures"},
+    "cli": {"method", "photos", "figures", "study", "lectures"},
+}
+
+
+def room(module: str) -> str:
+    first = module.split(".")[1] if "." in module else ""
+    return first if first in BELOW else "method"
+
+
+def module_of(path: Path) -> str:
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of this package that a file imports, at its head or within a function."""
+    package = path.parent.parts
+    found = set()
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = [*package[: len(package) + 1 - node.level]] if node.level else []
+            base = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {f"{base}.{name.name}" if f"{base}.{name.name}" in MODULES else base for name in node.names}
+    return {name for name in found if name in MODULES} - {module_of(path)}
+
+
+def test_a_room_imports_only_the_rooms_below_it():
+    wrong = [
+        f"{path} imports {name}"
+        for path in FILES
+        if path.name != "__main__.py"
+        for name in imports(path)
+        if room(name) not in BELOW[room(module_of(path))] | {room(module_of(path))}
+    ]
+    assert not wrong
+
+
+def test_nothing_imports_in_a_circle():
+    # A package's own __init__ offers what its modules hold; they take its names, if any, from within functions.
+    graph = {module_of(path): imports(path) - {module_of(path.parent / "__init__.py")} for path in FILES}
+    assert list(TopologicalSorter(graph).static_order())
+
+
+def code_lines(node: ast.AST, source: list[str]) -> int:
+    """Lines of a function that are neither docstring, comment nor blank."""
+    body = node.body[1:] if ast.get_docstring(node) else node.body
+    lines = source[body[0].lineno - 1 : body[-1].end_lineno] if body else []
+    return sum(bool(line.strip()) and not line.strip().startswith("#") for line in lines)
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_functions_fit_on_a_screen(path):
+    source = (ROOT / path).read_text(encoding="utf-8").splitlines()
+    functions = [node for node in ast.walk(TREES[path]) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    assert {node.name: count for node in functions if (count := code_lines(node, source)) > 60} == {}
+
+
+def test_files_of_the_method_are_short():
+    lengths = {
+        path: len((ROOT / path).read_text(encoding="utf-8").splitlines())
+        for path in FILES
+        if room(module_of(path)) == "method"
+    }
+    assert {str(path): count for path, count in lengths.items() if count > 400} == {}
+    assert sum(lengths.values()) <= 3_000
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [*project["dependencies"], *(name for extra in project["optional-dependencies"].values() for name in extra)]
+    declared = {re.split(r"[\[<>=;]", name)[0].strip().lower() for name in names}
+    distributions = packages_distributions()
+    imported = set()
+    trees = [*TREES.values(), *(ast.parse(path.read_text("utf-8")) for path in (ROOT / "tests").rglob("*.py"))]
+    for tree in trees:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                imported |= {name.name.split(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(node.module.split(".")[0])
+    used = {name.lower() for module in imported for name in distributions.get(module, [])} - {"sstutils"}
+    programs = {"jupyterlab", "nbval", "ruff", "setuptools", "pytest-xdist"}  # run by name, or asked for by torch
+    assert used - declared == set()
+    assert declared - used - programs == set()

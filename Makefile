@@ -3,17 +3,34 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: figures test lab bench compare sizes notebooks recordings site slides editions clean
+# Threads of torch that spin while they wait make a busy machine five times slower.
+export GOMP_SPINCOUNT ?= 0
+
+.PHONY: figures lint check test test-full lab bench compare sizes notebooks recordings site slides editions clean
 .DELETE_ON_ERROR:
 
 figures: $(VENV)/.base  ## regenerate the figures of the paper, training included
 	$(BIN)/sst figures --out output
 
-test: $(VENV)/.test  ## ruff, unit tests, and the notebooks run top to bottom
+UNIT := $(BIN)/pytest -p no:nbval
+NBVAL := $(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=900 --nbval-kernel-startup-timeout=120
+METHOD := house geometry losses sampling evaluation models training datasets glyphs
+
+lint: $(VENV)/.test  ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest -rs -p no:nbval tests
-	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=900 --nbval-kernel-startup-timeout=120 notebooks
+
+check: lint  ## the method in less than 90 seconds: ruff, its tests, one short training, notebook 00
+	$(UNIT) -x -n 2 --dist loadfile -m "not slow" $(METHOD:%=tests/test_%.py)
+	$(NBVAL) notebooks/00-*.ipynb
+
+test: lint  ## all that protects a user in less than 10 minutes: unit and browser tests, all notebooks
+	$(UNIT) -rs -n 2 --dist loadfile -m "not slow" tests
+	$(NBVAL) -n 2 --dist loadfile notebooks
+
+test-full: lint  ## before a release: kills by the dozen, every seed, every look of a widget
+	$(UNIT) -rs -n 2 --dist loadfile tests
+	$(NBVAL) notebooks
 
 lab: $(VENV)/.base  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks

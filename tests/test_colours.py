@@ -69,8 +69,8 @@ def test_classes_in_figures(vision):
     least = min(apart(one, other, vision) for one, other in combinations(plots.OKABE_ITO.values(), 2))
     assert least > 10
     # ... and where colours are nearest, marks and lines differ
-    assert len(set(plots._MARKERS)) == 8
-    assert len(set(plots._LINES)) == 4
+    assert len(set(plots.MARKERS)) == 8
+    assert len(set(plots.LINES)) == 4
 
 
 @pytest.mark.parametrize("dark", [False, True])

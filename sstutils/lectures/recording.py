@@ -209,11 +209,11 @@ def sprite(images: Any, side: int = 32, columns: int = 16) -> bytes:
     """
     from PIL import Image
 
-    from ..figures.plots import _pixels, _squared
+    from ..figures.plots import fit_square, read_image
 
     sheet = Image.new("RGB", (columns * side, -(-len(images) // columns) * side), "white")
     for i in range(len(images)):
-        picture = Image.fromarray(_squared(_pixels(images, i), side))
+        picture = Image.fromarray(fit_square(read_image(images, i), side))
         sheet.paste(picture, (i % columns * side, i // columns * side))
     raw = io.BytesIO()
     sheet.save(raw, format="WEBP", quality=40, method=6)

@@ -364,11 +364,11 @@ def _sheet(images: Any, items: Sequence[int]) -> bytes:
     """Return pictures on one sheet of 12 a row as WebP: no larger than they are, at most 64 pixels each."""
     from PIL import Image
 
-    pictures = [plots._pixels(images, item) for item in items]
+    pictures = [plots.read_image(images, item) for item in items]
     side = min(_SIDE, max(max(picture.shape[:2]) for picture in pictures))
     sheet = Image.new("RGB", (_COLUMNS * side, -(-len(items) // _COLUMNS) * side), "white")
     for i, picture in enumerate(pictures):
-        sheet.paste(Image.fromarray(plots._squared(picture, side)), (i % _COLUMNS * side, i // _COLUMNS * side))
+        sheet.paste(Image.fromarray(plots.fit_square(picture, side)), (i % _COLUMNS * side, i // _COLUMNS * side))
     raw = io.BytesIO()
     sheet.save(raw, format="WEBP", quality=85, method=6)
     return raw.getvalue()

@@ -209,7 +209,7 @@ class GradientExplorer(Drawn):
                         way = -gradient / length
                         step = min(SCALE * length, LONGEST) * way
                         foot = point + 0.25 * way + (letter != "n") * aside * np.array([-way[1], way[0]])
-                        plots._arrow(axes, foot, foot + step, colour, width=1.8, head=9, zorder=3)
+                        plots.draw_arrow(axes, foot, foot + step, colour, width=1.8, head=9, zorder=3)
                 axes.set(xlim=(-REACH[0], REACH[0]), ylim=(-REACH[1], REACH[1]), aspect="equal")
                 axes.set(xticks=range(-4, 5, 2), yticks=range(-2, 3, 2))
         figure.alt = (

@@ -1,0 +1,247 @@
+"""Images side by side: what a query retrieves, and samples of some classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.patches import Circle, Rectangle
+from PIL import Image
+
+from .style import STYLES, Figure, styled
+
+
+def read_image(images: Any, index: int) -> np.ndarray:
+    """Return one image of a data set, an array, a tensor or a list as (H, W, 3) uint8."""
+    image = images[int(index)]
+    if isinstance(image, tuple):  # data sets return (image, target)
+        image = image[0]
+    if isinstance(image, Image.Image):
+        return np.asarray(image.convert("RGB"))
+    image = np.asarray(image)
+    if image.ndim == 3 and image.shape[0] in (1, 3) and image.shape[2] not in (1, 3):  # torch's channels first
+        image = np.moveaxis(image, 0, 2)
+    if image.dtype != np.uint8:
+        image = (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
+    if image.ndim == 2:
+        image = image[:, :, None]
+    return np.broadcast_to(image, (*image.shape[:2], 3))
+
+
+def _fitted(image: np.ndarray, side: int) -> Image.Image:
+    """Scale an image to the largest that fits a square of `side` pixels; its proportions are kept."""
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return Image.fromarray(image).resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC)
+
+
+def fit_square(image: np.ndarray, side: int) -> np.ndarray:
+    """Scale an image and lay it on the middle of a white (side, side, 3) square."""
+    square = np.full((side, side, 3), 255, np.uint8)
+    small = np.asarray(_fitted(image, side))
+    top, left = (side - small.shape[0]) // 2, (side - small.shape[1]) // 2
+    square[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return square
+
+
+def reduce_shades(image: np.ndarray, bits: int) -> np.ndarray:
+    """Keep so many bits a channel: unseen in small pictures, but noise then takes half the bytes in a PNG."""
+    return ((image >> (8 - bits)).astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8)
+
+
+def _dot(inches: Any) -> Any:
+    """Round to whole dots at 200 an inch, so that pictures are copied dot by dot and meet their frames."""
+    return np.round(np.asarray(inches) * 200) / 200
+
+
+def blank_sheet(width: float, height: float) -> tuple[Figure, Any]:
+    """Return a figure with one invisible axes whose coordinates are inches from the top left corner."""
+    width, height = _dot(width), _dot(height)
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
+    axes.set_autoscale_on(False)
+    return figure, axes
+
+
+def show_image(axes: Any, image: np.ndarray, x: float, y: float, side: float) -> None:
+    """Show an image in the square at (x, y), the top left corner, of `side` inches."""
+    x, y, side = _dot([x, y, side])
+    picture = reduce_shades(fit_square(image, round(side * 200)), 6)
+    axes.imshow(picture, extent=(x, x + side, y + side, y), interpolation="antialiased", aspect="auto")
+
+
+def draw_frame(axes: Any, x: float, y: float, side: float, colour: str, width: float, **kwargs: Any) -> None:
+    """Draw a frame around a square, outside of it."""
+    x, y, side = _dot([x, y, side])
+    grow = width / 72 / 2
+    around = Rectangle((x - grow, y - grow), side + 2 * grow, side + 2 * grow, fill=False, **kwargs)
+    around.set(edgecolor=colour, linewidth=width)
+    axes.add_patch(around)
+
+
+def _badge(axes: Any, x: float, y: float, correct: bool, colour: str) -> None:
+    """Draw a disc with a white tick or cross at (x, y)."""
+    radius, kind = 0.068, "tick" if correct else "cross"
+    axes.add_patch(Circle((x, y), radius, facecolor=colour, edgecolor="white", linewidth=0.7, zorder=5, gid=kind))
+    for stroke in _STROKES[kind]:
+        dx, dy = np.transpose(stroke) * radius
+        axes.plot(x + dx, y + dy, color="white", linewidth=1.2, solid_capstyle="round", zorder=6)
+
+
+_STROKES = {
+    "tick": [((-0.5, 0.0), (-0.12, 0.38), (0.5, -0.38))],
+    "cross": [((-0.38, -0.38), (0.38, 0.38)), ((-0.38, 0.38), (0.38, -0.38))],
+}
+
+
+@styled
+def gallery(
+    images: Any,
+    labels: Sequence[int],
+    queries: Sequence[int],
+    neighbors: Any,
+    *,
+    names: Sequence[str] | None = None,
+    columns: int = 2,
+    style: str = "default",
+) -> Figure:
+    """Show queries and the items retrieved for each, nearest first; correct and incorrect are marked.
+
+    Correct is a blue frame and a tick, incorrect an orange frame and a cross (style "paper": green and red).
+
+    Parameters
+    ----------
+    images : data set, array, or sequence of images
+        ``images[i]`` is a PIL image, an array, a tensor, or a tuple that starts with one; sizes may differ.
+    labels : sequence of N int
+    queries : sequence of Q int
+        Numbers of the query items.
+    neighbors : (Q, k) int array
+        Numbers of the items retrieved for each query, nearest first.
+    names : sequence of str, optional
+        Names of the classes, written below each image.
+    columns : int
+        How many queries stand side by side.
+    style : str
+        See :func:`style`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If there is no query or `neighbors` does not have one row for each.
+    """
+    labels, queries, neighbors = np.asarray(labels), np.asarray(queries), np.asarray(neighbors)
+    if not len(queries):
+        raise ValueError("the gallery needs at least one query, got none")
+    if neighbors.ndim != 2 or len(neighbors) != len(queries):
+        raise ValueError(
+            f"neighbors must have one row for each of the {len(queries)} queries, got shape {neighbors.shape}"
+        )
+    count = neighbors.shape[1]
+    columns = min(columns, len(queries))
+    rows = -(-len(queries) // columns)
+    # All in inches: a block is a query, a gap and its neighbors; blocks stand in a grid.
+    margin, gap, aside, between = 0.08, 0.1, 0.2, 0.42
+    total = 7.2 if columns > 1 else 3.9
+    space = total - 2 * margin - (columns - 1) * between - columns * (aside + (count - 1) * gap)
+    side = min(space / (columns * (count + 1)), 0.9)
+    block = (count + 1) * side + aside + (count - 1) * gap
+    step = side + (0.24 if names is not None else 0.13)
+    head = 0.27
+    width = 2 * margin + columns * block + (columns - 1) * between
+    figure, axes = blank_sheet(width, head + rows * step + 0.02)
+    for column in range(columns):
+        x = margin + column * (block + between)
+        axes.text(x + side / 2, head - 0.09, "query", ha="center", fontsize=8)
+        for rank in range(count):
+            axes.text(x + side + aside + rank * (side + gap) + side / 2, head - 0.09, rank + 1, ha="center", fontsize=8)
+    right = 0
+    for number, (query, row) in enumerate(zip(queries, neighbors, strict=True)):
+        # Down the columns, so that a reader takes one block after the other.
+        x = margin + (number // rows) * (block + between)
+        y = head + (number % rows) * step
+        for rank, item in enumerate([query, *row]):
+            left = x if rank == 0 else x + side + aside + (rank - 1) * (side + gap)
+            show_image(axes, read_image(images, item), left, y, side)
+            if rank == 0:
+                draw_frame(axes, left, y, side, "black", 0.8)
+            else:
+                correct = bool(labels[item] == labels[query])
+                right += correct
+                colour = STYLES[style]["correct" if correct else "incorrect"]
+                draw_frame(axes, left, y, side, colour, 2.2, gid="correct" if correct else "incorrect")
+                _badge(axes, left + side, y, correct, colour)
+            if names is not None:
+                name = shorten(str(names[labels[item]]), side)
+                axes.text(left + side / 2, y + side + 0.05, name, ha="center", va="top", fontsize=7, color="#404040")
+    first = int((labels[neighbors[:, 0]] == labels[queries]).sum())
+    figure.alt = (
+        f"{len(queries)} query images, each followed by its {count} nearest images. Correct, with a tick: {right} of "
+        f"the {neighbors.size} retrieved; incorrect, with a cross: {neighbors.size - right}. Of the {len(queries)} "
+        f"that are nearest of all, correct: {first}."
+    )
+    return figure
+
+
+def shorten(name: str, inches: float) -> str:
+    """Cut a name to what fits below a picture at 7 points."""
+    fits = max(3, int(inches / 0.056))
+    return name if len(name) <= fits else name[: fits - 1].rstrip(" _-.") + "…"
+
+
+@styled
+def samples(
+    images: Any,
+    labels: Sequence[int],
+    *,
+    names: Sequence[str] | None = None,
+    classes: int = 6,
+    per_class: int = 10,
+    seed: int = 0,
+    style: str = "default",
+) -> Figure:
+    """Show a few images of a few classes, a class a row.
+
+    Parameters
+    ----------
+    images, labels, names
+        As for :func:`gallery`.
+    classes, per_class : int
+        How many rows and columns, at most.
+    seed : int
+        Draws the classes and the images.
+    style : str
+        See :func:`style`.
+
+    Returns
+    -------
+    Figure
+    """
+    labels = np.asarray(labels)
+    rng = np.random.default_rng(seed)
+    present = np.unique(labels)
+    chosen = np.sort(rng.choice(present, min(classes, len(present)), replace=False))
+    side, gap, head = 0.52, 0.06, 0.06
+    if names is not None:
+        head = 0.14 + 0.07 * min(12, max(len(str(names[label])) for label in chosen))
+    longest = max(min(per_class, int((labels == label).sum())) for label in chosen)
+    figure, axes = blank_sheet(head + longest * (side + gap), gap + len(chosen) * (side + gap))
+    for row, label in enumerate(chosen):
+        members = np.flatnonzero(labels == label)
+        y = gap + row * (side + gap)
+        if names is not None:
+            axes.text(head - 0.1, y + side / 2, shorten(str(names[label]), 0.7), ha="right", va="center", fontsize=8)
+        for column, item in enumerate(rng.permutation(members)[:per_class]):
+            show_image(axes, read_image(images, item), head + column * (side + gap), y, side)
+    figure.alt = f"{len(chosen)} rows of up to {longest} images; each row shows one class" + (
+        f": {', '.join(str(names[label]) for label in chosen)}." if names is not None else "."
+    )
+    return figure

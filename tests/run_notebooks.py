@@ -105,12 +105,12 @@ def main(numbers: list[str]) -> None:
     """Run the notebooks whose names start with one of `numbers`, or all."""
     from tqdm import tqdm
 
-    from sstutils.figures import Context
+    from sstutils.figures import Context, prepare
 
     paths = [p for p in sorted(NOTEBOOKS.glob("*.ipynb")) if p.name.startswith(tuple(numbers or [""]))]
     if not paths:
         sys.exit(f"no notebook in {NOTEBOOKS} starts with {' or '.join(numbers)}")
-    _ = Context(out=ROOT / "output").network  # trained here, where its bar does not end up in a notebook
+    prepare(Context(out=ROOT / "output"))  # trained here, where its bar does not end up in a notebook
     bar = tqdm(paths, unit="notebook", disable=False)
     for path in bar:
         bar.set_postfix_str(path.stem)

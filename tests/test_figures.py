@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from sstutils import checkpoints, datasets, figures, recipes, runs, training
-from sstutils.figures import plots
+from sstutils.figures import plots, table
 
 FILES = ("idea", "Triplet", "SymTriplet", "digits_example", "digits_TSNE")
 
@@ -52,7 +52,7 @@ def test_the_table_is_whole():
         assert row.caption.endswith(".") and "{" not in row.caption and len(row.caption) > 60
         fields = {name for _, name, _, _ in string.Formatter().parse(row.alt) if name}
         assert fields and fields <= {"data", "seen"} and row.alt != row.caption
-        assert row.embedding == (row.id != "2")
+        assert (row.needs == "nothing") == (row.id == "2")
 
 
 @pytest.mark.parametrize(
@@ -81,14 +81,14 @@ def test_all_figures_are_found_once_in_the_order_of_the_table():
     ("name", "hint"), [("Tripet", "did you mean 'Triplet'"), ("tsn", "'tsne'"), ("idae", "'idea'"), ("42", "4 (tsne)")]
 )
 def test_unknown_figures_get_a_suggestion(name, hint, no_training, tmp_path):
-    with pytest.raises(ValueError, match=f"no figure is called '{name}'.*{re.escape(hint)}"):
+    with pytest.raises(ValueError, match=f"unknown figure '{name}'.*{re.escape(hint)}"):
         figures.make([name, "2"], out=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_file_names_follow_the_data_set_and_the_papers_spelling():
     def names(data):
-        return [figures._stem(row, figures.Context(data)) for row in figures.FIGURES[3:]]
+        return [figures.file_stem(row, data) for row in figures.FIGURES[3:]]
 
     assert names("glyphs") == ["glyphs_example", "glyphs_TSNE"]
     assert names("sop") == ["stanford_example", "stand_TSNE"]
@@ -118,7 +118,7 @@ def test_json_tells_how_a_figure_came_about(out, stem):
     assert (about["style"], about["seed"]) == ("default", 0)
     assert about["command"].startswith(f"sst figures {stem} --data digits --out ")
     assert about["versions"]["matplotlib"] == matplotlib.__version__ and "python" in about["versions"]
-    if row.embedding:
+    if row.needs != "nothing":
         test, train = datasets.load("digits", "test"), datasets.load("digits", "train")
         assert about["data"] == {
             "name": "digits",
@@ -147,14 +147,14 @@ def test_alternative_text_is_in_all_three_files(out, stem):
 
 
 def test_the_example_shows_what_the_network_retrieves(out):
-    context = figures.Context("digits", out=out, progress=False, seed=5)
+    context = figures.prepare(figures.Context("digits", out=out, seed=5), progress=False)
     shown = figures.draw("3", context)
     queries = np.random.default_rng(5).choice(len(context.labels), 10, replace=False)
     x = context.embeddings.astype(float)
     distances = np.linalg.norm(x[queries, None] - x, axis=2)
     distances[np.arange(10), queries] = np.inf
     nearest = np.argsort(distances, axis=1)[:, :4]
-    np.testing.assert_array_equal(context.retrieved(queries), nearest)
+    np.testing.assert_array_equal(context.retrieve(queries), nearest)
     right = int((context.labels[nearest] == context.labels[queries][:, None]).sum())
     assert f"{right} of the 40 retrieved" in shown.alt and shown.alt.startswith("A grid of small test images of digits")
 
@@ -168,7 +168,8 @@ def test_the_network_is_trained_once_and_work_is_shared(out, monkeypatch):
     monkeypatch.setattr(evaluation, "embed", lambda *a, **k: calls.append("embed") or embed(*a, **k))
     monkeypatch.setattr(plots, "tsne_layout", lambda x, **options: calls.append("tsne") or np.asarray(x)[:, :2])
     written = figures.make(["example", "tsne", "idea"], data="digits", out=out, progress=False)
-    assert calls in (["embed", "tsne"], ["tsne", "embed"]) and len(written) == 9
+    assert calls == ["embed", "tsne"] and len(written) == 9
+    assert written[0].name == "digits_example.png"  # which needs no map
 
 
 def test_the_method_of_tsne_is_handed_on_and_told(out, tmp_path, monkeypatch):
@@ -188,13 +189,13 @@ def test_the_method_of_tsne_is_handed_on_and_told(out, tmp_path, monkeypatch):
 
 def test_training_that_was_stopped_goes_on(tmp_path):
     recipe = recipes.Recipe(epochs=2, warmup=0.5, batch_size=50, dim=8)
-    context = figures.Context("digits", out=tmp_path, progress=False)
+    context = figures.Context("digits", out=tmp_path)
     for step in training.train(datasets.load("digits", "train"), recipe, out=context.path, data={"name": "digits"}):
         if step.epoch == 1:
             break  # after the first epoch's checkpoint
     assert len(checkpoints.load_checkpoint(context.path)["history"]) == 1
-    _, content = context.network
-    assert len(content["history"]) == 2
+    context = figures.prepare(context, progress=False)
+    assert len(context.network["history"]) == 2
 
 
 def test_gradients_need_neither_data_nor_network(no_training, tmp_path):
@@ -214,7 +215,7 @@ def test_the_checkpoint_of_other_data_is_refused(out, tmp_path):
         (pictures / f"class {number}").mkdir(parents=True)
         for image in range(3):
             Image.new("RGB", (9, 9), (60 * number, 9 * image, 0)).save(pictures / f"class {number}" / f"{image}.png")
-    with pytest.raises(ValueError, match=r"digits\.pt was trained on digits .*, these figures are of folder:.*pets"):
+    with pytest.raises(ValueError, match=r"digits\.pt was trained on digits .*, but the figures are of folder:.*pets"):
         figures.make(["3"], data=f"folder:{pictures}", checkpoint=checkpoint, out=tmp_path, progress=False)
     content = checkpoints.load_checkpoint(checkpoint)
     content["data"]["fingerprint"] = "0" * 12
@@ -230,7 +231,7 @@ def test_the_checkpoint_of_other_data_is_refused(out, tmp_path):
     [
         ({"style": "papre"}, ValueError, "paper"),
         ({"tsne": "umap"}, ValueError, "method of t-SNE must be one of 'barnes-hut', 'fft', got 'umap'"),
-        ({"out": "file"}, OSError, "cannot make the folder .*file.*--out"),
+        ({"out": "file"}, OSError, "cannot create the folder .*file.*--out"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_trained(options, error, message, no_training, tmp_path, monkeypatch):
@@ -272,6 +273,25 @@ def test_a_full_disk_or_ctrl_c_leaves_the_old_figure(failing, error, tmp_path, m
     assert {path.read_text() for path in folder.iterdir()} == {"old"}
 
 
+def test_what_needs_no_network_comes_first_and_others_are_drawn_where_one_cannot_be(out, tmp_path, monkeypatch):
+    def fail(*args, **options):
+        raise ValueError("no neighborhood\ncan be drawn")
+
+    def small(*args, **options):
+        return plots.scatter(np.eye(2), [0, 1])
+
+    monkeypatch.setattr(plots, "gradients", small)
+    monkeypatch.setattr(plots, "idea", fail)
+    monkeypatch.setattr(plots, "tsne_layout", lambda x, **options: np.asarray(x)[:, :2])
+    options = {"data": "digits", "out": tmp_path, "progress": False}
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        figures.make(["3", "2"], checkpoint=tmp_path / "none.pt", **options)
+    assert len(list((tmp_path / "figures").glob("*Triplet.*"))) == 6
+    with pytest.raises(ValueError, match=r"^could not draw 1 of 3 figures: idea: no neighborhood can be drawn$"):
+        figures.make(["1", "3", "4"], checkpoint=out / "checkpoints" / "digits.pt", **options)
+    assert len(list((tmp_path / "figures").glob("digits_*"))) == 6
+
+
 def test_a_figure_without_alternative_text_is_an_error(monkeypatch, tmp_path):
     def silent(context):
         figure = plots.scatter(np.eye(2), [0, 1])
@@ -279,7 +299,7 @@ def test_a_figure_without_alternative_text_is_an_error(monkeypatch, tmp_path):
         return figure
 
     rows = [dataclasses.replace(figures.FIGURES[1], draw=silent)]
-    monkeypatch.setattr(figures, "FIGURES", rows)
+    monkeypatch.setattr(table, "FIGURES", rows)
     with pytest.raises(ValueError, match="has no alternative text"):
         figures.make(out=tmp_path, progress=False)
     assert not list((tmp_path / "figures").iterdir())

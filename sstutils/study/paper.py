@@ -316,9 +316,9 @@ def _drawn(
 ) -> list[dict[str, Any]]:
     """Make the figures of a data set that are not there; return what is told about each."""
     path = _file(folder, data, seed)
-    context = figures.Context(data, path, out, where=where, **how)
+    context = figures.Context(data, path, out)
     # The idea and the gradients are one file each, whatever the data.
-    stems = [figures._stem(row, context) for row in figures.find(None if first else ["3", "4"])]
+    stems = [figures.file_stem(row, data) for row in figures.find(None if first else ["3", "4"])]
     content = checkpoints.load_checkpoint(path)
     if lacking := [stem for stem in stems if not _is_of(stem, context, content)]:
         say(f"{data}: draws {', '.join(lacking)}")
@@ -335,7 +335,7 @@ def _is_of(stem: str, context: figures.Context, content: dict[str, Any]) -> bool
         drawn = min((file.parent / name).stat().st_mtime for name in about["files"])
         shown = about["checkpoint"] or {}
         same = all(shown[name] == content[name] for name in ("recipe", "versions")) if shown else True
-        return same and about["command"] == figures._command(stem, context) and drawn >= context.path.stat().st_mtime
+        return same and about["command"] == figures.command(stem, context) and drawn >= context.path.stat().st_mtime
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

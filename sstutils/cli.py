@@ -5,433 +5,381 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Any, NoReturn, TextIO, get_args, get_type_hints
 
-COMMANDS = ("figures", "train", "evaluate", "embed", "study", "paper", "data")
-_DATA_HELP = "data set: glyphs, digits, cub200, ... or folder:PATH (`sst data` lists them)"
+_DATA = "data set: glyphs, digits, cub200, ... or folder:PATH; `sst data` lists them"
+_COMMON = {
+    "--device NAME": "cuda, mps or cpu (default: the first available)",
+    "--workers N": "processes that read image files (default: set by the machine)",
+}
+_TRAINING = {
+    **_COMMON,
+    "--recipe NAME": "default, paper or modern",
+    "--download": "download the data if they are missing",
+    "--part N|all": "use about N images (default: all, but a small part for photographs without a GPU)",
+    "--[no-]cache": "resize photographs once, into one file that is fast to read (default: yes)",
+}
+# The options of each command. What is not given is not passed on: defaults stand in the signatures of what is called.
+OPTIONS: dict[str, dict[str, str]] = {
+    "figures": {
+        "[ID...]": "number or name of a figure (default: all)",
+        "--list": "list the figures and exit",
+        "--data NAME": f"{_DATA} (default: glyphs)",
+        "--checkpoint FILE": "trained network (default: DIR/checkpoints/NAME.pt)",
+        "--style NAME": "default, or paper: the colours of the paper",
+        "--seed N": "seed of queries and t-SNE (default: 0)",
+        "--tsne NAME": "barnes-hut (the default and the paper's), or fft: faster for many images",
+        "--out DIR": "output folder; figures go to DIR/figures (default: output)",
+        **_COMMON,
+    },
+    "train": {
+        "DATA": _DATA,
+        "--out FILE": "checkpoint to write (default: output/checkpoints/DATA.pt)",
+        "--strict": "stop at an image that cannot be read",
+        "--resume": "continue from the checkpoint",
+        "--overwrite": "replace an existing checkpoint",
+        **_TRAINING,
+    },
+    "evaluate": {
+        "CHECKPOINT": "file written by `sst train`",
+        "--data NAME": "evaluate on a data set other than the checkpoint's own",
+        "--k K...": "values of K for Recall@K (default: those of the literature)",
+        "--out FILE": "also write the results as JSON",
+        **_COMMON,
+    },
+    "embed": {
+        "CHECKPOINT": "file written by `sst train`",
+        "--data NAME": "embed a data set other than the checkpoint's own",
+        "--split NAME": "train or test (default: test)",
+        "--out FILE": "archive to write (default: embeddings.npz)",
+        **_COMMON,
+    },
+    "study": {
+        "DATA": _DATA,
+        "--losses NAME...": "of sstutils or pytorch-metric-learning (default: sst triplet contrastive)",
+        "--samplers NAME...": "local, balanced, shuffled (default: all three)",
+        "--sizes N...": "batch sizes (default: that of the recipe)",
+        "--seeds N": "number of seeds: 0 to N-1 (default: 3)",
+        "--images N": "images per class (glyphs, fashion)",
+        "--name NAME": "name of the files to write (default: that of the data set)",
+        "--out DIR": "output folder; files go to DIR/studies and DIR/figures (default: output)",
+        **_TRAINING,
+    },
+    "paper": {
+        "--data NAME...": "other data sets than the paper's: glyphs, digits, folder:PATH, ...",
+        "--seeds N": "networks per data set: seeds 0 to N-1 (default: 1)",
+        "--out DIR": "output folder (default: output)",
+        **_TRAINING,
+    },
+    "data": {"[DATA]": _DATA, "--download": "download DATA if it is missing"},
+}
+_RECIPE_WITHOUT = {"train": (), "study": ("loss", "sampler", "seed"), "paper": ("seed",)}
+_TYPES = {"N": int, "K": int, "FILE": Path, "DIR": Path, "CHECKPOINT": Path}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Iterable[str] | None = None) -> int:
     """Run the command line; return the exit status: 0, 2 after a user's mistake, 130 after Ctrl-C."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    try:
-        if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
-            close = difflib.get_close_matches(argv[0], COMMANDS, n=1)
-            hint = f"did you mean `sst {close[0]}`?" if close else f"there are {', '.join(COMMANDS)}"
-            raise ValueError(f"no command is called {argv[0]!r}: {hint}")
-        parser, commands = _parser(argv[:1])
-        options, unknown = parser.parse_known_args(argv)
-        if unknown:
-            known = [
-                name for name in commands[argv[0]].format_usage().replace("[", " ").split() if name.startswith("--")
-            ]
-            close = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"see `sst {argv[0]} --help`"
-            raise ValueError(f"`sst {argv[0]}` knows no {unknown[0]!r}: {hint}")
-        options.run(options)
-    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-        # A user's mistake: what is wrong and what to do, on one line. All else is a bug and shows its traceback.
-        print(f"sst: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's; training says more than this
-            raise
-        print("sst: error: the GPU is out of memory: free some of it, or take --device cpu", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nsst: stopped", file=sys.stderr)
-        return 130
+    with redirect_stdout(_Stream(sys.stdout)), redirect_stderr(_Stream(sys.stderr)):
+        try:
+            command, options = parse(list(sys.argv[1:] if argv is None else argv))
+            globals()[f"_{command}"](**options)
+            sys.stdout.flush()
+        except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+            # A user's mistake: what is wrong and what to do, on one line. All else is a bug and shows its traceback.
+            print(f"sst: error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+            return 2
+        except RuntimeError as error:
+            if type(error).__name__ != "OutOfMemoryError":  # torch's; training gives more detail than this
+                raise
+            print("sst: error: the GPU is out of memory; free some of it, or use --device cpu", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt as stop:
+            print("\nsst: interrupted" + (f"; {stop}" if str(stop) else ""), file=sys.stderr)
+            return 130
     return 0
 
 
-def _parser(command_line: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    """Return the parser, and that of each command."""
-    parser = argparse.ArgumentParser(
-        prog="sst",
-        description="Deep metric learning with local sampling and the stochastic symmetric triplet (SST) loss.",
-        epilog="`sst COMMAND --help` tells the options of a command.",
-    )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+class _Stream:
+    """A stream for printing: replaces what its encoding lacks, and goes on when its reader (`| head -1`) has left."""
 
-    command = commands.add_parser("figures", help="regenerate the figures of the paper")
-    command.description = (
-        "Regenerate the figures of the paper as PNG, SVG and JSON; train a network first, if there is none."
-    )
-    command.add_argument("ids", nargs="*", metavar="ID", help="numbers or names (default: all); --list tells them")
-    command.add_argument("--list", action="store_true", help="tell the figures and stop")
-    command.add_argument("--data", default="glyphs", metavar="NAME", help=_DATA_HELP)
-    command.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="trained network (default: in DIR/checkpoints)"
-    )
-    command.add_argument("--style", default="default", help="default, or paper: the paper's colours")
-    command.add_argument("--seed", type=int, default=0, help="of the queries and of t-SNE")
-    command.add_argument("--tsne", default="barnes-hut", help="barnes-hut, the paper's, or fft, faster for many images")
-    _add_common(
-        command, out=Path("output"), out_help="folder; figures go to DIR/figures (default: output)", metavar="DIR"
-    )
-    command.set_defaults(run=_figures)
+    def __init__(self, stream: TextIO | None) -> None:
+        self.stream = stream or open(os.devnull, "w")  # noqa: SIM115 - the caller may have closed stdout or stderr
+        if hasattr(self.stream, "reconfigure"):
+            self.stream.reconfigure(errors="replace")
 
-    command = commands.add_parser("train", help="train a network")
-    command.description = "Train a network on the training classes of a data set. Ctrl-C leaves a usable checkpoint."
-    command.add_argument("data", metavar="NAME", help=_DATA_HELP)
-    _add_common(command, out=None, out_help="checkpoint (default: output/checkpoints/NAME.pt)", metavar="FILE")
-    command.add_argument("--recipe", default="default", metavar="NAME", help="default, paper or modern")
-    command.add_argument("--download", action="store_true", help="fetch the data, if they are not there")
-    _add_part(command)
-    command.add_argument("--strict", action="store_true", help="stop at an image that cannot be read")
-    what = command.add_mutually_exclusive_group()
-    what.add_argument("--resume", action="store_true", help="go on from the checkpoint")
-    what.add_argument("--overwrite", action="store_true", help="replace a checkpoint that is there")
-    if "train" in command_line:  # the recipe is in a module that loads torch
-        _add_recipe(command)
-    command.set_defaults(run=_train)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
-    command = commands.add_parser("evaluate", help="Recall@K, MAP@R, R-precision and NMI of a checkpoint")
-    command.description = "Evaluate a trained network on the test classes of its data set."
-    _add_checkpoint(command)
-    command.add_argument("--k", type=int, nargs="+", metavar="K", help="of Recall@K (default: those of the literature)")
-    _add_common(command, out=None, out_help="write the result as JSON too", metavar="FILE")
-    command.set_defaults(run=_evaluate)
+    def _try(self, action: str, *args: str) -> Any:
+        try:
+            return getattr(self.stream, action)(*args)
+        except BrokenPipeError:  # the rest goes nowhere, what Python flushes at its end included
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
-    command = commands.add_parser("embed", help="write the embeddings of a data set")
-    command.description = "Embed a data set and write embeddings, labels and class names as a numpy archive."
-    _add_checkpoint(command)
-    command.add_argument("--split", default="test", help="train or test")
-    _add_common(command, out=Path("embeddings.npz"), out_help="archive (default: embeddings.npz)", metavar="FILE")
-    command.set_defaults(run=_embed)
+    def write(self, text: str) -> int:
+        return self._try("write", text) or 0
 
-    command = commands.add_parser("study", help="compare losses and samplers over seeds", allow_abbrev=False)
-    command.description = (
-        "Train every loss with every sampler and seed under equal budgets, choose each run's epoch on held-out "
-        "training classes, evaluate it on the test classes, and write table and figures. After Ctrl-C the same command "
-        "goes on."
-    )
-    command.add_argument("data", metavar="NAME", help=_DATA_HELP)
-    command.add_argument(
-        "--losses",
-        nargs="+",
-        default=["sst", "triplet", "contrastive"],
-        metavar="NAME",
-        help="of these, and of pytorch-metric-learning (default: sst triplet contrastive)",
-    )
-    command.add_argument(
-        "--samplers",
-        nargs="+",
-        default=["local", "balanced", "shuffled"],
-        metavar="NAME",
-        help="some of local balanced shuffled (default: all)",
-    )
-    command.add_argument("--sizes", nargs="+", type=int, metavar="B", help="of a batch (default: the recipe's)")
-    command.add_argument("--seeds", type=int, default=3, metavar="N", help="how many (default: 3)")
-    command.add_argument("--recipe", default="default", metavar="NAME", help="default, paper or modern")
-    command.add_argument("--download", action="store_true", help="fetch the data, if they are not there")
-    _add_part(command)
-    command.add_argument("--images", type=int, metavar="N", help="images a class (glyphs, fashion)")
-    command.add_argument("--name", metavar="NAME", help="of the files (default: the data set's)")
-    _add_common(
-        command,
-        out=Path("output"),
-        out_help="folder; files go to DIR/studies and DIR/figures (default: output)",
-        metavar="DIR",
-    )
-    if "study" in command_line:
-        _add_recipe(command, without=("loss", "sampler", "seed"), epochs=10, holdout=0.2)
-    command.set_defaults(run=_study)
-
-    command = commands.add_parser(
-        "paper", help="the whole study: train, measure and draw all, and write a report", allow_abbrev=False
-    )
-    command.description = (
-        "Run the study of the paper on its data sets that are here, and write DIR/paper/report.html. "
-        "What is there is not made again: after Ctrl-C the same command goes on."
-    )
-    command.add_argument(
-        "--data", nargs="+", metavar="NAME", help="data sets instead: glyphs, digits, folder:PATH, ..."
-    )
-    command.add_argument("--recipe", default="default", metavar="NAME", help="default (the paper's), paper or modern")
-    command.add_argument("--seeds", type=int, default=1, metavar="N", help="networks a data set: seeds 0 to N-1")
-    command.add_argument("--download", action="store_true", help="fetch the data sets that are not there")
-    _add_part(command)
-    _add_common(command, out=Path("output"), out_help="folder of all output (default: output)", metavar="DIR")
-    if "paper" in command_line:
-        _add_recipe(command, without=("seed",))
-    command.set_defaults(run=_paper)
-
-    command = commands.add_parser("data", help="which data sets are there, and what would be fetched")
-    command.add_argument("data", nargs="?", metavar="NAME", help=_DATA_HELP)
-    command.add_argument("--download", action="store_true", help="fetch NAME, if it is not there")
-    command.set_defaults(run=_data)
-    return parser, commands.choices
+    def flush(self) -> None:
+        self._try("flush")
 
 
-def _add_common(command: argparse.ArgumentParser, out: Path | None, out_help: str, metavar: str) -> None:
-    command.add_argument("--out", type=Path, default=out, metavar=metavar, help=out_help)
-    command.add_argument("--device", metavar="NAME", help="cuda, mps or cpu (default: the first that is there)")
-    command.add_argument("--workers", type=int, metavar="N", help="processes that read files (default: by the machine)")
+# ---------------------------------------------------------------------------------------------------------------------
+# Parsing
+# ---------------------------------------------------------------------------------------------------------------------
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}; see `{self.prog} --help`")  # one line, without the usage
 
 
-def _add_part(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--part",
-        default="auto",
-        metavar="N",
-        help="about N images, or all (default: all, but a small part for photographs without a GPU)",
-    )
-    command.add_argument(
-        "--cache",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="scale photographs once, into one file that is read fast",
-    )
+def parse(argv: list[str]) -> tuple[str, dict[str, Any]]:
+    """Return the command of a command line, and the options that were given."""
+    about = "Deep metric learning with local sampling and the stochastic symmetric triplet (SST) loss."
+    parser = _Parser(prog="sst", description=about, epilog="Run `sst COMMAND --help` for the options of a command.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    name = argv[0] if argv else ""
+    if name.startswith("-") and name not in ("-h", "--help"):
+        raise ValueError(f"unrecognized option {name!r} before the command; see `sst --help`")
+    for command, options in OPTIONS.items():
+        doc = (globals()[f"_{command}"].__doc__ or "").strip()
+        sub = commands.add_parser(command, help=doc.partition("\n")[0].rstrip("."), description=doc, allow_abbrev=False)
+        if command == name:
+            for usage, text in options.items():
+                _add(sub, usage, text)
+            if command in _RECIPE_WITHOUT:
+                _add_recipe(sub, command)
+    if name and not name.startswith("-") and name not in OPTIONS:
+        raise ValueError(f"{name!r} is not an sst command; {_suggestion(name, OPTIONS)}")
+    given, unknown = parser.parse_known_args(argv)
+    if unknown:
+        first, known = unknown[0].partition("=")[0], re.findall(r"--[\w-]+", commands.choices[name].format_usage())
+        kind = "unrecognized option" if first.startswith("-") else "unexpected argument"
+        raise ValueError(f"{kind} {first!r}; {_suggestion(first, known, f'sst {name} --help')}")
+    options = vars(given)
+    if "device" in options:
+        options["where"] = options.pop("device")
+    return options.pop("command"), options
 
 
-def _add_checkpoint(command: argparse.ArgumentParser) -> None:
-    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="file that `sst train` wrote")
-    command.add_argument("--data", metavar="NAME", help="another data set than the network's own")
+def _suggestion(word: str, known: Iterable[str], otherwise: str = "sst --help") -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"see `{otherwise}`"
 
 
-def _add_recipe(command: argparse.ArgumentParser, without: Sequence[str] = (), **defaults: Any) -> None:
-    """Add an option for each field of the recipe, from its type, default (if the command has no other) and help."""
+def _add(parser: Any, usage: str, text: str, **how: Any) -> None:
+    """Add an option to a parser by its usage: ``DATA``, ``[ID...]``, ``--list``, ``--[no-]cache``, ``--sizes N...``."""
+    option, _, metavar = usage.partition(" ") if usage.startswith("-") else ("", "", usage)
+    how |= {"help": text, "default": argparse.SUPPRESS}
+    if option and not metavar:
+        how["action"] = argparse.BooleanOptionalAction if "[no-]" in option else "store_true"
+    else:
+        how["metavar"] = word = metavar.strip("[].")
+        how.setdefault("type", _TYPES.get(word, str))
+        if "..." in metavar or "[" in metavar:
+            how["nargs"] = {"[]": "?", "[...]": "*", "...": "+"}[re.sub(r"\w", "", metavar)]
+    parser.add_argument(option.replace("[no-]", "") or how["metavar"].lower(), **how)
+
+
+def _add_recipe(parser: argparse.ArgumentParser, command: str) -> None:
+    """Add an option for each field of the recipe, from its type, default and help."""
     from .recipes import Recipe
 
-    group = command.add_argument_group(
-        "recipe", "The defaults are those for small pictures; photographs have the paper's, in place of many of them."
-    )
-    types = get_type_hints(Recipe)
+    other = {"epochs": 10, "holdout": 0.2} if command == "study" else {}
+    note = "Defaults are those for small images; photographs use the values of the paper for many of them."
+    group, types = parser.add_argument_group("recipe", note), get_type_hints(Recipe)
     for entry in fields(Recipe):
-        if entry.name in without:
+        if entry.name in _RECIPE_WITHOUT[command]:
             continue
-        kind = types[entry.name]
-        if isinstance(kind, UnionType):
-            kind = get_args(kind)[0]
-        how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
-        if entry.name == "weights":
-            how["type"] = _name_or_none
-        default = defaults.get(entry.name, entry.default)
-        default = "" if default is None or kind is bool else f" (default: {default})"
-        if kind is not bool:
-            how["metavar"] = "X" if kind is float else "N" if kind is int else "NAME"
-        group.add_argument(
-            f"--{entry.name.replace('_', '-')}", default=argparse.SUPPRESS, help=entry.metadata["help"] + default, **how
-        )
+        option, kind = entry.name.replace("_", "-"), types[entry.name]
+        kind = get_args(kind)[0] if isinstance(kind, UnionType) else kind
+        default = other.get(entry.name, entry.default)
+        if kind is bool:
+            _add(group, f"--[no-]{option}", entry.metadata["help"])
+            continue
+        text = entry.metadata["help"] + ("" if default is None else f" (default: {default})")
+        metavar = {int: "N", float: "X"}.get(kind, "NAME")
+        _add(group, f"--{option} {metavar}", text, type=_name_or_none if entry.name == "weights" else kind)
 
 
 def _name_or_none(text: str) -> str | None:
     return None if text.lower() == "none" else text
 
 
-def _figures(options: argparse.Namespace) -> None:
+# ---------------------------------------------------------------------------------------------------------------------
+# The commands
+# ---------------------------------------------------------------------------------------------------------------------
+def _figures(id: Iterable[str] = (), list: bool = False, **options: Any) -> None:
+    """Regenerate the figures of the paper.
+
+    Each is written as PNG, SVG and JSON; a network is trained first if there is none.
+    """
     from . import figures
 
-    if options.list:
+    if list:
         for figure in figures.FIGURES:
             print(f"{figure.id:<4} {figure.stem:<16} {figure.caption}")
         return
-    paths = figures.make(
-        options.ids or None,
-        data=options.data,
-        checkpoint=options.checkpoint,
-        out=options.out,
-        style=options.style,
-        seed=options.seed,
-        tsne=options.tsne,
-        where=options.device,
-        workers=options.workers,
-    )
-    for path in paths:
+    for path in figures.make(id or None, **options):
         print(path)
 
 
-def _given(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the values of the recipe that were given."""
-    from .recipes import Recipe
+def _train(data: str, out: Path | None = None, overwrite: bool = False, **options: Any) -> None:
+    """Train a network.
 
-    return {entry.name: getattr(options, entry.name) for entry in fields(Recipe) if hasattr(options, entry.name)}
-
-
-def _train(options: argparse.Namespace) -> None:
+    It is trained on the training classes of the data set. Ctrl-C leaves a usable checkpoint.
+    """
     from . import distributed
     from .checkpoints import checkpoint_path
     from .runs import format_duration, run
 
-    out = options.out or checkpoint_path(options.data)
-    with distributed.join_processes(options.device):
-        if distributed.broadcast(out.exists) and not (options.resume or options.overwrite):
-            raise ValueError(
-                f"{out} is there already: --resume goes on from it, --overwrite replaces it, --out is another file"
-            )
+    out, resume = out or checkpoint_path(data), options.get("resume", False)
+    if resume and overwrite:
+        raise ValueError("--resume continues from a checkpoint and --overwrite replaces it; choose one of them")
+    with distributed.join_processes(options.get("where")):
         first = distributed.world()[0] == 0
-        try:
-            step = run(
-                options.data,
-                options.recipe,
-                out=out,
-                resume=options.resume,
-                part=options.part,
-                cache=options.cache,
-                download=options.download,
-                where=options.device,
-                workers=options.workers,
-                strict=options.strict,
-                **_given(options),
+        if distributed.broadcast(out.exists) and not (resume or overwrite):
+            raise ValueError(
+                f"{out} already exists; use --resume to continue, --overwrite to replace it, or --out for another file"
             )
+        try:
+            step = run(data, out=out, **options)
         except KeyboardInterrupt:
-            if not (first and out.exists()):
-                raise
-            print(f"\nsst: stopped; {out} holds the whole epochs so far: `sst evaluate {out}`, or --resume to go on")
-            raise SystemExit(130) from None
+            saved = f"{out} holds the completed epochs; use --resume to continue" if out.exists() else ""
+            raise KeyboardInterrupt(saved if first else "") from None
     if not first:
         return
     last = step.history[-1]
     seconds, sampling = (sum(row[name] for row in step.history) for name in ("seconds", "sampling"))
     if "unreadable" in last:
-        print(f"images that could not be read, so that others of their classes were taken: {last['unreadable']}")
-    share = f" ({sampling / seconds:.0%} of it to find neighborhoods)" if sampling > 0.005 * seconds else ""
+        print(f"images that could not be read, replaced by others of their classes: {last['unreadable']}")
+    share = f" ({sampling / seconds:.0%} of it finding neighborhoods)" if sampling > 0.005 * seconds else ""
     epochs = f"{last['epoch']} epoch{'s' * (last['epoch'] > 1)}"
     print(f"{epochs} in {format_duration(seconds)}{share}, last loss {last['loss']:.4f}: {out}")
 
 
-def _evaluate(options: argparse.Namespace) -> None:
+def _evaluate(checkpoint: Path, k: Iterable[int] = (), out: Path | None = None, **options: Any) -> None:
+    """Measure Recall@K, MAP@R, R-precision and NMI of a checkpoint.
+
+    They are measured on the test classes of its data set.
+    """
     from .datasets.base import protocol_ks
     from .evaluation import evaluate
+    from .files import atomic_write
     from .study.paper import part_note, table_head, table_row
 
-    embeddings, dataset, content = _embedded(options, "test")
-    results = evaluate(embeddings, dataset.targets, options.k or protocol_ks(dataset))
+    embeddings, dataset, content = _embedded(checkpoint, "test", **options)
+    results = evaluate(embeddings, dataset.targets, k or protocol_ks(dataset))
+    recipe, other = content["recipe"], options.get("data")
+    if out:
+        measured = {"name": other or content["data"]["name"], "images": len(dataset), "classes": len(dataset.classes)}
+        measured["fingerprint"] = dataset.fingerprint
+        about = {"results": results, "measured_on": measured, "checkpoint": str(checkpoint)}
+        about |= {key: content[key] for key in ("recipe", "data", "versions")}
+        with atomic_write(out) as temporary:
+            temporary.write_text(json.dumps(about, indent=1))
     for name, value in results.items():
         print(f"{name:<12} {value:.4f}")
-    recipe, note = content["recipe"], "" if options.data else part_note(content["data"]["options"])
+    note = "" if other else part_note(content["data"]["options"])
     print(f"\n{table_head([results])}\n{table_row([results], recipe, [recipe['seed']], note)}")
-    if options.out:
-        from .files import atomic_write
-
-        about = {key: content[key] for key in ("recipe", "data", "versions")}
-        measured = {
-            "name": options.data or content["data"]["name"],
-            "images": len(dataset),
-            "classes": len(dataset.classes),
-            "fingerprint": dataset.fingerprint,
-        }
-        about = {"results": results, "measured_on": measured, "checkpoint": str(options.checkpoint), **about}
-        with atomic_write(options.out) as temporary:
-            temporary.write_text(json.dumps(about, indent=1))
 
 
-def _embed(options: argparse.Namespace) -> None:
+def _embed(checkpoint: Path, split: str = "test", out: Path = Path("embeddings.npz"), **options: Any) -> None:
+    """Write the embeddings of a data set.
+
+    Embeddings, labels and class names become a NumPy archive.
+    """
     import numpy as np
 
     from .files import atomic_write
 
-    embeddings, dataset, _ = _embedded(options, options.split)
-    with atomic_write(options.out) as temporary, open(temporary, "wb") as file:
-        np.savez(
-            file,
-            embeddings=embeddings.cpu().numpy(),
-            labels=np.array(dataset.targets),
-            classes=np.array(dataset.classes),
-        )
-    print(f"{options.out}: {len(embeddings)} embeddings of {embeddings.shape[1]} numbers, with labels and classes")
+    embeddings, dataset, _ = _embedded(checkpoint, split, **options)
+    arrays = {"embeddings": embeddings.cpu().numpy(), "labels": dataset.targets, "classes": dataset.classes}
+    with atomic_write(out) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
+    print(f"{out}: {len(embeddings)} embeddings of length {embeddings.shape[1]}, with labels and classes")
 
 
-def _embedded(options: argparse.Namespace, split: str) -> tuple:
+def _embedded(checkpoint: Path, split: str, **options: Any) -> tuple:
     """Return the embeddings of a data set by a checkpoint, the data set and the checkpoint's content."""
     from .runs import embed_checkpoint
 
-    where = {"where": options.device, "workers": options.workers}
-    embeddings, dataset, content = embed_checkpoint(options.checkpoint, split, data=options.data, **where)
+    embeddings, dataset, content = embed_checkpoint(checkpoint, split, **options)
     if not content["history"]:
-        print("sst: the network is untrained: its first epoch was not finished", file=sys.stderr)
+        print("sst: warning: the network is untrained: its first epoch was not completed", file=sys.stderr)
     return embeddings, dataset, content
 
 
-def _study(options: argparse.Namespace) -> None:
+def _study(data: str, out: Path = Path("output"), name: str | None = None, **options: Any) -> None:
+    """Compare losses and samplers over several seeds.
+
+    Every loss is trained with every sampler and seed for the same number of epochs; held-out training classes choose
+    the epoch of each run, which is evaluated on the test classes. Repeat an interrupted command to continue.
+    """
     from .study import report, study, study_path, table
 
-    where = {"out": options.out, "name": options.name}
     try:
-        rows = study(
-            options.data,
-            losses=options.losses,
-            samplers=options.samplers,
-            sizes=options.sizes,
-            seeds=options.seeds,
-            recipe=options.recipe,
-            part=options.part,
-            cache=options.cache,
-            images=options.images,
-            download=options.download,
-            where=options.device,
-            workers=options.workers,
-            **where,
-            **_given(options),
-        )
+        rows = study(data, out=out, name=name, **options)
     except KeyboardInterrupt:
-        print(
-            f"\nsst: stopped; {study_path(options.data, **where)} holds the whole runs so far: the same command goes on"
-        )
-        raise SystemExit(130) from None
-    print(table(rows))
-    for path in report(rows, options.data, **where):
-        print(path)
+        path = study_path(data, out, name)
+        raise KeyboardInterrupt(f"{path} holds the completed runs; repeat the command to continue") from None
+    paths = report(rows, data, out=out, name=name)
+    print(table(rows), *paths, sep="\n")
 
 
-def _paper(options: argparse.Namespace) -> None:
+def _paper(seeds: int = 1, out: Path = Path("output"), **options: Any) -> None:
+    """Run the study of the paper and write a report.
+
+    It takes those of the paper's data sets that are on this machine, and writes DIR/paper/report.html. Existing results
+    are kept; repeat an interrupted command to continue.
+    """
     from .study.paper import paper
 
     try:
-        paper(
-            options.data,
-            recipe=options.recipe,
-            seeds=range(options.seeds),
-            out=options.out,
-            part=options.part,
-            where=options.device,
-            workers=options.workers,
-            download=options.download,
-            cache=options.cache,
-            **_given(options),
-        )
+        paper(seeds=range(seeds), out=out, **options)
     except KeyboardInterrupt:
-        print(f"\nsst: stopped; {options.out / 'paper'} holds what is done so far: the same command goes on")
-        raise SystemExit(130) from None
+        raise KeyboardInterrupt(f"{out / 'paper'} holds the results so far; repeat the command to continue") from None
 
 
-def _data(options: argparse.Namespace) -> None:
+def _data(data: str = "", download: bool = False) -> None:
+    """List the data sets, or describe or download one."""
     from .datasets import NAMES, info, load
 
-    if options.download:
-        if not options.data:
-            raise ValueError("which data set shall be fetched? for example `sst data omniglot --download`")
+    if download:
+        if not data:
+            raise ValueError("--download needs the name of a data set, such as `sst data omniglot --download`")
         for split in ("train", "test"):
-            load(options.data, split, download=True)
-    if not options.data:
-        for name in NAMES:
-            about = info(name)
-            state = "here" if about["present"] else "to fetch" if about["download"] else ""
-            print(f"{name:<10} {state:<9} {about['description']}")
-        print("\n`sst data NAME` tells more of one.")
+            load(data, split, download=True)
+    if data:
+        print("\n".join(_described(info(data))))
         return
-    about = info(options.data)
-    print(f"{about['name']}: {about['description']}")
-    print(f"{'licence':<10} {about['licence']}\n{'source':<10} {about['source']}")
-    for split, counts in about["splits"].items():
-        print(f"{split:<10} {counts['images']} images of {counts['classes']} classes")
-    for path in about["where"]:
-        print(f"{'on disk':<10} {path}")
-    if about["where"]:
-        print(f"{'size':<10} {about['bytes'] / 1e6:.1f} MB")
-    if about["problem"]:
-        print(f"{'problem':<10} {about['problem']}")
-    if not about["present"]:
-        for file in about["download"]:
-            size = f"{file['bytes'] / 1e6:.1f} MB" if file["bytes"] else "size not known"
-            print(f"{'to fetch':<10} {file['file']} ({size}) from {file['urls'][0]}")
-        if about["download"]:
-            print(f"`sst data {options.data} --download` fetches it.")
-        if about["by_hand"]:
-            print(f"By hand: {about['by_hand']}")
+    for name in NAMES:
+        about = info(name)
+        state = "present" if about["present"] else "missing" if about["download"] else ""
+        print(f"{name:<10} {state:<9} {about['description']}")
+    print("\nRun `sst data NAME` for details.")
+
+
+def _described(about: dict[str, Any]) -> Iterable[str]:
+    """Yield the lines that describe a data set."""
+    yield f"{about['name']}: {about['description']}"
+    rows = [("licence", about["licence"]), ("source", about["source"])]
+    rows += [(split, f"{n['images']} images of {n['classes']} classes") for split, n in about["splits"].items()]
+    rows += [("on disk", path) for path in about["where"]]
+    rows += [("size", f"{about['bytes'] / 1e6:.1f} MB")] if about["where"] else []
+    rows += [("problem", about["problem"])] if about["problem"] else []
+    missing = [] if about["present"] else about["download"]
+    for file in missing:
+        size = f"{file['bytes'] / 1e6:.1f} MB" if file["bytes"] else "size unknown"
+        rows.append(("download", f"{file['file']} ({size}) from {file['urls'][0]}"))
+    yield from (f"{title:<10} {text}" for title, text in rows)
+    if missing:
+        yield f"Run `sst data {about['name']} --download` to download it."
+    if about["by_hand"] and not about["present"]:
+        yield f"By hand: {about['by_hand']}"

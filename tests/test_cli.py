@@ -1,6 +1,7 @@
 """The command line as a user meets it: real runs on small data, and one clear line for each mistake."""
 
 import importlib
+import io
 import json
 import os
 import signal
@@ -25,20 +26,12 @@ def checkpoint(tmp_path_factory):
     return out
 
 
-def command(*args):
-    return [sys.executable, "-m", "sstutils", *map(str, args)]
-
-
 def fails(capsys, *args):
     """Run a command that must fail with status 2 and one line; return the line."""
-    try:
-        status = cli.main([str(arg) for arg in args])
-    except SystemExit as stop:  # argparse
-        status = stop.code
-    error = capsys.readouterr().err
-    assert status == 2
-    assert "Traceback" not in error
-    return error.strip().splitlines()[-1]
+    assert cli.main([str(arg) for arg in args]) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("sst: error: ")
+    return line
 
 
 def test_evaluate_prints_and_writes(checkpoint, tmp_path, capsys):
@@ -63,7 +56,9 @@ def test_embed_writes_what_evaluate_uses(checkpoint, tmp_path):
 
 def test_existing_checkpoint_is_not_lost(checkpoint, capsys):
     before = checkpoint.read_bytes()
-    assert "--resume" in fails(capsys, *TRAIN, "--out", checkpoint)
+    line = fails(capsys, *TRAIN, "--out", checkpoint)
+    assert f"{checkpoint} already exists; use --resume to continue, --overwrite to replace it" in line
+    assert "choose one of them" in fails(capsys, *TRAIN, "--out", checkpoint, "--resume", "--overwrite")
     assert checkpoint.read_bytes() == before
 
 
@@ -79,16 +74,18 @@ def test_resume_goes_on(checkpoint, tmp_path, capsys):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a single process")
 def test_ctrl_c_leaves_a_usable_checkpoint(tmp_path, capsys):
     out = tmp_path / "net.pt"
-    arguments = command("train", "digits", "--epochs", 200, "--out", out)
-    run = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A run of the tests in the background ignores SIGINT, and what it starts inherits that.
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from sstutils.cli import main; "
+    arguments = [sys.executable, "-c", f"{start}raise SystemExit(main())", "train", "digits", "--epochs", "200"]
+    run = subprocess.Popen([*arguments, "--out", str(out)], stderr=subprocess.PIPE, text=True)
     while not out.exists():
         assert run.poll() is None, run.communicate()
-        time.sleep(0.2)
-    time.sleep(2)
+        time.sleep(0.1)
+    time.sleep(0.5)  # somewhere within an epoch
     run.send_signal(signal.SIGINT)
-    printed, errors = run.communicate(timeout=60)
+    _, errors = run.communicate(timeout=60)
     assert run.returncode == 130
-    assert "Traceback" not in errors and "--resume" in printed
+    assert "Traceback" not in errors and f"{out} holds the completed epochs; use --resume to continue" in errors
     assert cli.main(["evaluate", str(out)]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["net.pt"]
 
@@ -130,16 +127,21 @@ def test_overwrite_keeps_the_old_network_until_an_epoch_is_over(folder, tmp_path
     assert out.read_bytes() == before
     with pytest.warns(UserWarning, match=r"0\.png cannot be read"):
         assert cli.main(["train", folder, "--epochs", "1", "--out", str(out), "--overwrite"]) == 0
-    assert "so that others of their classes were taken: 1" in capsys.readouterr().out
+    assert "replaced by others of their classes: 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["trian", "glyphs"], "did you mean `sst train`"),
+        ([], "the following arguments are required: COMMAND"),
+        (["trian", "glyphs"], "'trian' is not an sst command; did you mean 'train'?"),
+        (["--epochs", "3", "train", "digits"], "unrecognized option '--epochs' before the command"),
+        (["--foo"], "unrecognized option '--foo' before the command"),
+        (["evaluate", "one.pt", "two.pt"], "unexpected argument 'two.pt'"),
         (["train", "glyph"], "did you mean 'glyphs'"),
-        (["train", "digits", "--los", "sst", "--sampler", "locla"], "sampler must be one of"),
-        (["train", "digits", "--samplre", "local"], "did you mean --sampler"),
+        (["train", "digits", "--sampler", "locla"], "sampler must be one of"),
+        (["train", "digits", "--epoch", "3"], "unrecognized option '--epoch'; did you mean '--epochs'?"),
+        (["train", "digits", "--samplre=local"], "unrecognized option '--samplre'; did you mean '--sampler'?"),
         (["train", "digits", "--batch-size", "many"], "invalid int value: 'many'"),
         (["train", "digits", "--backbone", "resnet19"], "did you mean resnet1"),
         (["train", "digits", "--device", "cuda:77"], "try 'cpu'"),
@@ -148,9 +150,9 @@ def test_overwrite_keeps_the_old_network_until_an_epoch_is_over(folder, tmp_path
         (["evaluate", "nowhere.pt"], "no checkpoint at nowhere.pt"),
         (["evaluate", __file__], "not a whole checkpoint"),
         (["data", "omniglott"], "did you mean 'omniglot'"),
-        (["data", "--download"], "which data set"),
+        (["data", "--download"], "needs the name of a data set"),
         (["figures", "42"], "42"),
-        (["paper", "--seed", "3"], "did you mean --seeds"),
+        (["paper", "--seed", "3"], "did you mean '--seeds'"),
         (["figures", "Tripet"], "Triplet"),
         (["figures", "--style", "papre"], "paper"),
         (["figures", "--tsne", "umap"], "'barnes-hut', 'fft', got 'umap'"),
@@ -196,23 +198,24 @@ def test_out_of_memory_is_one_line_and_other_errors_are_bugs(monkeypatch, capsys
     for error in (OutOfMemoryError("CUDA out of memory. Tried ..."), RuntimeError("a bug")):
         monkeypatch.setattr(runs, "embed_checkpoint", mock.Mock(side_effect=error))
         if isinstance(error, OutOfMemoryError):
-            assert "take --device cpu" in fails(capsys, "evaluate", "net.pt")
+            assert "use --device cpu" in fails(capsys, "evaluate", "net.pt")
         else:
             with pytest.raises(RuntimeError, match="a bug"):
                 cli.main(["evaluate", "net.pt"])
 
 
 def test_help_names_every_command_and_option(capsys):
-    for arguments in ([], ["train"], ["figures"], ["evaluate"], ["embed"], ["paper"], ["data"]):
+    for arguments in ([], *([command] for command in cli.OPTIONS)):
         with pytest.raises(SystemExit) as stop:
             cli.main([*arguments, "--help"])
         assert stop.value.code == 0
     text = capsys.readouterr().out
-    for word in (*cli.COMMANDS, "--sampler", "--batch-size", "--resume", "--checkpoint"):
-        assert word in text
+    options = [usage.split()[0] for known in cli.OPTIONS.values() for usage in known if usage.startswith("--")]
+    for word in (*cli.OPTIONS, *options, "--sampler", "--batch-size"):
+        assert word.replace("[no-]", "") in text
 
 
-def test_data_tells_what_is_there(capsys):
+def test_data_lists_and_describes_data_sets(capsys):
     assert cli.main(["data"]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in ("glyphs", "digits", "fashion", "omniglot", "folder"))
@@ -220,13 +223,42 @@ def test_data_tells_what_is_there(capsys):
     assert "5 classes" in capsys.readouterr().out
 
 
-def test_import_is_light():
-    """Importing the package loads neither torch nor matplotlib, nor does the command's help."""
+HEAVY = {"torch", "matplotlib", "numpy", "sklearn"}
+
+
+@pytest.mark.parametrize("start", ["pass", "main(['--help'])"])
+def test_start_up_is_light(start):
+    """The package and the command's help load neither torch nor matplotlib."""
     code = (
-        "import sys, sstutils, sstutils.cli; sstutils.cli._parser([]); "
-        "print(sorted({'torch', 'matplotlib', 'numpy', 'sklearn'} & set(sys.modules)))"
+        f"import sys, contextlib; from sstutils.cli import main\nwith contextlib.suppress(SystemExit): {start}\n"
+        f"raise SystemExit(repr({HEAVY!r} & set(sys.modules)))"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stderr.strip() == "set()"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="uses a POSIX shell")
+def test_output_that_cannot_be_printed_stops_nothing(tmp_path):
+    """A reader that leaves, a closed stream, an encoding without the signs; but a full disk is an error."""
+
+    def shell(line):
+        line = line.replace("sst", f"{sys.executable} -m sstutils", 1)
+        return subprocess.run(["bash", "-c", f"set -o pipefail; {line}"], capture_output=True, text=True)
+
+    run = shell("sst data | head -n 1")
+    assert (run.returncode, run.stderr, len(run.stdout.splitlines())) == (0, "", 1)
+    assert shell("sst data >&- 2>&-").returncode == 0
+    if os.path.exists("/dev/full"):
+        full = shell("sst data > /dev/full")
+        assert full.returncode == 2 and "No space left on device" in full.stderr
+
+
+def test_what_an_encoding_lacks_is_replaced(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(cli, "_described", lambda about: ["0.5 ± 0.1"])
+    assert cli.main(["data", "digits"]) == 0
+    assert stream.buffer.getvalue() == b"0.5 ? 0.1\n"
 
 
 def test_every_public_name_can_be_imported():

@@ -35,7 +35,7 @@ test-full: lint  ## before a release: kills by the dozen, every seed, every look
 lab: $(VENV)/.base  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
-bench: $(VENV)/.bench  ## measure speed against other libraries, and print the README's table
+bench: $(VENV)/.bench  ## measure speed against other libraries, as in output/benchmarks.md
 	$(BIN)/python -m tests.benchmarks
 
 COMPARED := --losses sst triplet contrastive MultiSimilarityLoss ProxyAnchorLoss --proxy-lr 3

@@ -751,9 +751,9 @@ def test_start_finds_what_is_there_and_asks_for_what_is_not(tmp_path, monkeypatc
     exec(start(ROOT)[0], space := {})
     assert space["root"] == ROOT
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match="Fill in the address"):
+    with pytest.raises(SystemExit, match="Enter the address"):
         exec(start()[0], {})
-    with pytest.raises(SystemExit, match="could not be cloned"):
+    with pytest.raises(SystemExit, match="Could not clone"):
         exec(start(tmp_path / "nothing")[0], {})
 
 

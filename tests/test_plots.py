@@ -636,9 +636,9 @@ def test_curves_leave_out_what_a_logarithm_cannot_show_and_tell_the_least():
     assert error.get_linestyle() != none.get_linestyle()
     assert "error: 4 at 1, least 0.5 at 10, 2 at 1e+02" in figure.alt
     for wrong in ({}, {"short": [1, 2]}):
-        with pytest.raises(ValueError, match="as many numbers as x"):
+        with pytest.raises(ValueError, match="the same shape as x"):
             plots.curves([1, 2, 3], wrong)
-    with pytest.raises(ValueError, match="logarithmic axes"):
+    with pytest.raises(ValueError, match="log must be"):
         plots.curves([1], {"one": [1]}, log="z")
 
 
@@ -665,17 +665,24 @@ def test_comparison_draws_means_and_students_intervals():
     from scipy import stats
 
     axes = plots.comparison(RESULTS).axes[0]
-    drawn = [container.lines for container in axes.containers]
-    for (mean, _, bars), values in zip(drawn, RESULTS.values(), strict=True):
-        assert mean.get_xdata()[0] == pytest.approx(np.mean(values))
-        if len(values) > 1:
-            segment = bars[0].get_segments()[0][:, 0]
-            low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
-            np.testing.assert_allclose(segment, [low, high])
+    means, bars, looks = {}, {}, []
+    for line in axes.lines:
+        seen = np.isfinite(line.get_xdata())
+        if line.get_marker() == "None":
+            bars |= {np.nanmedian(line.get_ydata()): line.get_xdata()[seen]} if seen.any() else {}
         else:
-            assert not bars  # no interval from a single run
-    rows = [mean.get_ydata()[0] for mean, _, _ in drawn]
-    assert len(set(rows)) == len(rows) and rows[0] < rows[2] < rows[1]  # grouped by sampler
+            means |= dict(zip(line.get_ydata()[seen], line.get_xdata()[seen], strict=True))
+            looks.append((line.get_color(), line.get_marker()))
+    # Rows are grouped by sampler, in the order of the losses.
+    for row, values in zip((0, 3, 1), RESULTS.values(), strict=True):
+        assert means[row] == pytest.approx(np.mean(values))
+        if len(values) > 1:
+            low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+            np.testing.assert_allclose([min(bars[row]), max(bars[row])], [low, high])
+    assert set(means) == {0, 1, 3} and set(bars) == {0, 3}  # no interval from a single run
+    assert len(looks) == 2 and all(len(set(kind)) == 2 for kind in zip(*looks, strict=True))
+    dots = np.concatenate([dots.get_offsets()[:, 0] for dots in axes.collections])
+    assert sorted(dots) == sorted(value for values in RESULTS.values() for value in values)
     with pytest.raises(ValueError, match="at least one value"):
         plots.comparison({("SST", "local"): []})
 

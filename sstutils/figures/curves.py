@@ -1,4 +1,4 @@
-"""Numbers: distances, training by epoch, functions, and comparisons over seeds."""
+"""Numbers: distances, training by epoch, functions of one number, and comparisons over seeds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.lines import Line2D
 
-from .style import COLOURS, GREY, LINES, MARKERS, OKABE_ITO, Figure, look, styled
+from .style import GREY, OKABE_ITO, Figure, line_look, look, styled
+
+GRID = {"color": "#E4E4E4", "linewidth": 0.6}
 
 
 @styled
@@ -21,7 +23,7 @@ def distances(
     seed: int = 0,
     style: str = "default",
 ) -> Figure:
-    """Draw how far apart items of one class are, and items of different classes: two histograms of Euclidean distance.
+    """Draw two histograms of Euclidean distance: of pairs of one class, and of pairs of different classes.
 
     Parameters
     ----------
@@ -34,10 +36,6 @@ def distances(
         Draws them.
     style : str
         See :func:`style`.
-
-    Returns
-    -------
-    Figure
 
     Raises
     ------
@@ -96,41 +94,36 @@ def history(
     style : str
         See :func:`style`.
 
-    Returns
-    -------
-    Figure
-
     Raises
     ------
     ValueError
         If a history is empty.
     """
     named = dict(runs) if isinstance(runs, Mapping) else {"": runs}
-    if not named or not all(len(run) for run in named.values()):
+    if not named or not all(named.values()):
         raise ValueError("a training history must have at least one epoch, got none")
-    panels = [("loss", "mean loss of an epoch"), ("recall@1", "Recall@1")]
-    panels = [(key, label) for key, label in panels if any(key in entry for run in named.values() for entry in run)]
+    panels = {"loss": "mean loss of an epoch", "recall@1": "Recall@1"}
+    panels = {key: label for key, label in panels.items() if any(key in row for run in named.values() for row in run)}
     figure = Figure(figsize=(3.6 * len(panels), 2.5), layout="constrained")
-    told = []
-    for axes, (key, label) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+    seen = []
+    for axes, (key, label) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for number, (name, run) in enumerate(named.items()):
-            known = [(entry["epoch"], entry[key]) for entry in run if entry.get(key) is not None]
+            known = [(row["epoch"], row[key]) for row in run if row.get(key) is not None]
             if not known:
                 continue
-            epochs, values = zip(*known, strict=True)
-            looks = {"color": COLOURS[number % 8], "linestyle": LINES[number % 4], "marker": MARKERS[number % 8]}
-            axes.plot(epochs, values, markersize=3.5, markevery=max(1, len(known) // 10), label=name, **looks)
-            told.append(f"{name + ': ' if name else ''}{key} from {values[0]:.3g} to {values[-1]:.3g}")
+            every = max(1, len(known) // 10)
+            axes.plot(*zip(*known, strict=True), markersize=3.5, markevery=every, label=name, **line_look(number))
+            seen.append(f"{name + ': ' if name else ''}{key} from {known[0][1]:.3g} to {known[-1][1]:.3g}")
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(True, axis="y", color="#E4E4E4", linewidth=0.6)
+        axes.grid(True, axis="y", **GRID)
         if key == "recall@1":
             axes.set_ylim(0, 1)
         elif min(line.get_ydata().min() for line in axes.lines) >= 0:
             axes.set_ylim(0)
     if len(named) > 1:
         axes.legend()
-    figure.alt = f"Curves over the epochs of training. {'; '.join(told)}."
+    figure.alt = f"Curves over the epochs of training. {'; '.join(seen)}."
     return figure
 
 
@@ -145,7 +138,7 @@ def curves(
     log: str = "",
     style: str = "default",
 ) -> Figure:
-    """Draw functions of one number, each with its own colour and line style.
+    """Draw functions of one number, each with its own colour, marker and line style.
 
     Parameters
     ----------
@@ -154,13 +147,9 @@ def curves(
     x_label, y_label, title : str
         Formulas go between dollar signs.
     log : {"", "x", "y", "xy"}
-        Which axes are logarithmic; on a logarithmic axis what is not above zero is left out.
+        Which axes are logarithmic; values that are not positive are left out on a logarithmic axis.
     style : str
         See :func:`style`.
-
-    Returns
-    -------
-    Figure
 
     Raises
     ------
@@ -168,29 +157,55 @@ def curves(
         If there is no curve, one of them is not as long as `x`, or `log` is something else.
     """
     if log not in ("", "x", "y", "xy"):
-        raise ValueError(f"log names the logarithmic axes, one of '', 'x', 'y', 'xy': got {log!r}")
+        raise ValueError(f"log must be '', 'x', 'y' or 'xy' (the logarithmic axes), got {log!r}")
     x = np.asarray(x, dtype=float)
     ys = {name: np.asarray(y, dtype=float) for name, y in ys.items()}
     if not ys or any(y.shape != x.shape or x.ndim != 1 for y in ys.values()):
-        raise ValueError(f"need curves of as many numbers as x, {x.shape}: got {[y.shape for y in ys.values()]}")
+        raise ValueError(f"need curves of the same shape as x, {x.shape}, got {[y.shape for y in ys.values()]}")
     figure = Figure(figsize=(4.4, 2.7), layout="constrained")
     axes = figure.subplots()
-    told = []
+    seen = []
     for number, (name, y) in enumerate(ys.items()):
-        seen = np.isfinite(y) & ((y > 0) | ("y" not in log)) & ((x > 0) | ("x" not in log))
-        looks = {"color": COLOURS[number % 8], "linestyle": LINES[number % 4], "marker": MARKERS[number % 8]}
-        axes.plot(x[seen], y[seen], markersize=4, markevery=(0.02 + 0.03 * number, 0.2), label=name, **looks)
-        if seen.any():
-            u, v = x[seen], y[seen]
+        shown = np.isfinite(y) & ((y > 0) | ("y" not in log)) & ((x > 0) | ("x" not in log))
+        u, v = x[shown], y[shown]
+        axes.plot(u, v, markersize=4, markevery=(0.02 + 0.03 * number, 0.2), label=name, **line_look(number))
+        if len(u):
             least = f", least {v.min():.2g} at {u[v.argmin()]:.2g}" if v.min() < min(v[0], v[-1]) else ""
-            told.append(f"{name}: {v[0]:.2g} at {u[0]:.2g}{least}, {v[-1]:.2g} at {u[-1]:.2g}")
+            seen.append(f"{name}: {v[0]:.2g} at {u[0]:.2g}{least}, {v[-1]:.2g} at {u[-1]:.2g}")
     axes.set(xlabel=x_label, ylabel=y_label, title=title)
     axes.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
-    axes.grid(True, color="#E4E4E4", linewidth=0.6)
+    axes.grid(True, **GRID)
     if len(ys) > 1:
         axes.legend()
-    figure.alt = f"Curves of {y_label or 'y'} over {x_label or 'x'}. {'; '.join(told)}."
+    figure.alt = f"Curves of {y_label or 'y'} over {x_label or 'x'}. {'; '.join(seen)}."
     return figure
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Settings of two names: series share a colour and a marker, groups stand apart
+# ---------------------------------------------------------------------------------------------------------------------
+def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Return the mean of some values and half the width of its confidence interval, by Student's t.
+
+    Parameters
+    ----------
+    values : sequence of float
+        At least one.
+    level : float
+        How often such intervals hold the true mean.
+
+    Returns
+    -------
+    mean, half : float
+        The interval is mean ± half; for a single value half is NaN.
+    """
+    from scipy.stats import t
+
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return float(values.mean()), float("nan")
+    spread = values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(t.ppf((1 + level) / 2, len(values) - 1) * spread)
 
 
 @styled
@@ -214,72 +229,49 @@ def comparison(
     style : str
         See :func:`style`.
 
-    Returns
-    -------
-    Figure
-
     Raises
     ------
     ValueError
         If there are no results or a setting has no value.
     """
+    import seaborn as sns  # with pandas, half a second
+
     if not results or not all(len(values) for values in results.values()):
         raise ValueError("each setting to compare needs at least one value")
-    series = list(dict.fromkeys(key[0] for key in results))
-    groups = list(dict.fromkeys(key[1] for key in results))
-    figure = Figure(figsize=(5.0, 0.75 + 0.2 * len(groups) * (len(series) + 1)), layout="constrained")
+    series, groups = _series_and_groups(results)
+    looks = [look(number) for number in range(len(series))]
+    height = len(series) + 1  # of a group, in rows
+    figure = Figure(figsize=(5.0, 0.75 + 0.2 * len(groups) * height), layout="constrained")
     axes = figure.subplots()
-    told = []
-    for (name, group), values in results.items():
-        values = np.asarray(values, dtype=float)
-        number = series.index(name)
-        y = groups.index(group) * (len(series) + 1) + number
+    row = {key: groups.index(key[1]) * height + series.index(key[0]) for key in results}
+    runs = [(value, row[key], key[0]) for key, values in results.items() for value in values]
+    x, y, hue = zip(*runs, strict=True)
+
+    def ends(values: Sequence[float]) -> tuple[float, float]:
         mean, half = interval(values, level)
-        half = half if np.isfinite(half) else 0.0
-        looks = look(number)
-        axes.errorbar(mean, y, xerr=half or None, capsize=2.5, markersize=6, linestyle="none", **looks)
-        if len(values) > 1:
-            axes.plot(values, np.full(len(values), y + 0.33), ".", color=looks["color"], markersize=3.5, alpha=0.7)
-        end = max(mean + half, values.max()), y
+        return mean - half, mean + half
+
+    how = {"x": x, "hue": hue, "palette": [mark["color"] for mark in looks], "legend": False}
+    how |= {"orient": "y", "native_scale": True, "ax": axes}
+    mark = {"markers": [mark["marker"] for mark in looks], "markersize": 5, "linestyle": "none"}
+    sns.pointplot(y=y, errorbar=ends, capsize=0.3, err_kws={"linewidth": 1.4}, **mark, **how)
+    sns.stripplot(y=np.add(y, 0.36), size=3, alpha=0.7, jitter=False, **how)
+    seen = []
+    for (name, group), values in results.items():
+        mean, half = interval(values, level)
+        bar = np.nan_to_num(half)
+        end = max(mean + bar, *values), row[name, group]
         axes.annotate(f"{mean:.3f}", end, (6, 0), textcoords="offset points", va="center", fontsize=7, color=GREY)
-        told.append(f"{name}, {group}: {mean:.3f}" + (f" ± {half:.3f}" if half else ""))
-    middle = (len(series) - 1) / 2
-    axes.set_yticks([row * (len(series) + 1) + middle for row in range(len(groups))], groups)
+        seen.append(f"{name}, {group}: {mean:.3f}" + (f" ± {half:.3f}" if bar else ""))
+    axes.set_yticks([number * height + (len(series) - 1) / 2 for number in range(len(groups))], groups)
     axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(groups) * (len(series) + 1) - 1.2, -0.8)
+    axes.set(xlabel=measure, ylabel="", ylim=(len(groups) * height - 1.2, -0.8))
     axes.margins(x=0.12)
-    axes.set_xlabel(measure)
-    axes.grid(True, axis="x", color="#E4E4E4", linewidth=0.6)
+    axes.grid(True, axis="x", **GRID)
     axes.set_axisbelow(True)
-    if len(series) > 1:
-        handles = [Line2D([], [], linestyle="none", markersize=6, **look(number)) for number in range(len(series))]
-        figure.legend(handles, series, loc="outside upper center", ncols=len(series))
-    figure.alt = f"{measure} as the mean over runs with {level:.0%} confidence intervals. {'; '.join(told)}."
+    _legend(figure, series, len(series), linestyle="none")
+    figure.alt = f"{measure} as the mean over runs with {level:.0%} confidence intervals. {'; '.join(seen)}."
     return figure
-
-
-def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Return the mean of some values and half the width of its confidence interval, by Student's t.
-
-    Parameters
-    ----------
-    values : sequence of float
-        At least one.
-    level : float
-        How often such intervals hold the true mean.
-
-    Returns
-    -------
-    mean, half : float
-        The interval is mean ± half; of a single value nothing is known: NaN.
-    """
-    from scipy.stats import t
-
-    values = np.asarray(values, dtype=float)
-    if len(values) < 2:
-        return float(values.mean()), float("nan")
-    spread = values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean()), float(t.ppf((1 + level) / 2, len(values) - 1) * spread)
 
 
 @styled
@@ -304,55 +296,55 @@ def progress(
     style : str
         See :func:`style`.
 
-    Returns
-    -------
-    Figure
-
     Raises
     ------
     ValueError
         If there are no runs, or a setting has none.
     """
+    import seaborn as sns
+
     if not runs or not all(len(histories) and all(map(len, histories)) for histories in runs.values()):
         raise ValueError("each setting needs at least one run of at least one epoch")
-    series = list(dict.fromkeys(key[0] for key in runs))
-    groups = list(dict.fromkeys(key[1] for key in runs))
+    series, groups = _series_and_groups(runs)
     figure = Figure(figsize=(0.9 + 2.3 * len(groups), 4.6), layout="constrained")
     panels = figure.subplots(2, len(groups), sharey=True, sharex="row", squeeze=False)
-    told = []
+    seen = []
     for (name, group), histories in runs.items():
         epochs = min(map(len, histories))  # a run may have ended before the others
         recall = np.array([[row["recall@1"] for row in history[:epochs]] for history in histories])
         seconds = np.array([[row["seconds"] for row in history[:epochs]] for history in histories])
-        number = series.index(name)
-        looks = {**look(number), "linestyle": LINES[number % len(LINES)], "markersize": 3.2}
+        mark = line_look(series.index(name)) | {"markersize": 4, "markeredgewidth": 0}
+        mark["markevery"] = max(1, epochs // 10)
         for axes, x in zip(
-            panels[:, groups.index(group)],
-            (np.arange(1, epochs + 1), seconds.cumsum(axis=1).mean(axis=0)),
-            strict=True,
+            panels[:, groups.index(group)], (np.arange(1, epochs + 1), seconds.cumsum(axis=1).mean(axis=0)), strict=True
         ):
-            axes.plot(x, recall.mean(0), markevery=max(1, epochs // 10), label=name, **looks)
-            # Many bands lie over one another: pale ones, with an edge.
-            axes.fill_between(x, recall.min(0), recall.max(0), color=looks["color"], alpha=0.06, linewidth=0)
-            for edge in (recall.min(0), recall.max(0)) if len(recall) > 1 else ():
-                axes.plot(x, edge, color=looks["color"], linestyle=looks["linestyle"], linewidth=0.6, alpha=0.6)
+            # Many bands overlap: pale ones without an edge.
+            band = {"errorbar": ("pi", 100), "err_kws": {"alpha": 0.12, "linewidth": 0}}
+            sns.lineplot(x=np.tile(x, len(recall)), y=recall.ravel(), ax=axes, **band, **mark)
         mean = recall.mean(axis=0)
-        told.append(f"{name}, {group}: {mean[0]:.3f} to {mean[-1]:.3f} in {seconds.sum(axis=1).mean():.0f} seconds")
+        seen.append(f"{name}, {group}: {mean[0]:.3f} to {mean[-1]:.3f} in {seconds.sum(axis=1).mean():.0f} seconds")
     for row, label in zip(panels, ("epoch", clock), strict=True):
         for axes, group in zip(row, groups, strict=True):
             axes.set_xlabel(label)
-            axes.grid(True, axis="y", color="#E4E4E4", linewidth=0.6)
+            axes.grid(True, axis="y", **GRID)
             if label == "epoch":
                 axes.set_title(group)
                 axes.xaxis.get_major_locator().set_params(integer=True)
             else:
                 axes.set_xlim(0)
     figure.supylabel("Recall@1 of held-out classes", fontsize=8)
-    if len(series) > 1:
-        handles = [
-            Line2D([], [], linestyle=LINES[number % len(LINES)], markersize=4, **look(number))
-            for number in range(len(series))
-        ]
-        figure.legend(handles, series, loc="outside upper center", ncols=min(len(series), 2 * len(groups)))
-    figure.alt = f"Recall@1 of held-out classes against epochs and {clock}, means over runs. {'; '.join(told)}."
+    _legend(figure, series, 2 * len(groups))
+    figure.alt = f"Recall@1 of held-out classes against epochs and {clock}, means over runs. {'; '.join(seen)}."
     return figure
+
+
+def _series_and_groups(settings: Mapping[tuple[str, str], Any]) -> tuple[list[str], list[str]]:
+    """Return the series and the groups of some settings, each once, in order."""
+    return list(dict.fromkeys(series for series, _ in settings)), list(dict.fromkeys(group for _, group in settings))
+
+
+def _legend(figure: Figure, series: Sequence[str], columns: int, **kwargs: Any) -> None:
+    """Put the names of several series above the panels of a figure."""
+    if len(series) > 1:
+        handles = [Line2D([], [], **{**line_look(number), "markersize": 5, **kwargs}) for number in range(len(series))]
+        figure.legend(handles, series, loc="outside upper center", ncols=min(len(series), columns))

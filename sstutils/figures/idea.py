@@ -13,16 +13,8 @@ from .gradients import draw_arrow
 from .images import blank_sheet, draw_frame, read_image, show_image
 from .style import OKABE_ITO, Figure, styled
 
-
-def _layer(axes: Any, x: float, y: float, width: float, height: float) -> None:
-    """Draw a feature map as a box seen from the upper right, its front centred on (x, y) at the left edge."""
-    depth = height * 0.26
-    front = [(x, y - height / 2), (x + width, y - height / 2), (x + width, y + height / 2), (x, y + height / 2)]
-    shift = np.array([depth, -depth * 0.62])
-    top = [front[0], front[1], front[1] + shift, front[0] + shift]
-    side = [front[1], front[2], front[2] + shift, front[1] + shift]
-    for corners, shade in ((front, "#DCE9F2"), (top, "#EEF5FA"), (side, "#B9D2E4")):
-        axes.add_patch(Polygon(corners, facecolor=shade, edgecolor="#44667F", linewidth=0.7, joinstyle="round"))
+PULL, PUSH, INK = OKABE_ITO["blue"], OKABE_ITO["vermilion"], "#303030"
+MIDDLE = 0.92  # the height at which all parts stand, in inches from the top
 
 
 @styled
@@ -37,9 +29,9 @@ def idea(
 ) -> Figure:
     """Draw the method in three parts: a neighborhood becomes a mini-batch, the embeddings pull and push, the objective.
 
-    The map, the neighborhood and the pictures are real; the two panels of embeddings are a small example in the plane,
-    whose arrows are the negative gradients of the SST loss and whose end is reached by following them. Figure 1 of
-    Nguyen and De Baets (2020), drawn anew.
+    The map, the neighborhood and the images are real; the two panels of embeddings are a small example in the plane,
+    whose arrows are the negative gradients of the SST loss and whose end is reached by following them. After figure 1
+    of Nguyen and De Baets (2020).
 
     Parameters
     ----------
@@ -50,13 +42,9 @@ def idea(
     batch : sequence of int
         Numbers of the items of one neighborhood.
     seed : int
-        Draws the pictures that stand for it.
+        Draws the images that represent it.
     style : str
         See :func:`style`.
-
-    Returns
-    -------
-    Figure
 
     Raises
     ------
@@ -64,94 +52,38 @@ def idea(
         If the neighborhood does not hold two items of one class and two others.
     """
     layout, labels, batch = np.asarray(layout, dtype=float), np.asarray(labels), np.asarray(batch)
-    rng = np.random.default_rng(seed)
     classes, counts = np.unique(labels[batch], return_counts=True)
     if counts.max() < 2 or len(batch) - counts.max() < 2:
         raise ValueError(
             "the neighborhood to draw needs two items of one class and two of others, "
             f"got class sizes {counts.tolist()}"
         )
+    rng = np.random.default_rng(seed)
     ours = classes[counts.argmax()]
     own = rng.permutation(batch[labels[batch] == ours])
-    # The others: of as many different classes as there are.
     others = rng.permutation(batch[labels[batch] != ours])
-    others = others[np.argsort(_turn(labels[others]), kind="stable")]
-    pull, push, ink = OKABE_ITO["blue"], OKABE_ITO["vermilion"], "#303030"
+    # Of as many different classes as there are: the first of each class, then the second of each, and so on.
+    turn = np.array([(labels[others[:i]] == labels[item]).sum() for i, item in enumerate(others)])
+    others = others[np.argsort(turn, kind="stable")]
 
-    width, height = 7.2, 2.02
-    axis = 0.92  # the height at which all stand
-    figure, axes = blank_sheet(width, height)
-
-    def caption(x: float, letter: str, text: str) -> None:
-        axes.text(x, height - 0.1, f"({letter}) {text}", ha="center", fontsize=8, color=ink)
-
-    # (a) The map, the neighborhood on it, and some of its pictures as the mini-batch.
-    low, high = np.quantile(layout, [0.002, 0.998], axis=0)
-    scale = 1.72 / (high - low).max()
-    spots = np.clip((layout - (low + high) / 2) * scale, -0.88, 0.88) * [1, -1] + [0.95, axis]
-    inside = np.zeros(len(layout), dtype=bool)
-    inside[batch] = True
-    own_class = inside & (labels == ours)
-    dot = float(np.clip(4000 / len(layout), 0.6, 6))
-    axes.scatter(*spots[~inside].T, s=dot, color="#C4C4C4", linewidths=0, rasterized=True)
-    axes.scatter(*spots[inside & ~own_class].T, s=4 * dot, color=push, linewidths=0, rasterized=True)
-    axes.scatter(*spots[own_class].T, s=4 * dot, color=pull, linewidths=0, rasterized=True)
-    centre = np.median(spots[batch], axis=0)
-    radius = float(np.clip(np.quantile(np.linalg.norm(spots[batch] - centre, axis=1), 0.9) + 0.05, 0.12, 0.4))
-    axes.add_patch(Circle(centre, radius, fill=False, linewidth=1.1, edgecolor=ink))
-    side, gap, across = 0.27, 0.055, 3
-    left, top = 2.12, axis - 2 * (side + gap) + gap / 2
+    height = 2.02
+    figure, axes = blank_sheet(7.2, height)
+    centre, radius = _draw_map(axes, layout, batch, labels[batch] == ours)
     shown = [own[0], others[0], others[1], others[2 % len(others)], own[1], others[3 % len(others)]]
     shown += [others[(4 + i) % len(others)] for i in range(5)] + [own[2 % len(own)]]
-    bottom = top + 4 * (side + gap) - gap
-    edge = left - 0.09
-    for corner, sign in ((top - 0.06, -1), (bottom + 0.06, 1)):
-        touch = centre + radius * np.array([np.cos(0.9), sign * np.sin(0.9)])
-        axes.plot([touch[0], edge], [touch[1], corner], color=ink, linewidth=0.7)
-    box = across * (side + gap) + 0.125, bottom - top + 0.18
-    axes.add_patch(Rectangle((edge, top - 0.09), *box, fill=False, edgecolor=ink, linewidth=0.8))
-    for number, item in enumerate(shown):
-        x, y = left + number % across * (side + gap), top + number // across * (side + gap)
-        show_image(axes, read_image(images, item), x, y, side)
-        draw_frame(axes, x, y, side, pull if labels[item] == ours else push, 1.2)
-    caption(1.55, "a", "a neighborhood becomes the mini-batch")
-
-    # The network.
-    draw_arrow(axes, (3.19, axis), (3.4, axis), ink)
-    x = 3.45
-    for thick, tall in ((0.05, 0.84), (0.08, 0.60), (0.11, 0.40), (0.15, 0.24)):
-        _layer(axes, x, axis + 0.06 * tall, thick, tall)
-        x += thick + 0.16 * tall + 0.03
-    axes.text(3.84, axis - 0.62, r"CNN  $\varphi$", ha="center", fontsize=9, color=ink)
-    draw_arrow(axes, (4.36, axis), (4.57, axis), ink)
-
-    # (b) and (c): four points of the plane before and after following the negative gradients of the SST loss.
+    _draw_batch(axes, [(read_image(images, i), PULL if labels[i] == ours else PUSH) for i in shown], centre, radius)
+    draw_arrow(axes, (3.19, MIDDLE), (3.4, MIDDLE), INK)
+    _draw_network(axes, 3.45)
+    draw_arrow(axes, (4.36, MIDDLE), (4.57, MIDDLE), INK)
     before = np.array([[-0.62, 0.10], [0.60, -0.16], [-0.20, -0.56], [0.24, 0.50]])  # anchor, positive, two negatives
     forces, after = _descend(before)
-    pictures = [own[0], own[1], others[0], others[1]]
-    small, unit = 0.2, 0.6
-    for points, x in ((before, 5.26), (after, 6.58)):
-        spots = points * [unit, -unit] + [x, axis]
-        centre, radius = geometry.sphere(spots[0], spots[1])
-        sphere = Circle(centre, radius, facecolor="#F4F4F4", edgecolor="#808080", zorder=-1)
-        sphere.set(linestyle=(0, (4, 2)), linewidth=0.8)
-        axes.add_patch(sphere)
-        for index, (item, spot) in enumerate(zip(pictures, spots, strict=True)):
-            colour = pull if index < 2 else push
-            corner = spot - small / 2
-            show_image(axes, read_image(images, item), *corner, small)
-            draw_frame(axes, *corner, small, colour, 1.4)
-            direction = forces[index] * [1, -1] / np.linalg.norm(forces[index])
-            if points is before:
-                length = 0.17 if index < 2 else 0.25
-                draw_arrow(
-                    axes, spot + 0.155 * direction, spot + (0.155 + length) * direction, colour, 1.8, 8, zorder=4
-                )
-            beside = spot[0] + (-0.19 if index == 0 else 0.19)
-            axes.text(beside, spot[1], f"${'apnn'[index]}$", ha="center", va="center", fontsize=9, color=ink)
-    draw_arrow(axes, (5.93, axis), (6.14, axis), ink)
-    caption(5.26, "b", "pull and push")
-    caption(6.58, "c", "objective satisfied")
+    pictures = [read_image(images, i) for i in (own[0], own[1], others[0], others[1])]
+    _draw_embeddings(axes, 5.26, before, pictures, forces)
+    draw_arrow(axes, (5.93, MIDDLE), (6.14, MIDDLE), INK)
+    _draw_embeddings(axes, 6.58, after, pictures)
+    for x, text in ((1.55, "(a) a neighborhood becomes the mini-batch"), (5.26, "(b) pull and push")):
+        axes.text(x, height - 0.1, text, ha="center", fontsize=8, color=INK)
+    axes.text(6.58, height - 0.1, "(c) objective satisfied", ha="center", fontsize=8, color=INK)
     figure.alt = (
         f"Three parts from left to right. (a) A map of {len(layout):,} images as grey dots; one neighborhood of "
         f"{len(batch)} is circled, and twelve of its images are shown as the mini-batch, those of one class framed "
@@ -163,9 +95,75 @@ def idea(
     return figure
 
 
-def _turn(labels: np.ndarray) -> np.ndarray:
-    """For each item, how many of its class came before it: sorting by this takes one of each class in turn."""
-    return np.array([(labels[:i] == label).sum() for i, label in enumerate(labels)], dtype=int)
+def _draw_map(axes: Any, layout: np.ndarray, batch: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, float]:
+    """Draw the map with the neighborhood on it, `own` in blue; return the centre and the radius of its circle."""
+    low, high = np.quantile(layout, [0.002, 0.998], axis=0)
+    scale = 1.72 / (high - low).max()
+    spots = np.clip((layout - (low + high) / 2) * scale, -0.88, 0.88) * [1, -1] + [0.95, MIDDLE]
+    dot = float(np.clip(4000 / len(layout), 0.6, 6))
+    rest = np.delete(spots, batch, axis=0)
+    for points, size, colour in (
+        (rest, dot, "#C4C4C4"),
+        (spots[np.sort(batch[~own])], 4 * dot, PUSH),
+        (spots[np.sort(batch[own])], 4 * dot, PULL),
+    ):
+        axes.scatter(*points.T, s=size, color=colour, linewidths=0, rasterized=True)
+    centre = np.median(spots[batch], axis=0)
+    radius = float(np.clip(np.quantile(np.linalg.norm(spots[batch] - centre, axis=1), 0.9) + 0.05, 0.12, 0.4))
+    axes.add_patch(Circle(centre, radius, fill=False, linewidth=1.1, edgecolor=INK))
+    return centre, radius
+
+
+def _draw_batch(axes: Any, pictures: list[tuple[np.ndarray, str]], centre: np.ndarray, radius: float) -> None:
+    """Draw images in framed rows of three, and two lines to them from the circle on the map."""
+    side, step, across = 0.27, 0.325, 3
+    left, top = 2.12, MIDDLE - 2 * step + 0.0275
+    bottom = top + len(pictures) // across * step - 0.055
+    for corner, sign in ((top - 0.06, -1), (bottom + 0.06, 1)):
+        touch = centre + radius * np.array([np.cos(0.9), sign * np.sin(0.9)])
+        axes.plot([touch[0], left - 0.09], [touch[1], corner], color=INK, linewidth=0.7)
+    box = across * step + 0.125, bottom - top + 0.18
+    axes.add_patch(Rectangle((left - 0.09, top - 0.09), *box, fill=False, edgecolor=INK, linewidth=0.8))
+    for number, (picture, colour) in enumerate(pictures):
+        x, y = left + number % across * step, top + number // across * step
+        show_image(axes, picture, x, y, side)
+        draw_frame(axes, x, y, side, colour, 1.2)
+
+
+def _draw_network(axes: Any, x: float) -> None:
+    """Draw the feature maps of a convolutional network as boxes seen from the upper right, from x on."""
+    for width, height in ((0.05, 0.84), (0.08, 0.60), (0.11, 0.40), (0.15, 0.24)):
+        y = MIDDLE + 0.06 * height
+        front = np.array([(x, y - height / 2), (x + width, y - height / 2), (x + width, y + height / 2)])
+        front = np.vstack([front, (x, y + height / 2)])
+        shift = np.array([0.26, -0.1612]) * height
+        top, side = [*front[:2], *(front[1::-1] + shift)], [*front[1:3], *(front[2:0:-1] + shift)]
+        for corners, shade in ((front, "#DCE9F2"), (top, "#EEF5FA"), (side, "#B9D2E4")):
+            axes.add_patch(Polygon(corners, facecolor=shade, edgecolor="#44667F", linewidth=0.7, joinstyle="round"))
+        x += width + 0.16 * height + 0.03
+    axes.text(3.84, MIDDLE - 0.62, r"CNN  $\varphi$", ha="center", fontsize=9, color=INK)
+
+
+def _draw_embeddings(
+    axes: Any, x: float, points: np.ndarray, pictures: list[np.ndarray], forces: np.ndarray | None = None
+) -> None:
+    """Draw anchor, positive and two negatives around x, the sphere z = 0, and arrows along the forces, if given."""
+    side, unit = 0.2, 0.6
+    spots = points * [unit, -unit] + [x, MIDDLE]
+    sphere = Circle(*geometry.sphere(spots[0], spots[1]), facecolor="#F4F4F4", edgecolor="#808080", zorder=-1)
+    sphere.set(linestyle=(0, (4, 2)), linewidth=0.8)
+    axes.add_patch(sphere)
+    for index, (picture, spot) in enumerate(zip(pictures, spots, strict=True)):
+        colour = PULL if index < 2 else PUSH
+        corner = spot - side / 2
+        show_image(axes, picture, *corner, side)
+        draw_frame(axes, *corner, side, colour, 1.4)
+        if forces is not None:
+            direction = forces[index] * [1, -1] / np.linalg.norm(forces[index])
+            start, length = spot + 0.155 * direction, 0.17 if index < 2 else 0.25
+            draw_arrow(axes, start, start + length * direction, colour, 1.8, 8, zorder=4)
+        label = spot[0] + (-0.19 if index == 0 else 0.19), spot[1]
+        axes.text(*label, f"${'apnn'[index]}$", ha="center", va="center", fontsize=9, color=INK)
 
 
 def _descend(points: np.ndarray, rate: float = 0.05, steps: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -173,8 +171,7 @@ def _descend(points: np.ndarray, rate: float = 0.05, steps: int = 6) -> tuple[np
 
     Returns the forces at the start and the points at the end.
     """
-    points = points.copy()
-    first = None
+    points, first = points.copy(), None
     for _ in range(steps):
         forces = np.zeros_like(points)
         for negative in range(2, len(points)):

@@ -174,6 +174,11 @@ def _literal(text: str) -> str:
     return text.replace("\\", r"\\")
 
 
+def line_look(number: int) -> dict[str, Any]:
+    """Return colour, marker and line style of one of several lines."""
+    return look(number) | {"linestyle": LINES[number % len(LINES)]}
+
+
 def look(number: int) -> dict[str, Any]:
     """Colour and marker of the number-th of many groups: 64 combinations before one comes again."""
     return {"color": COLOURS[number % 8], "marker": MARKERS[(number + number // 8) % 8]}

@@ -272,7 +272,7 @@ def _evaluate(checkpoint: Path, k: Iterable[int] = (), out: Path | None = None, 
     from .datasets.base import protocol_ks
     from .evaluation import evaluate
     from .files import atomic_write
-    from .study.paper import part_note, table_head, table_row
+    from .study.tables import part_note, results_table
 
     embeddings, dataset, content = _embedded(checkpoint, "test", **options)
     results = evaluate(embeddings, dataset.targets, k or protocol_ks(dataset))
@@ -287,7 +287,7 @@ def _evaluate(checkpoint: Path, k: Iterable[int] = (), out: Path | None = None, 
     for name, value in results.items():
         print(f"{name:<12} {value:.4f}")
     note = "" if other else part_note(content["data"]["options"])
-    print(f"\n{table_head([results])}\n{table_row([results], recipe, [recipe['seed']], note)}")
+    print(f"\n{results_table([results], recipe, [recipe['seed']], note)}")
 
 
 def _embed(checkpoint: Path, split: str = "test", out: Path = Path("embeddings.npz"), **options: Any) -> None:

@@ -1,6 +1,5 @@
 """The whole study on small data: what is in the report, what is done again, and what is not."""
 
-import copy
 import json
 import re
 import shutil
@@ -15,7 +14,7 @@ from sstutils.evaluation import evaluate
 from sstutils.files import exclusive
 from sstutils.recipes import MODERN, PAPER, Recipe, recipe_for
 from sstutils.runs import embed_checkpoint
-from sstutils.study import paper
+from sstutils.study import paper, tables
 
 VALUES = {"epochs": 2, "warmup": 0.5, "dim": 16, "seeds": (0, 1), "progress": False, "where": "cpu"}
 
@@ -86,25 +85,24 @@ def test_the_report_has_the_numbers_that_were_measured(made):
 
 
 def test_a_single_result_has_no_interval():
-    results = [{"recall@1": 0.5, "map@r": 0.25}]
-    recipe = recipe_for("sop")
-    assert paper.table_row(results, recipe, [7]).endswith(" bn\\_inception, 512-d, trained head | 7 | 0.500 | 0.250 |")
-    assert paper.table_head(results).splitlines()[0] == "| trained by | seeds | Recall@1 | MAP@R |"
-    noted = paper.table_row(results, recipe, [7], "part: 600 images")
-    assert noted.endswith("| 0.500 **part: 600 images** | 0.250 **part: 600 images** |")
+    recipe = asdict(recipe_for("sop"))
+    head, _, row = tables.results_table([{"recall@1": 0.5, "map@r": 0.25}], recipe, [7]).splitlines()
+    assert head == "| trained by | seeds | Recall@1 | MAP@R |"
+    assert row.endswith(" bn\\_inception, 512-d, trained head | 7 | 0.500 | 0.250 |")
 
 
-def test_each_number_of_a_part_says_so(made):
-    every = [kept(made, seed) for seed in (0, 1)]
+def test_each_number_of_a_part_says_so(made, tmp_path):
+    shutil.copytree(made, tmp_path / "out")
+    every = [kept(made, seed) | {"file": f"{seed}.json"} for seed in (0, 1)]
     for run in every:
         run["data"]["options"] = {"part": 600}
-    study = {"data": "digits", "runs": every, "curves": ("c.png", "curves"), "figures": [], "reasons": []}
-    text = paper._section(study)
+    curves = ("digits-curves.png", "curves")
+    study = {"data": "digits", "runs": every, "curves": curves, "figures": [], "reasons": []}
+    paper._report([study], [], tmp_path / "out" / "paper")
+    text = report(tmp_path / "out")
     assert "**Part: 600 images; not comparable with the literature.**" in text
-    (row,) = [row for row in rows(text) if row[0].startswith("SST")]
-    assert all(cell.endswith("**part: 600 images**") for cell in row[2:])
-    (first,) = [row for row in rows(paper._glance([study])) if row[0] == "[digits](#digits)"]
-    assert all(cell.endswith("**part: 600 images**") for cell in first[3:])
+    for row in (row for row in rows(text) if row[0].startswith(("SST", "[digits](#digits)"))):
+        assert len(row) > 5 and all(cell.endswith("**part: 600 images**") for cell in row[-4:])
     assert "part:" not in report(made)
 
 
@@ -118,7 +116,7 @@ def test_nothing_is_done_twice(study, monkeypatch, capsys):
     before = report(study), report(study, "html")
     paper.paper("digits", out=study, **VALUES | {"progress": True})
     assert (report(study), report(study, "html")) == before
-    assert capsys.readouterr().out.count("is there, trained and measured") == 2
+    assert capsys.readouterr().out.count("already trained and evaluated") == 2
     with pytest.raises(AssertionError):  # but another seed is
         paper.paper("digits", out=study, **VALUES | {"seeds": (0, 1, 2)})
 
@@ -163,7 +161,7 @@ def test_a_stopped_study_goes_on(made, tmp_path, monkeypatch, capsys):
 
     arguments = ["paper", "--data", "digits", "--seeds", "2", "--epochs", "2", "--warmup", "0.5", "--dim", "16"]
     arguments += ["--device", "cpu", "--out", str(tmp_path / "out")]
-    monkeypatch.setattr(paper, "_drawn", lambda *_, **__: [])  # figures take the longest
+    monkeypatch.setattr(paper, "_draw", lambda *_, **__: [])  # figures take the longest
     monkeypatch.setattr(training, "train", stopped)
     assert cli.main(arguments) == 130
     assert "holds the results so far; repeat the command to continue" in capsys.readouterr().err
@@ -181,13 +179,13 @@ def test_a_stopped_study_goes_on(made, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training, "train", going_on)
     assert cli.main(arguments) == 0
     assert asked == [(1, True)]
-    assert "seed 1: goes on after epoch 1" in capsys.readouterr().out
+    assert "seed 1: resuming after epoch 1" in capsys.readouterr().out
     for seed in (0, 1):
         assert kept(tmp_path / "out", seed)["results"] == kept(made, seed)["results"]
 
 
 def test_another_recipe_is_another_study(made):
-    with pytest.raises(ValueError, match=r"digits-seed0\.pt was trained with epochs 2 \(now 3\): run the study as it"):
+    with pytest.raises(ValueError, match=r"digits-seed0\.pt was trained with epochs 2 \(now 3\); run the study with"):
         paper.paper("digits", out=made, **VALUES | {"epochs": 3})
     with pytest.raises(ValueError, match=r"all images \(now 300\)"):
         paper.paper("digits", out=made, **VALUES, part=300)
@@ -218,7 +216,7 @@ def test_reasons_for_what_is_not_the_papers():
 
     assert reasons(asdict(Recipe(**PAPER, seed=3))) == {}
     modern = reasons(asdict(recipe_for("cub200", "modern", k=3)), k=3)
-    assert modern.pop("k") == (3, 5, "asked for")
+    assert modern.pop("k") == (3, 5, "requested")
     assert {name: (here, why) for name, (here, _, why) in modern.items()} == MODERN
     part = reasons(asdict(Recipe(**PAPER | {"batch_size": 50, "epochs": 10})), {"part": 600})
     assert set(part) == {"batch_size", "epochs"} and "part of the data" in part["epochs"][2]
@@ -236,8 +234,7 @@ def test_what_is_not_there_is_told(made, capsys):
     assert "did you mean 'glyphs'" in capsys.readouterr().err
     assert cli.main(["paper", "--data", "digits", "--seed", "1"]) == 2
     assert "seeds" in capsys.readouterr().err
-    waiting = paper._elsewhere(["sop"], ["cub200"])
-    assert "**sop**: still to come" in waiting and "**cub200**" in waiting and not paper._elsewhere([], [])
+    assert "not done yet" not in text
 
 
 def test_numbers_of_others_stand_apart(made):
@@ -265,10 +262,18 @@ def test_the_page_asks_for_nothing_and_tells_each_picture(made):
         assert (made / "paper" / name).is_file()
 
 
-def test_odd_names_do_not_break_the_tables():
-    run = {"recipe": copy.deepcopy(PAPER) | {"weights": "a|b_<c>*.pth"}, "data": {"options": {}}}
-    (row,) = rows(paper._recipe_table(paper._reasons(run, "paper", {"weights": 1})).replace("\\|", "¦"))[2:]
-    assert row[:2] == ["`weights`", r"a¦b\_&lt;c&gt;\*.pth"]
+def test_odd_names_break_neither_tables_nor_the_page(made, tmp_path):
+    shutil.copytree(made, tmp_path / "out")
+    run = kept(made, 0) | {"file": "x.json", "ended": "<script>alert(1)</script>"}
+    study = {"data": "digits", "runs": [run], "curves": ("digits-curves.png", "<b>"), "figures": []}
+    odd = [("weights", "a|b_<c>*.pth", None, "[x](javascript:alert(1))")]
+    paper._report([study | {"reasons": odd}], ["sop"], tmp_path / "out" / "paper")
+    (row,) = [row for row in rows(report(tmp_path / "out").replace("\\|", "¦")) if row[0] == "`weights`"]
+    assert row[1] == r"a¦b\_&lt;c&gt;\*.pth"
+    html = report(tmp_path / "out", "html")
+    assert "a|b_&lt;c&gt;*.pth" in html and "&lt;script&gt;alert(1)" in html and 'alt="&lt;b&gt;"' in html
+    assert "<script" not in html and 'href="javascript' not in html
+    assert "**sop**: not done yet" in report(tmp_path / "out")
 
 
 @pytest.mark.parametrize(("width", "dark"), [(390, True), (1440, False), (1440, True)])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sstutils.figures import plots
 from sstutils.files import atomic_write
-from sstutils.study import grouped, study
+from sstutils.study import by_setting, study
 
 # What is studied beside sizes of 200: SST with other sizes, and with the factors on the epochs that make steps equal.
 SIZES, EQUAL = (50, 100, 400), {100: 0.5, 400: 2}
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     common = {"seeds": options.seeds, "out": options.out, "name": f"{options.data}_sizes", "holdout": 0.0}
     rows = study(options.data, sizes=(200,), epochs=options.epochs, **common)
     rows += study(options.data, losses=("sst",), sizes=SIZES, epochs=options.epochs, **common)
-    whole = grouped(row for row in map(flat, rows) if row["loss"] == "sst")
+    whole = by_setting(row for row in map(flat, rows) if row["loss"] == "sst")
     for size, factor in EQUAL.items():
         equal = {"sizes": (size,), "epochs": round(options.epochs * factor)}
         rows += study(options.data, losses=("sst",), samplers=("local", "balanced"), **equal, **common)

@@ -1,0 +1,101 @@
+"""Results over seeds as tables and documents in Markdown, whatever the names in them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from ..figures.plots import interval
+
+_TITLES = {"map@r": "MAP@R", "r_precision": "R-precision", "nmi": "NMI"}
+NAMES = {"sst": "SST", "balanced": "class-balanced"}  # as they are written in tables and figures
+
+
+def plain(value: Any) -> Markup:
+    r"""Return a value as text that Markdown, and a table of it, shows as it is; what is marked as Markdown is kept.
+
+    Examples
+    --------
+    >>> print(plain("a|b <c>"), plain(0.10), plain(True))
+    a\|b &lt;c&gt; 0.1 yes
+    """
+    if isinstance(value, Markup):
+        return value
+    if value is None or isinstance(value, bool):
+        value = {True: "yes", False: "no", None: "none"}[value]
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = escape(re.sub(r"[^\S\N{NO-BREAK SPACE}]+", " ", text), quote=False)
+    return Markup(re.sub(r"([\\`*_\[\]|$])", r"\\\1", text))
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a document of Markdown from a template of this folder; values are escaped by :func:`plain`."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        finalize=plain,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"title": title, "spread": spread, "minutes": minutes}
+    return re.sub(r"\n{3,}", "\n\n", made.get_template(template).render(values)).strip() + "\n"
+
+
+def title(measure: str) -> str:
+    """Return the name of a measure as papers write it."""
+    return _TITLES.get(measure, measure.capitalize())
+
+
+def minutes(seconds: float) -> str:
+    """Return a duration for a table."""
+    return f"{seconds / 60:,.1f} min" if seconds >= 60 else f"{seconds:.1f} s"
+
+
+def spread(values: Sequence[float], form: str = ".3f") -> str:
+    """Return the mean of some values and its 95 % confidence interval: the mean alone of one value, a dash of none."""
+    if not values:
+        return "–"
+    mean, half = interval(values)
+    return f"{mean:{form}}" + (f" ±\N{NO-BREAK SPACE}{half:{form.lstrip('+')}}" if math.isfinite(half) and half else "")
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> str:
+    """Return a table in Markdown whose columns, but the first `text`, are numbers."""
+    rule = "|---" * text + "|---:" * (len(titles) - text) + "|"
+    return "\n".join([f"| {' | '.join(titles)} |", rule, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def results_table(
+    results: Sequence[Mapping[str, float]], recipe: Mapping[str, Any], seeds: Sequence[int], note: str = ""
+) -> str:
+    """Return what networks of one recipe reached as a table of one row.
+
+    Parameters
+    ----------
+    results : sequence of dict
+        What :func:`sstutils.evaluate` measured, for each seed: the table has means and 95 % confidence intervals
+        (Student's t), none of a single seed.
+    recipe : dict
+        Fields of the recipe.
+    seeds : sequence of int
+        As many as there are results.
+    note : str
+        Stands beside each number.
+    """
+    network = f"{recipe['backbone']}, {recipe['dim']}-d, {recipe['head']} head"
+    batches = f"{recipe['sampler']} batches of {recipe['batch_size']}"
+    words = plain(f"{NAMES.get(recipe['loss'], recipe['loss'])}, {batches}; {network}")
+    cells = [spread([result[name] for result in results]) + f" **{note}**" * bool(note) for name in results[0]]
+    return table(["trained by", "seeds", *map(title, results[0])], [[words, ", ".join(map(str, seeds)), *cells]], 2)
+
+
+def part_note(options: Mapping[str, Any]) -> str:
+    """Return what must stand beside numbers that were measured with these options of a data set."""
+    return f"part: {options['part']} images" if "part" in options else ""

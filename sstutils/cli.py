@@ -237,7 +237,8 @@ def _train(data: str, out: Path | None = None, overwrite: bool = False, **option
     """
     from . import distributed
     from .checkpoints import checkpoint_path
-    from .runs import format_duration, run
+    from .runs import run
+    from .study.forecast import forecast, format_duration
 
     out, resume = out or checkpoint_path(data), options.get("resume", False)
     if resume and overwrite:
@@ -248,6 +249,8 @@ def _train(data: str, out: Path | None = None, overwrite: bool = False, **option
             raise ValueError(
                 f"{out} already exists; use --resume to continue, --overwrite to replace it, or --out for another file"
             )
+        if (line := forecast(data, **options)) and first:
+            print(line, flush=True)
         try:
             step = run(data, out=out, **options)
         except KeyboardInterrupt:

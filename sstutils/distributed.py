@@ -1,23 +1,23 @@
-"""Many processes, one run: ``torchrun`` starts them, they divide the work and end with the same network.
+"""Several processes, one run: ``torchrun`` starts them, they share the work and end with the same network.
 
-Each holds the whole network and has a rank. Features are embedded in parts and gathered, the first process finds the
-neighborhoods and tells the others, the neighborhoods of a step are divided, and their gradients are added up. In a
-single process every function here does nothing, or what there is to do for one.
+Each holds the whole network. The training set is embedded in shares, process 0 finds the neighborhoods for all, each
+process takes some of the neighborhoods of a step, and torch's DistributedDataParallel averages their gradients.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["all_reduce", "broadcast", "gather", "join_processes", "rank_zero_first", "world"]
+__all__ = ["all_reduce", "broadcast", "gather", "join_processes", "parallel", "rank_zero_first", "world"]
 
 
 def world() -> tuple[int, int]:
@@ -27,12 +27,12 @@ def world() -> tuple[int, int]:
 
 @contextmanager
 def join_processes(where: str | None = None) -> Iterator[None]:
-    """Join the processes that ``torchrun`` started, if it did; on GPUs each takes one, and they talk by NCCL.
+    """Join the processes that ``torchrun`` started, if it did: one GPU each by NCCL, or CPUs by gloo.
 
     Parameters
     ----------
     where : str, optional
-        Device that is asked for: "cpu" lets them talk by gloo, whatever the machine has.
+        Device that is asked for; "cpu" selects gloo even on a machine with GPUs.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def join_processes(where: str | None = None) -> Iterator[None]:
         local = int(os.environ.get("LOCAL_RANK", 0))
         if local >= gpus:
             raise ValueError(
-                f"{os.environ.get('LOCAL_WORLD_SIZE', local + 1)} processes were started for {gpus} GPUs: "
+                f"{os.environ.get('LOCAL_WORLD_SIZE', local + 1)} processes were started for {gpus} GPUs; "
                 f"start at most {gpus}, or use --device cpu"
             )
         torch.cuda.set_device(local)
@@ -58,8 +58,26 @@ def join_processes(where: str | None = None) -> Iterator[None]:
     dist.destroy_process_group()
 
 
+def parallel(module: nn.Module) -> nn.Module:
+    """Wrap a module in DistributedDataParallel, if there are several processes and it has weights to train."""
+    if world()[1] == 1 or not any(weights.requires_grad for weights in module.parameters()):
+        return module
+    # Running statistics do not enter a step: they are broadcast before the network is evaluated, not before each step.
+    return DistributedDataParallel(module, broadcast_buffers=False)
+
+
+@contextmanager
+def accumulate(*modules: nn.Module) -> Iterator[None]:
+    """Add gradients up in this process, without averaging them over the processes yet."""
+    with ExitStack() as stack:
+        for module in modules:
+            if isinstance(module, DistributedDataParallel):
+                stack.enter_context(module.no_sync())
+        yield
+
+
 def rank_zero_first(make: Callable[[], Any]) -> Any:
-    """Let the first process make something, such as files, and the others after it, when it is there."""
+    """Call a function that makes something, such as files, in process 0, and then in the others, which find it."""
     rank, count = world()
     if rank == 0:
         made = make()
@@ -69,24 +87,31 @@ def rank_zero_first(make: Callable[[], Any]) -> Any:
 
 
 def broadcast(make: Callable[[], Any]) -> Any:
-    """Let the first process make a value, and return it in all."""
+    """Call a function in process 0, and return its value in all."""
     rank, count = world()
     if count == 1:
         return make()
-    told = [make() if rank == 0 else None]
-    dist.broadcast_object_list(told)
-    return told[0]
+    value = [make() if rank == 0 else None]
+    dist.broadcast_object_list(value)
+    return value[0]
+
+
+def broadcast_buffers(module: nn.Module) -> None:
+    """Set the buffers of a module, such as running statistics, to those of process 0."""
+    if world()[1] > 1:
+        for buffer in module.buffers():
+            dist.broadcast(buffer, 0)
 
 
 def gather(part: Tensor, count: int) -> Tensor:
-    """Put together rows that were dealt out like cards: the process of rank r has rows r, r + size, r + 2 size, ...
+    """Gather `count` rows, of which the process of rank r holds those at r, r + size, r + 2 size, ...
 
     Parameters
     ----------
     part : (n, d) tensor
-        The rows of this process.
+        Rows of this process.
     count : int
-        Of all rows.
+        Number of all rows.
 
     Returns
     -------
@@ -95,18 +120,14 @@ def gather(part: Tensor, count: int) -> Tensor:
     _, size = world()
     if size == 1:
         return part
-    most = -(-count // size)
-    padded = torch.cat([part, part.new_zeros(most - len(part), *part.shape[1:])])
+    padded = torch.cat([part, part.new_zeros(-(-count // size) - len(part), *part.shape[1:])])
     parts = [torch.empty_like(padded) for _ in range(size)]
     dist.all_gather(parts, padded)
     return torch.stack(parts, 1).flatten(0, 1)[:count]
 
 
-def all_reduce(tensors: Sequence[Tensor]) -> None:
-    """Replace each tensor by its sum over all processes; all in one message."""
-    if world()[1] == 1:
-        return
-    flat = torch.cat([tensor.detach().float().flatten() for tensor in tensors])
-    dist.all_reduce(flat)
-    for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
-        tensor.detach().copy_(total.view_as(tensor))
+def all_reduce(tensor: Tensor) -> Tensor:
+    """Replace a tensor by its sum over all processes, and return it."""
+    if world()[1] > 1:
+        dist.all_reduce(tensor)
+    return tensor

@@ -1,13 +1,13 @@
 """Whole runs by the name of a data set: what ``sst train`` and ``sst evaluate`` do.
 
-On a machine without a GPU a run on photographs takes a part of the data, and says how long the whole would take.
+On a machine without a GPU a run on photographs takes a part of the data.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import replace
-from functools import partial
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,13 @@ from .datasets import load
 from .datasets.base import ArrayDataset, Readable, innermost
 from .evaluation import embed
 from .models import device
-from .photos.resized import resized
 from .recipes import MODERN, Recipe, recipe_for, view
-from .training import Step, duration, fit, measure_speed
+from .training import Step, fit
 
-__all__ = ["ON_A_PART", "PART", "cache_photos", "default_workers", "embed_checkpoint", "format_duration", "plan", "run"]
+__all__ = ["ON_A_PART", "PART", "cache_photos", "default_workers", "embed_checkpoint", "plan", "run"]
 
 PART = 600  # images of a part, of training and of the test
-# What a recipe for photographs becomes on a part, so that it has several neighborhoods, and an end in sight.
+# What a recipe for photographs becomes on a part, so that it has several neighborhoods and ends within reason.
 ON_A_PART: dict[str, Any] = {"batch_size": 50, "epochs": 10}
 
 
@@ -58,23 +57,23 @@ def run(
     out : path, optional
         The checkpoint; ``output/checkpoints/DATA.pt`` by default.
     resume : bool
-        Go on from it, with its recipe and its part of the data; others that are asked for are refused.
+        Continue from it, with its recipe and its part of the data; asking for others is an error.
     part : int or {"auto", "all"}
         About how many images, in whole classes drawn at random; "auto" is a part (see :data:`PART`) where a network for
         photographs would be trained without a GPU. On a part of photographs the recipe has the values of
         :data:`ON_A_PART`, unless others are given.
     cache : bool
-        Scale photographs once, into a file of their pixels, from which later epochs read fast; not for a part.
+        Resize photographs once, into one file from which later epochs read fast; not for a part.
     download : bool
-        Fetch the data if they are not there.
+        Download the data if they are missing.
     where : str, optional
         Device.
     workers : int, optional
-        Processes that read pictures from files; as many as there are cores, up to 12, where a GPU trains.
+        Processes that read image files; by default as many as there are cores, up to 12, where a GPU trains.
     strict : bool
         Stop at an image that cannot be read.
     progress : bool
-        Show what is done.
+        Show progress.
     **values
         Fields of the recipe.
 
@@ -86,77 +85,55 @@ def run(
     Raises
     ------
     ValueError
-        If something is unknown, does not fit the checkpoint, or the checkpoint is not there to go on from.
+        If something is unknown, or the checkpoint to resume has another recipe or part.
     FileNotFoundError, OSError
-        If the data are not there, or cannot be read or written.
+        If data or checkpoint are missing, or cannot be read or written.
     """
-    say = partial(print, flush=True) if progress and distributed.world()[0] == 0 else _silent
-    out = Path(out or checkpoint_path(data))
-    small = False
+    rank, processes = distributed.world()
+    progress = progress and rank == 0
+    out, lines = Path(out or checkpoint_path(data)), []
     if resume:
         saved = load_checkpoint(out)
-        chosen = replace(Recipe(**saved["recipe"]), **values)
-        options = saved["data"]["options"]
+        chosen, options = replace(Recipe(**saved["recipe"]), **values), saved["data"]["options"]
         _check_asked(out, saved, data, recipe, part, values)
     else:
         chosen, options = plan(data, recipe, part, where, **values)
-        small = part == "auto" and "part" in options
-    if (processes := distributed.world()[1]) > 1 and not resume and "neighborhoods" not in values:
-        chosen = replace(chosen, neighborhoods=processes)
-        say(f"{processes} processes: a step is the mean of {processes} neighborhoods")
-    dataset = distributed.rank_zero_first(
-        lambda: load(data, "train", **options, **({"download": True} if download else {}))
-    )
-    say(f"{len(dataset):,} images of {len(dataset.classes):,} classes; checkpoint after each epoch: {out}")
+        if processes > 1 and "neighborhoods" not in values:
+            chosen = replace(chosen, neighborhoods=processes)
+            lines.append(f"{processes} processes: a step is the mean of {processes} neighborhoods")
+    fetch = {"download": True} if download else {}
+    dataset = distributed.rank_zero_first(lambda: load(data, "train", **options, **fetch))
+    lines.append(f"{len(dataset):,} images of {len(dataset.classes):,} classes; checkpoint after each epoch: {out}")
     if recipe == "modern" and not resume:
-        for name, (value, why) in MODERN.items():
-            if getattr(chosen, name) == value:
-                say(f"  {name} = {value}: {why}")
-    if small:
-        paces = measure_speed(chosen, where)
-        whole = recipe_for(data, recipe, **values)
-        count = len(innermost(dataset))
-        say(
-            f"there is no GPU: this is a part, {chosen.epochs} epochs in batches of {chosen.batch_size}, "
-            f"some {format_duration(duration(chosen, len(dataset), *paces))}. The whole, {count:,} images and "
-            f"{whole.epochs} epochs, "
-            f"would take some {format_duration(duration(whole, count, *paces))} on this machine "
-            f"({paces[0] * 1e3:.0f} ms an image were measured): --part all"
-        )
-    workers = default_workers(workers, where)
+        kept = {name: (value, why) for name, (value, why) in MODERN.items() if getattr(chosen, name) == value}
+        lines += [f"  {name} = {value}: {why}" for name, (value, why) in kept.items()]
+    if progress:
+        print(*lines, sep="\n", flush=True)
+    how = {"strict": strict, "workers": default_workers(workers, where), "progress": progress}
     if cache and not options:
-        dataset = cache_photos(dataset, chosen, strict=strict, workers=workers, progress=progress)
-    return fit(
-        dataset,
-        chosen,
-        progress=progress,
-        out=out,
-        resume=resume,
-        data={"name": data, "options": options},
-        where=where,
-        workers=workers,
-        strict=strict,
-    )
+        dataset = cache_photos(dataset, chosen, **how)
+    about = {"name": data, "options": options}
+    return fit(dataset, chosen, out=out, resume=resume, data=about, where=where, **how)
 
 
 def cache_photos(
     dataset: Dataset, recipe: Recipe, *, strict: bool = False, workers: int = 0, progress: bool = True
 ) -> Dataset:
-    """Return photographs scaled once to what a recipe reads of them; other data sets as they are.
+    """Return photographs resized once to what a recipe reads of them; other data sets as they are.
 
     See :func:`sstutils.photos.resized.resized`. With `strict`, an image that cannot be read is an error.
     """
     if not recipe.resize or isinstance(innermost(dataset), ArrayDataset):
         return dataset
     files = dataset if strict else Readable(dataset)
-    shown = progress and distributed.world()[0] == 0
-    return distributed.rank_zero_first(lambda: resized(files, recipe.resize, workers=workers, progress=shown))
+    resized = import_module(".photos.resized", __package__).resized  # by name: the method stands without this room
+    return distributed.rank_zero_first(lambda: resized(files, recipe.resize, workers=workers, progress=progress))
 
 
 def plan(
     data: str, recipe: str = "default", part: int | str = "auto", where: str | None = None, **values: Any
 ) -> tuple[Recipe, dict[str, int]]:
-    """Return what :func:`run`, whose parameters these are, trains by and on: the recipe, options of the data set."""
+    """Return what :func:`run`, whose parameters these are, trains with: the recipe, and options of the data set."""
     chosen = recipe_for(data, recipe, **values)
     if part == "auto":
         part = PART if chosen.resize and device(where).type == "cpu" else "all"
@@ -181,7 +158,7 @@ def embed_checkpoint(
     checkpoint : path
     split : {"test", "train"}
     data : str, optional
-        Another data set than the network's own (or its own, whatever has changed in it).
+        A data set other than the checkpoint's own (or its own, whatever has changed in it).
     where, workers, progress
         As for :func:`run`.
 
@@ -199,54 +176,33 @@ def embed_checkpoint(
         If the data have changed since.
     """
     model, content = load_model(checkpoint, where)
-    about = content["data"]
-    options = {} if data else about["options"]
-    if not data and load(about["name"], "train", **options).fingerprint != about["fingerprint"]:
+    name, options = content["data"]["name"], {} if data else content["data"]["options"]
+    if not data and load(name, "train", **options).fingerprint != content["data"]["fingerprint"]:
         raise ValueError(
-            f"{about['name']} has changed since {checkpoint} was trained, and classes may have moved between "
-            f"train and test: train again, or say --data {about['name']} to go on all the same"
+            f"{name} has changed since {checkpoint} was trained, and classes may have moved between "
+            f"train and test; train again, or use --data {name} to continue anyway"
         )
-    dataset = load(data or about["name"], split, **options)
+    dataset = load(data or name, split, **options)
     seen = view(Recipe(**content["recipe"]))
     embeddings = embed(model, dataset, **seen, workers=default_workers(workers, where), progress=progress)
     return embeddings.to(device(where)), dataset, content
 
 
-def format_duration(seconds: float) -> str:
-    """Return a duration as one says it.
-
-    Examples
-    --------
-    >>> format_duration(50), format_duration(400), format_duration(20_000), format_duration(300_000)
-    ('50 seconds', '7 minutes', '6 hours', '3.5 days')
-    """
-    for name, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            amount = seconds / size
-            return f"{amount:.1f} {name}" if name == "days" and amount < 10 else f"{amount:,.0f} {name}"
-    return f"{seconds:.0f} seconds"
-
-
-def _silent(*_: Any) -> None:
-    """Print nothing."""
-
-
 def _check_asked(
     out: Path, saved: dict[str, Any], data: str, recipe: str, part: int | str, values: dict[str, Any]
 ) -> None:
-    """Raise ValueError if a recipe or a part is asked for by name which a checkpoint to go on from does not have."""
+    """Raise ValueError if a recipe or part is asked for that differs from that of a checkpoint to resume."""
     options = saved["data"]["options"]
     if part != "auto" and options != ({} if part == "all" else {"part": _number(part)}):
         raise ValueError(
-            f"{out} was trained on {options.get('part', 'all')} images (asked for: {part}): leave out the part to go "
-            "on with these, or choose another file"
+            f"{out} was trained on {options.get('part', 'all')} images (asked for: {part}); omit the part to continue "
+            "with these, or choose another file"
         )
     own = Recipe(**saved["recipe"])
     kept = {name: getattr(own, name) for name in (*ON_A_PART, "neighborhoods")}
     if recipe != "default" and (others := differing(saved, recipe_for(data, recipe, **{**values, **kept}))):
         raise ValueError(
-            f"{out} was trained with {', '.join(others)}: leave out the recipe to go on with that, or choose another "
-            "file"
+            f"{out} was trained with {', '.join(others)}; omit the recipe to continue with that, or choose another file"
         )
 
 
@@ -254,13 +210,13 @@ def _number(part: int | str) -> int:
     try:
         return int(part)
     except ValueError:
-        raise ValueError(f"part is a number of images, auto or all; got {part!r}") from None
+        raise ValueError(f"part must be a number of images, auto or all; got {part!r}") from None
 
 
-def default_workers(asked: int | None, where: str | None) -> int:
-    """Return how many processes read files, unless it is said: none where the network itself needs the cores."""
-    if asked is not None:
-        return asked
+def default_workers(workers: int | None, where: str | None) -> int:
+    """Return `workers`, or if it is None a good number of processes to read files: none where the CPU trains."""
+    if workers is not None:
+        return workers
     if device(where).type == "cpu":
         return 0
     return min(12, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))

@@ -68,7 +68,7 @@ def test_resume_goes_on(checkpoint, tmp_path, capsys):
     arguments = ["train", "digits", "--epochs", "3", "--warmup", "0.5", "--dim", "16", "--out", str(out), "--resume"]
     assert cli.main(arguments) == 0
     assert "3 epochs" in capsys.readouterr().out
-    assert "3 epochs already" in fails(capsys, *arguments)
+    assert "already has 3 epochs" in fails(capsys, *arguments)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a single process")

@@ -22,9 +22,10 @@ from ..evaluation import embed, evaluate
 from ..figures import plots
 from ..files import atomic_write, digest, exclusive, file_name, one_line
 from ..recipes import Recipe, make_loss, recipe_for, view
-from ..runs import ON_A_PART, cache_photos, default_workers, format_duration
+from ..runs import ON_A_PART, cache_photos, default_workers
 from ..runs import plan as plan_run
 from ..training import fit
+from .forecast import format_duration
 from .tables import NAMES, render, spread
 from .tables import table as markdown_table
 

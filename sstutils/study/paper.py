@@ -29,8 +29,9 @@ from ..evaluation import evaluate
 from ..figures import plots
 from ..files import atomic_write, digest, exclusive, file_name
 from ..recipes import MODERN, PAPER, Recipe
-from ..runs import ON_A_PART, embed_checkpoint, format_duration, run
+from ..runs import ON_A_PART, embed_checkpoint, run
 from ..runs import plan as plan_run
+from .forecast import format_duration
 from .tables import part_note, render, results_table
 
 __all__ = ["DATA", "PEERS", "paper"]

@@ -75,7 +75,7 @@ def test_download_train_kill_resume_evaluate_figures(name, monkeypatch, tmp_path
     assert [row["epoch"] for row in content["history"]] == list(range(1, done + 3))
     assert content["recipe"]["head"] == "frozen" and content["data"]["options"] == {}
     assert {row["unreadable"] for row in content["history"]} == {1}
-    assert "could not be read, so that others of their classes were taken: 1" in resumed.stdout
+    assert "could not be read, replaced by others of their classes: 1" in resumed.stdout
     assert list((tmp_path / "data").glob("*-train-20-*.npy")), "later epochs read the scaled pictures"
 
     assert main(["evaluate", str(checkpoint), "--out", "result.json"]) == 0
@@ -104,8 +104,8 @@ def test_without_a_gpu_a_part_is_trained_and_the_whole_is_foretold(monkeypatch, 
     assert main(["train", "cub200", *RECIPE.split(), "--epochs", "2", "--no-cache"]) == 0
     told = capsys.readouterr().out
     assert "30 images of 15 classes" in told
-    assert "there is no GPU: this is a part, 2 epochs in batches of 12" in told
-    assert "The whole, 200 images and 2 epochs, would take some" in told and "--part all" in told
+    assert "no GPU found: training on a part, 2 epochs in batches of 12" in told
+    assert "All 200 images and 2 epochs (--part all) would take about" in told
     content = load_checkpoint("output/checkpoints/cub200.pt")
     assert content["data"]["options"] == {"part": 30}
     assert main(["evaluate", "output/checkpoints/cub200.pt"]) == 0  # of as small a part of the test

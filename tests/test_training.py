@@ -137,7 +137,7 @@ def test_divergence_stops_with_the_place_and_keeps_the_epoch_before(run, tmp_pat
             1e30,
             False,
             r"epoch 2: the embeddings of batch 2 of \d+ are no longer",
-        ),  # finite, but their distances are not
+        ),  # distances overflow
         (1e30, True, "epoch 2: the weights are no longer finite"),
     ],
 )

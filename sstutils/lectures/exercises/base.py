@@ -60,43 +60,14 @@ class Blank:
         raise BlankLeft("the blank ____ has no value yet")
 
 
-for _name in [
-    "add",
-    "sub",
-    "mul",
-    "truediv",
-    "floordiv",
-    "mod",
-    "pow",
-    "matmul",
-    "and",
-    "or",
-    "xor",
-    "lshift",
-    "rshift",
-    "divmod",
-]:
+_STAY = (
+    "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift divmod "
+    "radd rsub rmul rtruediv rfloordiv rmod rpow rmatmul rand ror rxor rlshift rrshift rdivmod "
+    "neg pos abs invert round eq ne lt le gt ge getitem call array_ufunc array_function"
+)
+for _name in _STAY.split():  # noqa: SIM905
     setattr(Blank, f"__{_name}__", Blank._stay)
-    setattr(Blank, f"__r{_name}__", Blank._stay)
-for _name in [
-    "neg",
-    "pos",
-    "abs",
-    "invert",
-    "round",
-    "eq",
-    "ne",
-    "lt",
-    "le",
-    "gt",
-    "ge",
-    "getitem",
-    "call",
-    "array_ufunc",
-    "array_function",
-]:
-    setattr(Blank, f"__{_name}__", Blank._stay)
-for _name in ["iter", "len", "bool", "int", "float", "complex", "index", "contains"]:
+for _name in "iter len bool int float complex index contains".split():  # noqa: SIM905
     setattr(Blank, f"__{_name}__", Blank._refuse)
 
 ____ = Blank()

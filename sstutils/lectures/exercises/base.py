@@ -65,7 +65,7 @@ _STAY = (
     "radd rsub rmul rtruediv rfloordiv rmod rpow rmatmul rand ror rxor rlshift rrshift rdivmod "
     "neg pos abs invert round eq ne lt le gt ge getitem call array_ufunc array_function"
 )
-for _name in _STAY.split():  # noqa: SIM905
+for _name in _STAY.split():
     setattr(Blank, f"__{_name}__", Blank._stay)
 for _name in "iter len bool int float complex index contains".split():  # noqa: SIM905
     setattr(Blank, f"__{_name}__", Blank._refuse)

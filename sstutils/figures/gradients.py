@@ -42,10 +42,6 @@ def gradients(loss: str = "sst", margin: float = 1.0, *, style: str = "default")
     style : str
         See :func:`style`.
 
-    Returns
-    -------
-    Figure
-
     Raises
     ------
     ValueError
@@ -127,10 +123,6 @@ def field(loss: str = "sst", margin: float = 1.0, *, style: str = "default") -> 
         Of the triplet loss.
     style : str
         See :func:`style`.
-
-    Returns
-    -------
-    Figure
     """
     value_and_gradients = _loss(loss, margin)
     a, p = np.array([-0.6, 0.0]), np.array([0.6, 0.0])

@@ -10,7 +10,7 @@ from matplotlib.patches import Circle, Polygon, Rectangle
 
 from .. import geometry
 from .gradients import draw_arrow
-from .images import blank_sheet, draw_frame, read_image, show_image
+from .images import blank_sheet, read_image, show_image
 from .style import OKABE_ITO, Figure, styled
 
 PULL, PUSH, INK = OKABE_ITO["blue"], OKABE_ITO["vermilion"], "#303030"
@@ -126,8 +126,7 @@ def _draw_batch(axes: Any, pictures: list[tuple[np.ndarray, str]], centre: np.nd
     axes.add_patch(Rectangle((left - 0.09, top - 0.09), *box, fill=False, edgecolor=INK, linewidth=0.8))
     for number, (picture, colour) in enumerate(pictures):
         x, y = left + number % across * step, top + number // across * step
-        show_image(axes, picture, x, y, side)
-        draw_frame(axes, x, y, side, colour, 1.2)
+        show_image(axes, picture, x, y, side, colour, 1.2)
 
 
 def _draw_network(axes: Any, x: float) -> None:
@@ -155,9 +154,7 @@ def _draw_embeddings(
     axes.add_patch(sphere)
     for index, (picture, spot) in enumerate(zip(pictures, spots, strict=True)):
         colour = PULL if index < 2 else PUSH
-        corner = spot - side / 2
-        show_image(axes, picture, *corner, side)
-        draw_frame(axes, *corner, side, colour, 1.4)
+        show_image(axes, picture, *(spot - side / 2), side, colour, 1.4)
         if forces is not None:
             direction = forces[index] * [1, -1] / np.linalg.norm(forces[index])
             start, length = spot + 0.155 * direction, 0.17 if index < 2 else 0.25

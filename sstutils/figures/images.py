@@ -29,21 +29,15 @@ def read_image(images: Any, index: int) -> np.ndarray:
     return np.broadcast_to(image, (*image.shape[:2], 3))
 
 
-def _fitted(image: np.ndarray, side: int) -> Image.Image:
-    """Scale an image to the largest that fits a square of `side` pixels; its proportions are kept."""
+def fit_square(image: np.ndarray, side: int) -> np.ndarray:
+    """Scale an image, keeping its proportions, and centre it on a white (side, side, 3) square."""
     height, width = image.shape[:2]
     scale = side / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    return Image.fromarray(image).resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC)
-
-
-def fit_square(image: np.ndarray, side: int) -> np.ndarray:
-    """Scale an image and lay it on the middle of a white (side, side, 3) square."""
-    square = np.full((side, side, 3), 255, np.uint8)
-    small = np.asarray(_fitted(image, side))
-    top, left = (side - small.shape[0]) // 2, (side - small.shape[1]) // 2
-    square[top : top + small.shape[0], left : left + small.shape[1]] = small
-    return square
+    how = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
+    square = Image.new("RGB", (side, side), "white")
+    square.paste(Image.fromarray(image).resize(size, how), ((side - size[0]) // 2, (side - size[1]) // 2))
+    return np.asarray(square)
 
 
 def reduce_shades(image: np.ndarray, bits: int) -> np.ndarray:
@@ -67,20 +61,20 @@ def blank_sheet(width: float, height: float) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def show_image(axes: Any, image: np.ndarray, x: float, y: float, side: float) -> None:
-    """Show an image in the square at (x, y), the top left corner, of `side` inches."""
+def show_image(
+    axes: Any, image: np.ndarray, x: float, y: float, side: float, frame: str = "", width: float = 0, **kwargs: Any
+) -> None:
+    """Show an image in the square of `side` inches at (x, y), its top left corner, and draw a frame outside of it.
+
+    `frame` is its colour, none by default, `width` is in points; other arguments are those of a matplotlib Rectangle.
+    """
     x, y, side = _dot([x, y, side])
     picture = reduce_shades(fit_square(image, round(side * 200)), 6)
     axes.imshow(picture, extent=(x, x + side, y + side, y), interpolation="antialiased", aspect="auto")
-
-
-def draw_frame(axes: Any, x: float, y: float, side: float, colour: str, width: float, **kwargs: Any) -> None:
-    """Draw a frame around a square, outside of it."""
-    x, y, side = _dot([x, y, side])
-    grow = width / 72 / 2
-    around = Rectangle((x - grow, y - grow), side + 2 * grow, side + 2 * grow, fill=False, **kwargs)
-    around.set(edgecolor=colour, linewidth=width)
-    axes.add_patch(around)
+    if frame:
+        grow = width / 72 / 2
+        look = {"fill": False, "edgecolor": frame, "linewidth": width, **kwargs}
+        axes.add_patch(Rectangle((x - grow, y - grow), side + 2 * grow, side + 2 * grow, **look))
 
 
 def _badge(axes: Any, x: float, y: float, correct: bool, colour: str) -> None:
@@ -129,10 +123,6 @@ def gallery(
     style : str
         See :func:`style`.
 
-    Returns
-    -------
-    Figure
-
     Raises
     ------
     ValueError
@@ -149,40 +139,33 @@ def gallery(
     columns = min(columns, len(queries))
     rows = -(-len(queries) // columns)
     # All in inches: a block is a query, a gap and its neighbors; blocks stand in a grid.
-    margin, gap, aside, between = 0.08, 0.1, 0.2, 0.42
+    margin, gap, aside, between, head = 0.08, 0.1, 0.2, 0.42, 0.27
     total = 7.2 if columns > 1 else 3.9
     space = total - 2 * margin - (columns - 1) * between - columns * (aside + (count - 1) * gap)
     side = min(space / (columns * (count + 1)), 0.9)
-    block = (count + 1) * side + aside + (count - 1) * gap
+    offsets = [0, *(side + aside + np.arange(count) * (side + gap))]
+    block = offsets[-1] + side + between
     step = side + (0.24 if names is not None else 0.13)
-    head = 0.27
-    width = 2 * margin + columns * block + (columns - 1) * between
-    figure, axes = blank_sheet(width, head + rows * step + 0.02)
+    figure, axes = blank_sheet(2 * margin + columns * block - between, head + rows * step + 0.02)
     for column in range(columns):
-        x = margin + column * (block + between)
-        axes.text(x + side / 2, head - 0.09, "query", ha="center", fontsize=8)
-        for rank in range(count):
-            axes.text(x + side + aside + rank * (side + gap) + side / 2, head - 0.09, rank + 1, ha="center", fontsize=8)
-    right = 0
+        for offset, text in zip(offsets, ("query", *range(1, count + 1)), strict=True):
+            axes.text(margin + column * block + offset + side / 2, head - 0.09, text, ha="center", fontsize=8)
+    correct = labels[neighbors] == labels[queries][:, None]
     for number, (query, row) in enumerate(zip(queries, neighbors, strict=True)):
         # Down the columns, so that a reader takes one block after the other.
-        x = margin + (number // rows) * (block + between)
         y = head + (number % rows) * step
-        for rank, item in enumerate([query, *row]):
-            left = x if rank == 0 else x + side + aside + (rank - 1) * (side + gap)
-            show_image(axes, read_image(images, item), left, y, side)
+        for rank, (offset, item) in enumerate(zip(offsets, (query, *row), strict=True)):
+            x, image = margin + (number // rows) * block + offset, read_image(images, item)
             if rank == 0:
-                draw_frame(axes, left, y, side, "black", 0.8)
+                show_image(axes, image, x, y, side, "black", 0.8)
             else:
-                correct = bool(labels[item] == labels[query])
-                right += correct
-                colour = STYLES[style]["correct" if correct else "incorrect"]
-                draw_frame(axes, left, y, side, colour, 2.2, gid="correct" if correct else "incorrect")
-                _badge(axes, left + side, y, correct, colour)
+                kind = "correct" if correct[number, rank - 1] else "incorrect"
+                show_image(axes, image, x, y, side, STYLES[style][kind], 2.2, gid=kind)
+                _badge(axes, x + side, y, kind == "correct", STYLES[style][kind])
             if names is not None:
                 name = shorten(str(names[labels[item]]), side)
-                axes.text(left + side / 2, y + side + 0.05, name, ha="center", va="top", fontsize=7, color="#404040")
-    first = int((labels[neighbors[:, 0]] == labels[queries]).sum())
+                axes.text(x + side / 2, y + side + 0.05, name, ha="center", va="top", fontsize=7, color="#404040")
+    right, first = correct.sum(), correct[:, 0].sum()
     figure.alt = (
         f"{len(queries)} query images, each followed by its {count} nearest images. Correct, with a tick: {right} of "
         f"the {neighbors.size} retrieved; incorrect, with a cross: {neighbors.size - right}. Of the {len(queries)} "
@@ -220,10 +203,6 @@ def samples(
         Draws the classes and the images.
     style : str
         See :func:`style`.
-
-    Returns
-    -------
-    Figure
     """
     labels = np.asarray(labels)
     rng = np.random.default_rng(seed)

@@ -407,10 +407,6 @@ def scatter(
     title : str
     style : str
         See :func:`style`.
-
-    Returns
-    -------
-    Figure
     """
     points, labels = np.asarray(points), np.asarray(labels)
     present = np.unique(labels)
@@ -456,10 +452,6 @@ def neighborhoods(
         Draw only this batch in colour.
     style : str
         See :func:`style`.
-
-    Returns
-    -------
-    Figure
 
     Raises
     ------

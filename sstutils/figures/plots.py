@@ -1,3 +1,4 @@
+# ruff: noqa: F401
 """Every plot function in one place, as notebooks call them: ``sst.plots.gallery(...)``.
 
 Each takes arrays and returns a :class:`Figure`, which a notebook shows when it is the last value of a cell, and which
@@ -10,35 +11,3 @@ from .idea import idea
 from .images import fit_square, gallery, read_image, samples
 from .maps import TSNE, neighborhoods, scatter, snap, thumbnails, tsne_layout, tsne_method, windows
 from .style import LINES, MARKERS, OKABE_ITO, STYLES, Figure, in_notebook, style
-
-__all__ = [
-    "LINES",
-    "MARKERS",
-    "OKABE_ITO",
-    "STYLES",
-    "TSNE",
-    "Figure",
-    "comparison",
-    "curves",
-    "distances",
-    "draw_arrow",
-    "field",
-    "fit_square",
-    "gallery",
-    "gradients",
-    "history",
-    "idea",
-    "in_notebook",
-    "interval",
-    "neighborhoods",
-    "progress",
-    "read_image",
-    "samples",
-    "scatter",
-    "snap",
-    "style",
-    "thumbnails",
-    "tsne_layout",
-    "tsne_method",
-    "windows",
-]

@@ -11,18 +11,14 @@ from dataclasses import asdict, replace
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import distributed
 from .files import atomic_write, file_name, one_line
 from .models import EmbeddingNet, device
 from .recipes import Recipe, make_model
-
-if TYPE_CHECKING:
-    from .training import Run
 
 __all__ = [
     "checkpoint_path",
@@ -36,7 +32,6 @@ __all__ = [
 ]
 
 FORMAT = 1  # of checkpoints
-_PARTS = ("model", "loss", "optimizer", "scheduler", "sampler", "warmup")  # of a run, each with a state_dict
 
 
 def versions() -> dict[str, str]:
@@ -171,57 +166,3 @@ def differing(saved: dict[str, Any], recipe: Recipe) -> list[str]:
     """Return in words what is different in the recipe of a checkpoint's content and this one."""
     now = asdict(recipe)
     return [f"{name} {value!r} (now {now[name]!r})" for name, value in saved["recipe"].items() if value != now[name]]
-
-
-def save_run(run: Run, out: str | PathLike | None) -> None:
-    """Write the checkpoint of a run in process 0, if it has one."""
-    if out is None or distributed.world()[0]:
-        return
-    state = {part: getattr(run, part).state_dict() for part in _PARTS if getattr(run, part) is not None}
-    state |= {"ended": run.ended, "unreadable": run.files.unreadable.nonzero()[:, 0] if run.files else None}
-    content = {
-        "recipe": asdict(run.recipe),
-        "data": run.data,
-        "model": run.chosen or state["model"],
-        "history": run.history,
-        "hardware": hardware(run.where),
-        "training": state,
-    }
-    write(content, out)
-
-
-def load_run(run: Run, path: str | PathLike) -> None:
-    """Set a run to where its checkpoint left off.
-
-    Raises
-    ------
-    ValueError
-        Unless the checkpoint has the recipe and data of the run (`epochs` may differ), and is unfinished.
-    """
-    saved = load_checkpoint(path)
-    state, data = saved["training"], saved["data"]
-    if "optimizer" not in state:
-        raise ValueError(f"{path} holds weights only, and cannot be resumed; train into another file")
-    if others := differing(saved, replace(run.recipe, epochs=saved["recipe"]["epochs"])):
-        raise ValueError(f"{path} was trained with {', '.join(others)}; resume with the same, or choose another file")
-    if state["ended"]:
-        raise ValueError(f"{path} is finished: {state['ended']}")
-    if len(saved["history"]) >= run.recipe.epochs:
-        raise ValueError(f"{path} already has {len(saved['history'])} epochs; ask for more epochs to continue")
-    if data["fingerprint"] != run.data["fingerprint"]:
-        raise ValueError(
-            f"{path} was trained on other data ({data['name']} {data['fingerprint']}, "
-            f"now {run.data['name']} {run.data['fingerprint']}); resume with the same, or choose another file"
-        )
-    try:
-        for part in _PARTS:
-            if getattr(run, part) is not None:
-                getattr(run, part).load_state_dict(state[part])
-    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} does not hold what resuming needs ({one_line(error)[:80]}), and may be of an older version; "
-            "train into another file"
-        ) from error
-    if run.files and state.get("unreadable") is not None:  # they count from the first epoch on
-        run.files.unreadable[state["unreadable"]] = True
-    run.history, run.chosen = saved["history"], saved["model"] if run.held_out else None

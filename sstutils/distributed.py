@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["all_reduce", "broadcast", "gather", "join_processes", "parallel", "rank_zero_first", "world"]
+__all__ = ["broadcast", "gather", "join_processes", "mean", "parallel", "rank_zero_first", "world"]
 
 
 def world() -> tuple[int, int]:
@@ -126,8 +126,10 @@ def gather(part: Tensor, count: int) -> Tensor:
     return torch.stack(parts, 1).flatten(0, 1)[:count]
 
 
-def all_reduce(tensor: Tensor) -> Tensor:
-    """Replace a tensor by its sum over all processes, and return it."""
-    if world()[1] > 1:
-        dist.all_reduce(tensor)
-    return tensor
+def mean(tensor: Tensor) -> Tensor:
+    """Return the mean of a tensor over all processes."""
+    if world()[1] == 1:
+        return tensor
+    total = tensor.clone()
+    dist.all_reduce(total)
+    return total / world()[1]

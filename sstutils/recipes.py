@@ -21,7 +21,8 @@ from .models import EmbeddingNet
 from .sampling import ClassBalancedSampler, LocalSampler, ShuffledSampler
 
 __all__ = [
-    "MODERN", "PAPER", "Recipe", "make_loss", "make_model", "make_sampler", "make_scheduler", "recipe_for", "view",
+    "MODERN", "PAPER", "Recipe", "make_loss", "make_model", "make_optimizer", "make_sampler", "make_scheduler",
+    "recipe_for", "view",
 ]  # fmt: skip
 
 
@@ -238,6 +239,16 @@ def balanced_sampler(recipe: Recipe, labels: list[int]) -> ClassBalancedSampler:
     most = min(recipe.batch_size, len(labels))
     classes = max(2, min(len(set(labels)), most // recipe.per_class))
     return ClassBalancedSampler(labels, most // classes * classes, most // classes, seed=recipe.seed)
+
+
+def make_optimizer(recipe: Recipe, model: EmbeddingNet, loss: nn.Module) -> torch.optim.Adam:
+    """Make the optimiser: Adam, with learning rates of their own for the head and for proxies of the loss."""
+    factors = (model.backbone, 1.0), (model.head, recipe.head_lr), (loss, recipe.proxy_lr)
+    groups = [
+        {"params": [weights for weights in part.parameters() if weights.requires_grad], "lr": recipe.lr * factor}
+        for part, factor in factors
+    ]
+    return torch.optim.Adam([group for group in groups if group["params"]], weight_decay=recipe.weight_decay)
 
 
 def make_scheduler(recipe: Recipe, optimizer: torch.optim.Optimizer) -> LRScheduler:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,20 +19,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.utils.data import Dataset, Sampler, Subset
 
 from . import distributed
 from .augmentation import augment, crop
-from .checkpoints import load_run, save_run
-from .datasets.base import ArrayDataset, Readable, batches, innermost, split_classes, unreadable
+from .datasets.base import batches, unreadable
 from .evaluation import embed, recall_at_k
 from .files import exclusive
 from .models import EmbeddingNet, device
-from .recipes import Recipe, balanced_sampler, make_loss, make_model, make_sampler, make_scheduler, view
+from .recipes import Recipe, view
 from .sampling import LocalSampler
+from .state import Run, load_run, make_run, save_run
 
-__all__ = ["Run", "Step", "fit", "train", "train_epoch"]
+__all__ = ["Step", "fit", "train", "train_epoch"]
 
 
 @dataclass
@@ -68,47 +68,6 @@ class Step:
     neighborhoods: int = 1
 
 
-@dataclass
-class Run:
-    """What a run is made of. All that changes in it goes into the checkpoint.
-
-    ``network`` and ``objective`` are ``model`` and ``loss``, in DistributedDataParallel where several processes train.
-    """
-
-    recipe: Recipe
-    training: Dataset
-    held_out: Dataset | None
-    model: EmbeddingNet
-    loss: nn.Module
-    network: nn.Module
-    objective: nn.Module
-    optimizer: torch.optim.Optimizer
-    scheduler: LRScheduler
-    sampler: Sampler
-    warmup: Sampler | None  # class-balanced batches, before local sampling starts
-    where: torch.device
-    workers: int
-    files: Readable | None  # where images are read that may be damaged
-    data: dict[str, Any]  # name, options and fingerprint
-    history: list[dict[str, float]] = field(default_factory=list)
-    chosen: dict[str, Tensor] | None = None  # weights of the best epoch, if classes are held out
-    ended: str = ""  # why training ended before its last epoch
-    row: dict[str, float] = field(default_factory=dict)  # of the history, for the epoch in progress
-
-
-@dataclass
-class Neighborhood:
-    """A batch as it is read: uint8 images, labels, pairs of the loss (or None), and its part in a step."""
-
-    number: int
-    images: Tensor
-    labels: Tensor
-    pairs: tuple[Tensor, Tensor] | None
-    weight: float  # of its loss in that of this process
-    first: bool
-    last: bool  # of those that this process takes in the step
-
-
 def train_epoch(run: Run, epoch: int) -> Iterator[Step]:
     """Train for one epoch: find neighborhoods, and take a step on each of them."""
     sampler = sampler_of(run, epoch)
@@ -123,25 +82,25 @@ def train_epoch(run: Run, epoch: int) -> Iterator[Step]:
     # Gradient descent: each neighborhood is a batch. Embed it, take the mean loss of its triplets, and step down the
     # gradient. Where a step takes several neighborhoods, their gradients add up to that of their mean loss.
     order = list(sampler)
-    steps = divide_into_steps(run, len(order))
+    steps = [
+        range(len(order))[i : i + run.recipe.neighborhoods] for i in range(0, len(order), run.recipe.neighborhoods)
+    ]
     start_training_mode(run)
-    for number, neighborhoods in enumerate(read_neighborhoods(run, order, sampler.pairs, steps)):
+    for number, neighborhoods in enumerate(read_neighborhoods(run, epoch, steps, order, sampler.pairs)):
         run.optimizer.zero_grad()
         total = 0.0
-        for neighborhood in neighborhoods:
-            images, labels, pairs = prepare(run, epoch, neighborhood)
-            with share_gradients(run, neighborhood):
-                embeddings = run.network(images)
-                check_finite(embeddings, f"the embeddings of batch {number + 1} of {len(steps)}")
-                loss = run.objective(embeddings, labels, pairs) * neighborhood.weight
-                loss.backward()
+        for images, labels, pairs, weight in neighborhoods:
+            embeddings = run.network(images)
+            check_finite(embeddings, f"the embeddings of batch {number + 1} of {len(steps)}")
+            loss = weight * run.objective(embeddings, labels, pairs)
+            loss.backward()
             total += loss.detach()
-        loss = average(total)
-        check_finite(loss, f"the loss of batch {number + 1} of {len(steps)}")
+        total = distributed.mean(total)
+        check_finite(total, f"the loss of batch {number + 1} of {len(steps)}")
         run.optimizer.step()
         lr = anneal(run, epoch + (number + 1) / len(steps))
         indices = [index for batch in steps[number] for index in order[batch]]
-        yield Step(epoch, number, len(steps), loss.item(), lr, indices, run.model, run.history, len(steps[number]))
+        yield Step(epoch, number, len(steps), total.item(), lr, indices, run.model, run.history, len(steps[number]))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -187,16 +146,10 @@ def batch_norms(model: nn.Module) -> list[nn.Module]:
     return [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
 
 
-def divide_into_steps(run: Run, count: int) -> list[range]:
-    """Return the numbers of the neighborhoods of each step."""
-    size = run.recipe.neighborhoods
-    return [range(i, min(i + size, count)) for i in range(0, count, size)]
-
-
 def read_neighborhoods(
-    run: Run, order: list[list[int]], pairs: list[tuple[Tensor, Tensor]] | None, steps: list[range]
-) -> Iterator[list[Neighborhood]]:
-    """Read the neighborhoods of each step that this process takes.
+    run: Run, epoch: int, steps: list[range], order: list[list[int]], pairs: list[tuple[Tensor, Tensor]] | None
+) -> Iterator[Iterator[tuple]]:
+    """Yield for each step the neighborhoods that this process takes: images, labels, pairs, weight of the loss.
 
     If the last step has fewer neighborhoods than there are processes, a process without one takes the first with weight
     0, because all of them must take part in averaging the gradients.
@@ -206,55 +159,35 @@ def read_neighborhoods(
     side = run.recipe.resize or run.recipe.size
     read = batches(run.training, [order[number] for numbers in own for number in numbers], side, run.workers)
     for step, numbers in zip(steps, own, strict=True):
-        weight = count / len(step) if rank < len(step) else 0.0  # the processes' gradients are averaged
-        yield [
-            Neighborhood(
-                number,
-                *next(read),
-                pairs[number] if pairs else None,
-                weight,
-                number == numbers[0],
-                number == numbers[-1],
-            )
-            for number in numbers
-        ]
+        weight = count / len(step) if rank < len(step) else 0.0  # gradients are averaged over processes
+        yield prepare(run, epoch, numbers, read, pairs, weight)
 
 
-def prepare(run: Run, epoch: int, neighborhood: Neighborhood) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
-    """Return the images of a neighborhood, cropped and augmented, its labels and pairs, on the device of the run.
+def prepare(
+    run: Run, epoch: int, numbers: range, read: Iterator, pairs: list[tuple[Tensor, Tensor]] | None, weight: float
+) -> Iterator[tuple]:
+    """Augment neighborhoods on the device, and accumulate their gradients: the last averages them over processes.
 
-    What is drawn at random (here, and by layers such as dropout) follows from the seed, the epoch and the number of the
-    neighborhood, so that it does not depend on the process that takes it.
+    What is drawn at random, here and by layers such as dropout, follows from the seed, the epoch and the number of the
+    neighborhood. The running statistics of batch normalisation follow the first one of each step. So neither depends on
+    the number of processes.
     """
-    recipe = run.recipe
-    seed = np.random.SeedSequence([recipe.seed, epoch, neighborhood.number]).generate_state(1, np.uint64)[0]
-    generator = torch.manual_seed(int(seed >> np.uint64(1)))
-    images, labels = neighborhood.images.to(run.where, non_blocking=True), neighborhood.labels
-    if recipe.resize or recipe.flip:
-        images = crop(images, recipe.size, recipe.flip, generator)
-    # In a neighborhood all classes are turned alike: neighbors stay neighbors.
-    local = isinstance(sampler_of(run, epoch), LocalSampler)
-    turned = (torch.zeros_like(labels) if local else labels) if recipe.turn else None
-    return augment(images, recipe.augment, generator, turned), labels.to(run.where), neighborhood.pairs
-
-
-@contextmanager
-def share_gradients(run: Run, neighborhood: Neighborhood) -> Iterator[None]:
-    """Average the gradients over the processes in the backward pass of the last neighborhood of a step.
-
-    The first neighborhood of a step sets the running statistics of batch normalisation, which then do not depend on the
-    number of processes either.
-    """
-    if run.recipe.neighborhoods > 1:
-        for layer in batch_norms(run.model):
-            layer.track_running_stats = neighborhood.first
-    with nullcontext() if neighborhood.last else distributed.accumulate(run.network, run.objective):
-        yield
-
-
-def average(value: Tensor) -> Tensor:
-    """Return the mean of a number over the processes."""
-    return distributed.all_reduce(value) / distributed.world()[1]
+    recipe, local = run.recipe, isinstance(sampler_of(run, epoch), LocalSampler)
+    for number, (images, labels) in zip(numbers, read, strict=False):
+        seed = np.random.SeedSequence([recipe.seed, epoch, number]).generate_state(1, np.uint64)[0]
+        generator = torch.manual_seed(int(seed >> np.uint64(1)))
+        images = images.to(run.where, non_blocking=True)
+        if recipe.resize or recipe.flip:
+            images = crop(images, recipe.size, recipe.flip, generator)
+        # In a neighborhood all classes are turned alike: neighbors stay neighbors.
+        turned = (torch.zeros_like(labels) if local else labels) if recipe.turn else None
+        images = augment(images, recipe.augment, generator, turned)
+        if recipe.neighborhoods > 1:
+            for layer in batch_norms(run.model):
+                layer.track_running_stats = number == numbers[0]
+        last = number == numbers[-1]
+        with nullcontext() if last else distributed.accumulate(run.network, run.objective):
+            yield images, labels.to(run.where), pairs[number] if pairs else None, weight
 
 
 def check_finite(values: Tensor, what: str) -> None:
@@ -282,7 +215,7 @@ def timed(row: dict[str, float], name: str) -> Iterator[None]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What stands around an epoch: history, validation, checkpoints
+# What stands around an epoch
 # ---------------------------------------------------------------------------------------------------------------------
 def train(
     dataset: Dataset,
@@ -370,51 +303,6 @@ def train(
         ) from error
 
 
-def make_run(
-    dataset: Dataset, recipe: Recipe, data: dict[str, Any], where: torch.device, workers: int, strict: bool
-) -> Run:
-    """Make what a recipe trains with: network, loss, optimiser, samplers."""
-    processes = distributed.world()[1]
-    if len(dataset.classes) < 2:
-        raise ValueError(f"training needs at least 2 classes, got {len(dataset.classes)}; add images of other classes")
-    if recipe.neighborhoods % processes:
-        raise ValueError(
-            f"neighborhoods must be a multiple of the number of processes, {processes}; got {recipe.neighborhoods}"
-        )
-    files = None if strict or isinstance(innermost(dataset), ArrayDataset) else Readable(dataset)
-    items = files or dataset
-    training, held_out = split_classes(items, recipe.holdout, recipe.seed) if recipe.holdout else (items, None)
-    torch.manual_seed(recipe.seed)
-    model = distributed.rank_zero_first(lambda: make_model(recipe)).to(where)
-    loss = make_loss(recipe, len(training.classes)).to(where)
-    if recipe.compile:
-        model.backbone.compile()
-    factors = (model.backbone, 1.0), (model.head, recipe.head_lr), (loss, recipe.proxy_lr)
-    groups = [
-        {"params": [weights for weights in part.parameters() if weights.requires_grad], "lr": recipe.lr * factor}
-        for part, factor in factors
-    ]
-    groups = [group for group in groups if group["params"]]
-    optimizer = torch.optim.Adam(groups, weight_decay=recipe.weight_decay)
-    return Run(
-        recipe=recipe,
-        training=training,
-        held_out=held_out,
-        model=model,
-        loss=loss,
-        network=distributed.parallel(model),
-        objective=distributed.parallel(loss),
-        optimizer=optimizer,
-        scheduler=make_scheduler(recipe, optimizer),
-        sampler=make_sampler(recipe, training.targets),
-        warmup=balanced_sampler(recipe, training.targets) if recipe.sampler == "local" and recipe.warmup else None,
-        where=where,
-        workers=workers,
-        files=files,
-        data={"name": "", "options": {}, **data, "fingerprint": getattr(dataset, "fingerprint", "")},
-    )
-
-
 def complete_epoch(run: Run) -> Iterator[Step]:
     """Train for the next epoch, validate, and add a row to the history; or set why training has ended."""
     epoch, losses, count, items = len(run.history), 0.0, 0, 0
@@ -465,7 +353,7 @@ def stop_early(run: Run) -> None:
 def count_unreadable(run: Run) -> None:
     """Count the images that could not be read so far, by any process."""
     if run.files and distributed.world()[1] > 1:
-        seen = distributed.all_reduce(run.files.unreadable.to(run.where, torch.float32))
+        seen = distributed.mean(run.files.unreadable.to(run.where, torch.float32))
         run.files.unreadable |= (seen > 0).cpu()
     if count := int(unreadable(run.training).sum()):
         run.row["unreadable"] = count

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from functools import cache, partial
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -13,9 +14,9 @@ from torch import Tensor, nn
 
 __all__ = ["EmbeddingNet", "device", "load_weights"]
 
-SMALL, BN_INCEPTION = "small", "bn_inception"
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation of RGB in 0..1
-_BN_INCEPTION_WEIGHTS = "http://data.lip6.fr/cadene/pretrainedmodels/bn_inception-52deb4733.pth"
+# Backbones that torchvision lacks: the module with a function of that name, imported only when it is needed.
+_ELSEWHERE = {"bn_inception": "sstutils.photos.bninception"}
 
 Normal = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation that a backbone's input is standardised with
 
@@ -71,9 +72,9 @@ class _Pool(nn.Module):
 
 
 def _small(width: int = 32) -> tuple[nn.Module, int]:
-    """Return a residual network for small pictures and its number of features.
+    """Make a residual network for small images; return it and its number of features.
 
-    The picture is standardised by its own mean and deviation, so that ink and paper colours matter less.
+    Each image is standardised by its own mean and deviation, so that colours of ink and paper matter less.
     2 x 2 pixels become 12 channels first (nothing is lost, and no layer works at full resolution).
     """
     stages = [width, 2 * width, 4 * width]
@@ -85,26 +86,8 @@ def _small(width: int = 32) -> tuple[nn.Module, int]:
     return nn.Sequential(*layers, _Pool()), 2 * stages[-1]
 
 
-def _bn_inception(weights: str | None) -> tuple[nn.Module, int, Normal]:
-    """Return the paper's backbone, its number of features and its normalisation."""
-    from .photos.bninception import FEATURES, BNInception
-
-    network = BNInception()
-    if weights in ("DEFAULT", "IMAGENET1K_V1"):
-        try:
-            # the file's name ends in the start of its checksum
-            state = torch.hub.load_state_dict_from_url(
-                _BN_INCEPTION_WEIGHTS, check_hash=True, map_location="cpu", weights_only=True
-            )
-        except (OSError, RuntimeError) as error:  # RuntimeError: a wrong checksum
-            raise _no_download(BN_INCEPTION, error) from None
-        load_weights(network, state, _BN_INCEPTION_WEIGHTS)
-    elif weights:
-        raise ValueError(f"bn_inception has no weights {weights!r}: there are DEFAULT, a file, or none")
-    return network, FEATURES, (BNInception.mean, BNInception.std)
-
-
-def _no_download(name: str, error: Exception) -> OSError:
+def no_download(name: str, error: Exception) -> OSError:
+    """Return the error of weights that cannot be downloaded."""
     return OSError(
         f"the weights of {name} cannot be downloaded ({error}): connect, give their file as weights, or train from "
         "scratch with weights=None (--weights none)"
@@ -112,12 +95,12 @@ def _no_download(name: str, error: Exception) -> OSError:
 
 
 def _torchvision(name: str, weights: str | None) -> tuple[nn.Module, int, Normal]:
-    """Return a torchvision classification network without its classifier, its number of features, its normalisation."""
+    """Make a torchvision network without its classifier; return it, its number of features and its normalisation."""
     from torchvision import models
 
     names = models.list_models(module=models)
     if name not in names:
-        close = difflib.get_close_matches(name, [SMALL, BN_INCEPTION, *names], n=3, cutoff=0.5)
+        close = difflib.get_close_matches(name, ["small", *_ELSEWHERE, *names], n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else "see torchvision.models.list_models()"
         raise ValueError(f"no backbone is called {name!r}: {hint}")
     try:
@@ -130,7 +113,7 @@ def _torchvision(name: str, weights: str | None) -> tuple[nn.Module, int, Normal
         known = ", ".join(w.name for w in models.get_model_weights(name))
         raise ValueError(f"{name} has no weights {weights!r}: there are {known}, DEFAULT, a file, or none") from None
     except OSError as error:
-        raise _no_download(name, error) from None
+        raise no_download(name, error) from None
     if getattr(network, "aux_logits", False):  # GoogLeNet and Inception: classifiers halfway are not needed
         network.aux_logits, network.aux1, network.aux2, network.AuxLogits = False, None, None, None
     if hasattr(network, "transform_input"):
@@ -145,11 +128,11 @@ def _torchvision(name: str, weights: str | None) -> tuple[nn.Module, int, Normal
 
 
 def load_weights(network: nn.Module, state: dict[str, Tensor] | str | Path, source: str = "") -> None:
-    """Load weights into a backbone, and say clearly what does not match.
+    """Load weights into a backbone, or say what does not match.
 
-    Accepted are a plain ``state_dict``, one under the key "state_dict" or "model", names with a prefix ("module." of
-    parallel training, "backbone." of a checkpoint of this package), a classifier (it is left out), and tensors with
-    leading dimensions of 1, as some ported weights have.
+    It accepts a ``state_dict``, also under the key "state_dict" or "model", with names prefixed by "module." (parallel
+    training) or "backbone." (a checkpoint of this package), with a classifier (which is skipped), and with leading
+    dimensions of 1, as some ported weights have.
 
     Parameters
     ----------
@@ -158,21 +141,21 @@ def load_weights(network: nn.Module, state: dict[str, Tensor] | str | Path, sour
     state : dict or path
         Weights by name, or the file that holds them; nothing in the file is executed.
     source : str
-        What to call them in messages; by default the file.
+        Name of the weights in messages; by default the file.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is none of weights, or they do not fit; the message counts what is missing, unknown, misshapen.
+        If the file does not hold weights, or they do not fit; the message counts what is missing, unknown, misshapen.
     """
     if not isinstance(state, dict):
         source = source or str(state)
         try:
             state = torch.load(state, map_location="cpu", weights_only=True)
         except FileNotFoundError:
-            raise FileNotFoundError(f"there is no file of weights {source}") from None
+            raise FileNotFoundError(f"weights file {source} not found") from None
         except Exception as error:  # whatever the bytes are taken for
             raise ValueError(
                 f"{source} holds no weights that can be read safely ({(str(error) or 'empty').splitlines()[0][:100]}): "
@@ -187,7 +170,7 @@ def load_weights(network: nn.Module, state: dict[str, Tensor] | str | Path, sour
     for prefix in ("module.", "backbone."):
         if any(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    # What counts batches is not needed, and old files do not have it.
+    # Old files lack the counters of batches, which nothing needs.
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
     classifier = ("fc.", "last_linear.", "classifier.", "head.", "heads.", "aux1.", "aux2.", "AuxLogits.")
     unknown = [name for name in state if name not in own and not name.startswith(classifier)]
@@ -247,7 +230,7 @@ class EmbeddingNet(nn.Module):
 
     def __init__(
         self,
-        backbone: str = SMALL,
+        backbone: str = "small",
         dim: int = 512,
         normalize: bool = False,
         head: str = "trained",
@@ -260,14 +243,16 @@ class EmbeddingNet(nn.Module):
             raise ValueError(f"head must be 'trained' or 'frozen', got {head!r}")
         if dim < 1:
             raise ValueError(f"dim must be at least 1, got {dim}")
-        if backbone == SMALL and weights:
+        if backbone == "small" and weights:
             raise ValueError(f"backbone 'small' has no weights {weights!r}: it is trained from scratch")
         file = weights if weights and Path(weights).suffix in (".pt", ".pth", ".ckpt", ".bin") else None
-        if backbone == SMALL:
+        if backbone == "small":
             (self.backbone, features), (mean, std) = _small(), ((0.0,) * 3, (1.0,) * 3)
+        elif backbone in _ELSEWHERE:
+            make = getattr(import_module(_ELSEWHERE[backbone]), backbone)
+            self.backbone, features, (mean, std) = make(None if file else weights)
         else:
-            made = _bn_inception if backbone == BN_INCEPTION else partial(_torchvision, backbone)
-            self.backbone, features, (mean, std) = made(None if file else weights)
+            self.backbone, features, (mean, std) = _torchvision(backbone, None if file else weights)
         if file:
             load_weights(self.backbone, file)
         self.head = nn.Linear(features, dim, bias=False)

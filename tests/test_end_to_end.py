@@ -131,8 +131,8 @@ def test_one_command_makes_the_report_of_what_is_there(monkeypatch, tmp_path, ca
         assert f"{results['results']['map@r']:.3f}" in report
         assert f"figures/{example}_example.png" in report and f"figures/{tsne}_TSNE.png" in report
     assert "part: 30 images" in report  # of the birds; the products are fewer
-    assert "**cars196**" in report.split("## What is not here")[1]
+    assert "**cars196**" in report.split("## What is missing here")[1]
     capsys.readouterr()
     assert main(["paper", *RECIPE.split(), "--epochs", "2"]) == 0
     told = capsys.readouterr().out
-    assert told.count("is there, trained and measured") == 2 and "trains" not in told
+    assert told.count("already trained and evaluated") == 2 and "training" not in told

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from sstutils import EmbeddingNet, device, models
+from sstutils import EmbeddingNet, device
+from sstutils.photos import bninception
 from sstutils.photos.bninception import BNInception
 
 
@@ -194,10 +195,10 @@ def test_files_that_hold_no_weights(tmp_path, content, capsys):
 
 
 def test_weights_that_are_nowhere(tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match=r"no file of weights .*gone.pth"):
+    with pytest.raises(FileNotFoundError, match=r"weights file .*gone.pth not found"):
         EmbeddingNet("resnet18", weights=str(tmp_path / "gone.pth"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(models, "_BN_INCEPTION_WEIGHTS", "http://127.0.0.1:9/bn_inception-52deb4733.pth")
+    monkeypatch.setattr(bninception, "WEIGHTS", "http://127.0.0.1:9/bn_inception-52deb4733.pth")
     with pytest.raises(OSError, match=r"bn_inception cannot be downloaded .*give their file"):
         EmbeddingNet("bn_inception", weights="DEFAULT")
 

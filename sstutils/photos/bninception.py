@@ -8,7 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..models import Normal, load_weights, no_download
+
 FEATURES = 1024
+# The name of the file ends in the start of its checksum.
+WEIGHTS = "http://data.lip6.fr/cadene/pretrainedmodels/bn_inception-52deb4733.pth"
 
 # Each block: channels of the 1x1 branch (0: none, and the block halves the picture), of the 3x3 branch (reduced to,
 # out), of the double 3x3 branch (reduced to, out), and of the pooled branch: its kind and channels (0: as they come).
@@ -90,3 +94,38 @@ class BNInception(nn.Module):
             y = F.avg_pool2d(x, 3, 1, padding=1)
         branches.append(self._apply_one(block + "pool_proj", y) if pooled else y)
         return torch.cat(branches, 1)
+
+
+def bn_inception(weights: str | None) -> tuple[BNInception, int, Normal]:
+    """Make the network, with its weights if they are asked for.
+
+    Parameters
+    ----------
+    weights : {"DEFAULT", "IMAGENET1K_V1", None}
+        Downloaded once.
+
+    Returns
+    -------
+    network : BNInception
+    features : int
+        Number of its features.
+    normal : tuple
+        Mean and deviation that its input is standardised with.
+
+    Raises
+    ------
+    OSError
+        If they cannot be downloaded.
+    ValueError
+        If there are no such weights.
+    """
+    network = BNInception()
+    if weights in ("DEFAULT", "IMAGENET1K_V1"):
+        try:
+            state = torch.hub.load_state_dict_from_url(WEIGHTS, check_hash=True, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError) as error:  # RuntimeError: a wrong checksum
+            raise no_download("bn_inception", error) from None
+        load_weights(network, state, WEIGHTS)
+    elif weights:
+        raise ValueError(f"bn_inception has no weights {weights!r}; there are DEFAULT, a file, or none")
+    return network, FEATURES, (BNInception.mean, BNInception.std)

@@ -272,7 +272,7 @@ def _evaluate(checkpoint: Path, k: Iterable[int] = (), out: Path | None = None, 
 
     They are measured on the test classes of its data set.
     """
-    from .datasets.base import protocol_ks
+    from .datasets.subsets import protocol_ks
     from .evaluation import evaluate
     from .files import atomic_write
     from .study.tables import part_note, results_table

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2.functional import center_crop
 
-from .datasets.base import batches, innermost
+from .datasets.reading import batches
+from .datasets.subsets import innermost
 from .sampling import class_labels, full_precision, kmeans, matrix
 
 __all__ = ["embed", "evaluate", "map_at_r", "nmi", "recall_at_k", "top_k"]

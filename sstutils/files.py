@@ -60,7 +60,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
     Examples
     --------
-    >>> with aside("figures/idea.png") as temporary:  # doctest: +SKIP
+    >>> with atomic_write("figures/idea.png") as temporary:  # doctest: +SKIP
     ...     figure.savefig(temporary, format="png")
     """
     path = Path(path)
@@ -170,6 +170,6 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def missing(what: str, looked: Sequence[str | os.PathLike], remedy: str) -> FileNotFoundError:
-    """Return the one-line error of a data set that is not there: what, where it was looked for, what to do."""
+def not_found(what: str, looked: Sequence[str | os.PathLike], remedy: str) -> FileNotFoundError:
+    """Make the one-line error of a data set that is not there: what, where it was looked for, what to do."""
     return FileNotFoundError(f"{what} not found in {', '.join(str(place) for place in looked)}. {remedy}")

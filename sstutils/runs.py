@@ -18,7 +18,8 @@ from torch.utils.data import Dataset
 from . import distributed
 from .checkpoints import checkpoint_path, differing, load_checkpoint, load_model
 from .datasets import load
-from .datasets.base import ArrayDataset, Readable, innermost
+from .datasets.base import ArrayDataset
+from .datasets.subsets import Readable, innermost
 from .evaluation import embed
 from .models import device
 from .recipes import MODERN, Recipe, recipe_for, view
@@ -121,13 +122,13 @@ def cache_photos(
 ) -> Dataset:
     """Return photographs resized once to what a recipe reads of them; other data sets as they are.
 
-    See :func:`sstutils.photos.resized.resized`. With `strict`, an image that cannot be read is an error.
+    See :func:`sstutils.photos.cache.cache_resized`. With `strict`, an image that cannot be read is an error.
     """
     if not recipe.resize or isinstance(innermost(dataset), ArrayDataset):
         return dataset
     files = dataset if strict else Readable(dataset)
-    resized = import_module(".photos.resized", __package__).resized  # by name: the method stands without this room
-    return distributed.rank_zero_first(lambda: resized(files, recipe.resize, workers=workers, progress=progress))
+    cache_resized = import_module(".photos.cache", __package__).cache_resized  # by name: the method needs no room
+    return distributed.rank_zero_first(lambda: cache_resized(files, recipe.resize, workers=workers, progress=progress))
 
 
 def plan(

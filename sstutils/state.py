@@ -13,7 +13,8 @@ from torch.utils.data import Dataset, Sampler
 
 from . import distributed
 from .checkpoints import differing, hardware, load_checkpoint, write
-from .datasets.base import ArrayDataset, Readable, innermost, split_classes
+from .datasets.base import ArrayDataset
+from .datasets.subsets import Readable, innermost, split_classes
 from .files import one_line
 from .models import EmbeddingNet
 from .recipes import Recipe, balanced_sampler, make_loss, make_model, make_optimizer, make_sampler, make_scheduler

@@ -24,7 +24,8 @@ from torch.utils.data import Dataset, Sampler, Subset
 
 from . import distributed
 from .augmentation import augment, crop
-from .datasets.base import batches, unreadable
+from .datasets.reading import batches
+from .datasets.subsets import unreadable
 from .evaluation import embed, recall_at_k
 from .files import exclusive
 from .models import EmbeddingNet, device

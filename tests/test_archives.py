@@ -12,8 +12,9 @@ from threading import Thread
 import numpy as np
 import pytest
 
+from sstutils.datasets.source import Download
 from sstutils.photos import archives
-from sstutils.photos.archives import Download, fetch, unpack
+from sstutils.photos.archives import fetch, unpack
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -51,7 +52,7 @@ def test_a_broken_download_goes_on_where_it_ended(server, tmp_path):
     file = Download("file.bin", len(CONTENT), MD5, (server.url,))
     server.cut = [100_000, 50_000]
     for have in (100_000, 150_000):
-        with pytest.raises(OSError, match=r"cannot download file.bin .*ended after .* try again to go on.*by hand"):
+        with pytest.raises(OSError, match=r"cannot download file.bin .*ended after .* try again to resume.*by hand"):
             fetch(file, tmp_path)
         assert os.listdir(tmp_path) == [".file.bin.part"]
         assert (tmp_path / ".file.bin.part").stat().st_size == have

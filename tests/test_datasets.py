@@ -31,10 +31,13 @@ from torchvision.transforms import functional, v2
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from sstutils import datasets
-from sstutils.datasets import base, fashion, omniglot
-from sstutils.datasets.base import ArrayDataset, open_image, rgb
-from sstutils.files import atomic_write, cached_arrays
-from sstutils.photos.archives import Download, fetch
+from sstutils.datasets import reading, subsets
+from sstutils.datasets.base import ArrayDataset
+from sstutils.datasets.images import open_image, to_rgb
+from sstutils.datasets.source import Download
+from sstutils.files import atomic_write, cached_arrays, digest
+from sstutils.photos import fashion, omniglot
+from sstutils.photos.archives import fetch
 
 RNG = np.random.default_rng(7)
 
@@ -103,7 +106,7 @@ def test_all_public_names_exist():
         datasets.nothing  # noqa: B018
 
 
-def test_aside_replaces_only_when_whole(tmp_path):
+def test_atomic_write_replaces_only_when_whole(tmp_path):
     path = tmp_path / "new" / "file.txt"
     with atomic_write(path) as temporary:
         temporary.write_text("old")
@@ -206,22 +209,22 @@ def test_fetch(tmp_path, serve):
 # ---------------------------------------------------------------------------------------------------------------------
 # Images
 # ---------------------------------------------------------------------------------------------------------------------
-def test_rgb_of_every_mode():
+def test_to_rgb_of_every_mode():
     grey = Image.fromarray(RNG.integers(0, 256, (5, 7), dtype=np.uint8))
-    np.testing.assert_array_equal(np.asarray(rgb(grey)), np.repeat(np.asarray(grey)[..., None], 3, -1))
+    np.testing.assert_array_equal(np.asarray(to_rgb(grey)), np.repeat(np.asarray(grey)[..., None], 3, -1))
     colour = Image.fromarray(RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8))
-    np.testing.assert_array_equal(np.asarray(rgb(colour)), np.asarray(colour))
+    np.testing.assert_array_equal(np.asarray(to_rgb(colour)), np.asarray(colour))
     for mode in ("1", "L", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "I", "F"):
-        image = rgb(colour.convert("RGB").convert(mode) if mode != "LAB" else Image.new("LAB", (7, 5)))
+        image = to_rgb(colour.convert("RGB").convert(mode) if mode != "LAB" else Image.new("LAB", (7, 5)))
         assert (image.mode, image.size) == ("RGB", (7, 5)), mode
 
 
-def test_rgb_of_16_bit_grey(tmp_path):
+def test_to_rgb_of_16_bit_grey(tmp_path):
     deep = (np.arange(256, dtype=np.uint16) * 257).reshape(16, 16)  # 0, 257, ..., 65535
     Image.fromarray(deep).save(tmp_path / "deep.png")
-    for image in (open_image(tmp_path / "deep.png"), rgb(Image.fromarray(deep.astype(np.int32)))):
+    for image in (open_image(tmp_path / "deep.png"), to_rgb(Image.fromarray(deep.astype(np.int32)))):
         np.testing.assert_array_equal(np.asarray(image)[..., 0].ravel(), np.arange(256))
-    beyond = rgb(Image.fromarray(np.array([[-500, 10**6]], np.int32)))
+    beyond = to_rgb(Image.fromarray(np.array([[-500, 10**6]], np.int32)))
     assert np.asarray(beyond)[0, :, 0].tolist() == [0, 255]
 
 
@@ -230,7 +233,7 @@ def test_transparency_is_laid_on_white(tmp_path):
     ink[:, 2:, 3] = 255
     expected = np.full((4, 4, 3), 255, np.uint8)
     expected[:, 2:] = 0
-    np.testing.assert_array_equal(np.asarray(rgb(Image.fromarray(ink))), expected)
+    np.testing.assert_array_equal(np.asarray(to_rgb(Image.fromarray(ink))), expected)
     palette = Image.fromarray(ink).quantize(4)
     palette.save(tmp_path / "palette.png")
     with Image.open(tmp_path / "palette.png") as saved:
@@ -297,9 +300,9 @@ def test_images_that_promise_too_much_are_refused(tmp_path, kind, size, recwarn,
 
 def test_large_images_are_read_without_a_warning(tmp_path, recwarn, monkeypatch):
     path = tmp_path / "large.png"
-    Image.new("1", (9_600, 9_600)).save(path)  # above the size of which PIL warns
+    Image.new("1", (9_600, 9_600)).save(path)  # PIL warns of this size; decoded it would take 276 MB
     assert Image.MAX_IMAGE_PIXELS < 9_600**2
-    monkeypatch.setattr(base, "rgb", lambda image: image.size)  # 276 MB are not needed to see this
+    monkeypatch.setattr("sstutils.datasets.images.to_rgb", lambda image: image.size)
     assert open_image(path) == (9_600, 9_600)
     assert not len(recwarn)
 
@@ -394,12 +397,12 @@ def test_fingerprint_follows_the_content():
         ArrayDataset(pixel, dataset.targets, dataset.classes),
         ArrayDataset(dataset.data, swapped, dataset.classes),
         ArrayDataset(dataset.data.reshape(-1, 4, 16, 3), dataset.targets, dataset.classes),
-        base.ClassSubset(dataset, range(5)),
-        base.ClassSubset(dataset, range(1, 6)),
+        subsets.ClassSubset(dataset, range(5)),
+        subsets.ClassSubset(dataset, range(1, 6)),
     ]
     prints = [dataset.fingerprint, *(other.fingerprint for other in others)]
     assert len(set(prints)) == len(prints)
-    assert base.digest("ab", "c") != base.digest("a", "bc")
+    assert digest("ab", "c") != digest("a", "bc")
 
 
 def test_tensors_are_a_view():
@@ -417,7 +420,7 @@ def test_tensors_are_a_view():
 def test_tensors_of_subsets():
     dataset = arrays()
     train, validation = datasets.split_classes(dataset, 0.4)
-    nested = base.ClassSubset(base.ClassSubset(dataset, [1, 2, 4]), [0, 2])
+    nested = subsets.ClassSubset(subsets.ClassSubset(dataset, [1, 2, 4]), [0, 2])
     assert nested.classes == ["class 1", "class 4"]
     for part in (train, validation, nested, Subset(nested, [3, 0]), Subset(dataset, [5, 1, 1])):
         images, labels = datasets.tensors(part)
@@ -467,7 +470,7 @@ def test_split_classes_needs_two_on_either_side():
 def test_data_loader(workers):
     """Also of a subset: DataLoader fetches batches by a method that torch's Subset answers with the old numbers."""
     dataset = arrays()
-    part = base.ClassSubset(dataset, [2, 5])
+    part = subsets.ClassSubset(dataset, [2, 5])
     part = datasets.with_transform(part, functional.to_tensor)
     batches = list(DataLoader(part, batch_size=3, num_workers=workers))
     images, labels = torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
@@ -493,7 +496,7 @@ def test_part_of(sizes, images, seed):
     targets = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
     names = [f"class {i}" for i in range(len(sizes))]
     dataset = ArrayDataset(np.zeros((len(targets), 1, 1, 3), np.uint8), targets, names)
-    part = base.part_of(dataset, images, seed)
+    part = subsets.part_of(dataset, images, seed)
     if len(dataset) <= images:
         assert part is dataset
         return
@@ -503,17 +506,17 @@ def test_part_of(sizes, images, seed):
     assert len(kept) >= min(4, len(sizes))
     if len(kept) > 4:  # not one more than needed
         assert min(len(part) - sizes[number] for number in kept) < images
-    assert part.fingerprint == base.part_of(dataset, images, seed).fingerprint
-    more = base.part_of(dataset, images + 1, seed)
+    assert part.fingerprint == subsets.part_of(dataset, images, seed).fingerprint
+    more = subsets.part_of(dataset, images + 1, seed)
     assert set(part.classes) <= set(more.classes)
 
 
 def test_part_of_depends_on_the_seed_and_needs_an_image():
     dataset = arrays(classes=20)
-    assert len({tuple(base.part_of(dataset, 20, seed).classes) for seed in range(10)}) > 5
+    assert len({tuple(subsets.part_of(dataset, 20, seed).classes) for seed in range(10)}) > 5
     for images in (0, -3):
         with pytest.raises(ValueError, match=f"at least 1, got {images}"):
-            base.part_of(dataset, images)
+            subsets.part_of(dataset, images)
     assert len(datasets.load("digits", part=100).classes) == 4
     assert len(datasets.load("digits")) == len(datasets.load("digits", part=10**6))
 
@@ -528,7 +531,7 @@ LARGE = {"side": 128, "images": 16, "classes": 6}  # 96 images of 49 KB: batches
 def how(request, monkeypatch):
     """Small batches are made where they are asked for, large ones by a thread; for a GPU into pinned memory."""
     if request.param == "by a thread":
-        monkeypatch.setattr(base, "_LARGE", 0)
+        monkeypatch.setattr(reading, "_LARGE", 0)
     elif request.param == "pinned":  # as far as this goes without a GPU: into memory that torch gives
         empty = torch.empty
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -539,7 +542,7 @@ def how(request, monkeypatch):
 def test_batches_are_the_items(how):
     dataset = arrays(classes=8, images=6)
     train, _ = datasets.split_classes(dataset, 0.4)
-    for part in (dataset, train, base.Readable(train), Subset(train, [3, 0, 5, 5] * 3)):
+    for part in (dataset, train, subsets.Readable(train), Subset(train, [3, 0, 5, 5] * 3)):
         images, labels = datasets.tensors(part)
         last = len(part) - 1
         order = [[0, last, 2], np.array([last]), torch.tensor([1, 1, -1]), range(2, 9)]
@@ -792,10 +795,10 @@ def test_fashion_that_unpacks_without_end(tmp_path):
 def test_fashion_download(tmp_path, monkeypatch, serve):
     fashion_tree(tmp_path / "server")
     served = []
-    for file in datasets.FashionMNIST.downloads:
+    for file in fashion.FashionMNISTSource.downloads:
         path = tmp_path / "server" / file.name
         served.append(Download(file.name, None, hashlib.md5(path.read_bytes()).hexdigest(), (serve(path),)))
-    monkeypatch.setattr(datasets.FashionMNIST, "downloads", tuple(served))
+    monkeypatch.setattr(fashion.FashionMNISTSource, "downloads", tuple(served))
     dataset = datasets.load("fashion", root=tmp_path / "own", download=True)
     assert len(dataset) == 50
     assert len(os.listdir(tmp_path / "own" / "FashionMNIST" / "raw")) == 4
@@ -806,7 +809,7 @@ def test_fashion_download(tmp_path, monkeypatch, serve):
 
 
 def test_fashion_addresses_are_torchvisions():
-    files = {file.name: file for file in datasets.FashionMNIST.downloads}
+    files = {file.name: file for file in fashion.FashionMNISTSource.downloads}
     for name, md5 in torchvision.datasets.FashionMNIST.resources:
         assert files[name].md5 == md5
         assert files[name].urls[0] == torchvision.datasets.FashionMNIST.mirrors[0] + name
@@ -969,17 +972,17 @@ def test_omniglot_with_a_drawing_that_promises_too_much(tmp_path):
     omniglot_tree(tmp_path, packed=False)
     path = next((tmp_path / "omniglot-py" / "images_evaluation").rglob("*.png"))
     path.write_bytes(forged("PNG", 12_000, 12_000))
-    with pytest.raises(OSError, match=rf"{path.name} cannot be read \(it promises 12,000 x 12,000 pixels"):
+    with pytest.raises(OSError, match=rf"{path.name} cannot be read \(its header promises 12,000 x 12,000 pixels"):
         datasets.load("omniglot", root=tmp_path)
 
 
 def test_omniglot_download(tmp_path, monkeypatch, serve):
     omniglot_tree(tmp_path / "server", packed=True)
     served = []
-    for file in datasets.Omniglot.downloads:
+    for file in omniglot.OmniglotSource.downloads:
         path = tmp_path / "server" / "omniglot-py" / file.name
         served.append(Download(file.name, None, hashlib.md5(path.read_bytes()).hexdigest(), (serve(path),)))
-    monkeypatch.setattr(datasets.Omniglot, "downloads", tuple(served))
+    monkeypatch.setattr(omniglot.OmniglotSource, "downloads", tuple(served))
     assert len(datasets.load("omniglot", root=tmp_path / "own", download=True)) == 80
     assert os.listdir(tmp_path / "own" / "omniglot-py") == ["images_evaluation.zip"]
     assert list(datasets.info("omniglot", tmp_path / "own")["splits"]) == ["test"]

@@ -18,7 +18,7 @@ from test_photos import CASES, archive_of
 
 from sstutils import load_checkpoint
 from sstutils.cli import main
-from sstutils.photos.archives import Download
+from sstutils.datasets.source import Download
 
 FIGURES = {"cub200": ("cub200", "cub200"), "cars196": ("cars196", "cars196"), "sop": ("stanford", "stand")}
 RECIPE = (
@@ -47,8 +47,8 @@ def test_download_train_kill_resume_evaluate_figures(name, monkeypatch, tmp_path
         Download(d.name, None, hashlib.md5((away / d.name).read_bytes()).hexdigest(), (serve(away / d.name),))
         for d in cls.downloads
     ]
-    monkeypatch.setattr(cls, "counts", counts)
-    monkeypatch.setattr(cls, "downloads", tuple(offers))
+    monkeypatch.setattr(cls.__bases__[0], "counts", counts)
+    monkeypatch.setattr(cls.__bases__[0], "downloads", tuple(offers))
     monkeypatch.setenv("SSTUTILS_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
 
@@ -97,7 +97,7 @@ def test_without_a_gpu_a_part_is_trained_and_the_whole_is_foretold(monkeypatch, 
 
     cls, make, counts = CASES["cub200"]
     archive_of(cls, make(), tmp_path)
-    monkeypatch.setattr(cls, "counts", counts)
+    monkeypatch.setattr(cls.__bases__[0], "counts", counts)
     monkeypatch.setattr(runs, "PART", 30)
     monkeypatch.setenv("SSTUTILS_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
@@ -120,7 +120,7 @@ def test_one_command_makes_the_report_of_what_is_there(monkeypatch, tmp_path, ca
     for name in ("cub200", "sop"):
         cls, make, counts = CASES[name]
         archive_of(cls, make(), tmp_path / "data")
-        monkeypatch.setattr(cls, "counts", counts)
+        monkeypatch.setattr(cls.__bases__[0], "counts", counts)
     monkeypatch.setattr(runs, "PART", 30)
     monkeypatch.setenv("SSTUTILS_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from sstutils.datasets.glyphs import Glyphs, _draw, _fonts, draw, letters
+from sstutils.datasets import Glyphs
+from sstutils.datasets.glyphs import _draw, _fonts, draw, letters
 
 SMALL = {"classes": 20, "images": 16}
 

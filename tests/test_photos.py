@@ -23,11 +23,12 @@ from torchvision.transforms import v2
 from sstutils import Recipe, datasets, embed, fit
 from sstutils.cli import main
 from sstutils.datasets import CUB200, Cars196, StanfordOnlineProducts, batches, split_classes, tensors, with_transform
-from sstutils.datasets.base import ArrayDataset, ClassSubset, Readable, part_of, protocol_ks, unreadable
+from sstutils.datasets.base import ArrayDataset
+from sstutils.datasets.source import Download
+from sstutils.datasets.subsets import ClassSubset, Readable, part_of, protocol_ks, unreadable
 from sstutils.models import EmbeddingNet
-from sstutils.photos import resized as resized_module
-from sstutils.photos.archives import Download
-from sstutils.photos.resized import resized
+from sstutils.photos import cache
+from sstutils.photos.cache import cache_resized
 
 PER_CLASS = 2
 MODES = ("RGB", "L", "CMYK", "RGB", "RGB")
@@ -150,7 +151,7 @@ CASES = {
 def case(request, monkeypatch, tmp_path):
     """The class with the counts of the miniature, and its files."""
     cls, make, counts = CASES[request.param]
-    monkeypatch.setattr(cls, "counts", counts)
+    monkeypatch.setattr(cls.__bases__[0], "counts", counts)
     monkeypatch.setenv("SSTUTILS_DATA", str(tmp_path / "elsewhere"))
     return cls, make()
 
@@ -186,7 +187,7 @@ def test_a_folder_is_read_as_it_is(case, tmp_path):
 
 
 def test_names_and_order_follow_the_lists(monkeypatch, tmp_path):
-    monkeypatch.setattr(CUB200, "counts", CASES["cub200"][2])
+    monkeypatch.setattr(CUB200.__bases__[0], "counts", CASES["cub200"][2])
     lay(cub(), tmp_path)
     test = CUB200(tmp_path, "test")
     assert test.classes[:2] == ["Bird 101", "Bird 102"]
@@ -196,7 +197,7 @@ def test_names_and_order_follow_the_lists(monkeypatch, tmp_path):
 
 
 def test_the_layouts_of_cars_agree(monkeypatch, tmp_path):
-    monkeypatch.setattr(Cars196, "counts", CASES["cars196"][2])
+    monkeypatch.setattr(Cars196.__bases__[0], "counts", CASES["cars196"][2])
     found = []
     for make in (cars_original, cars_torchvision, cars_by_class):
         root = tmp_path / make.__name__
@@ -221,7 +222,7 @@ def archive_of(cls, files, root):
 @pytest.mark.parametrize("name", ["cub200", "sop", "cars196"])
 def test_an_archive_placed_by_hand_is_unpacked_once(monkeypatch, tmp_path, name):
     cls, make, counts = CASES[name]
-    monkeypatch.setattr(cls, "counts", counts)
+    monkeypatch.setattr(cls.__bases__[0], "counts", counts)
     archive_of(cls, make(), tmp_path)
     assert cls.count(tmp_path) == {}  # looking unpacks nothing
     assert all(path.is_file() for path in cls.find(tmp_path))
@@ -236,9 +237,9 @@ def test_from_a_server_to_a_batch(monkeypatch, tmp_path, name, capsys, serve):
     cls, make, counts = CASES[name]
     away = tmp_path / "away"
     archive_of(cls, make(), away)
-    monkeypatch.setattr(cls, "counts", counts)
+    monkeypatch.setattr(cls.__bases__[0], "counts", counts)
     monkeypatch.setattr(
-        cls,
+        cls.__bases__[0],
         "downloads",
         tuple(
             Download(d.name, None, hashlib.md5((away / d.name).read_bytes()).hexdigest(), (serve(away / d.name),))
@@ -294,7 +295,7 @@ def test_damaged_lists_are_refused(tmp_path, damage):
 
 
 def test_a_list_that_leads_out_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(CUB200, "counts", CASES["cub200"][2])
+    monkeypatch.setattr(CUB200.__bases__[0], "counts", CASES["cub200"][2])
     lay(cub() | {"CUB_200_2011/secret.jpg": photo(0)}, tmp_path)
     lists = tmp_path / "CUB_200_2011" / "images.txt"
     lists.write_text(lists.read_text().replace("001.Bird_1/Bird_1_0.jpg", "../secret.jpg"))
@@ -315,7 +316,7 @@ def test_damaged_annotations_of_cars_are_refused(tmp_path):
 @pytest.fixture
 def birds(monkeypatch, tmp_path):
     """Forty pictures of noise, no two of one size, of twenty kinds; caches lie in ``tmp_path / "cache"``."""
-    monkeypatch.setattr(CUB200, "counts", CASES["cub200"][2] | {"test": (20, 40)})
+    monkeypatch.setattr(CUB200.__bases__[0], "counts", CASES["cub200"][2] | {"test": (20, 40)})
     monkeypatch.setenv("SSTUTILS_DATA", str(tmp_path / "cache"))
     folder = tmp_path / "birds" / "CUB_200_2011"
     lay(cub(), tmp_path / "birds")
@@ -346,7 +347,7 @@ def same_batches(ours, theirs, order, size, workers=0):
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("side", [16, 64])
 def test_batches_are_the_same_with_and_without_the_cache(birds, tmp_path, side, workers):
-    cached = resized(birds, side, workers=workers, progress=False)
+    cached = cache_resized(birds, side, workers=workers, progress=False)
     assert isinstance(cached, ArrayDataset)
     assert (cached.targets, cached.classes, cached.fingerprint) == (birds.targets, birds.classes, birds.fingerprint)
     assert not cached.unreadable.any()
@@ -362,7 +363,7 @@ def test_batches_are_the_same_with_and_without_the_cache(birds, tmp_path, side, 
 
 
 def test_scaled_pictures_are_those_of_torchvision(birds):
-    cached = resized(birds, 24, progress=False)
+    cached = cache_resized(birds, 24, progress=False)
     for (image, target), (original, same) in zip(cached, birds, strict=True):
         expected = v2.functional.resize(original, [24, 24], antialias=True)
         np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
@@ -371,7 +372,7 @@ def test_scaled_pictures_are_those_of_torchvision(birds):
 
 def test_a_run_has_the_same_numbers_with_the_cache(birds):
     recipe = Recipe(size=16, resize=20, flip=True, batch_size=12, per_class=2, epochs=2, dim=8, warmup=0.5)
-    runs = [fit(dataset, recipe, progress=False) for dataset in (birds, resized(birds, 20, progress=False))]
+    runs = [fit(dataset, recipe, progress=False) for dataset in (birds, cache_resized(birds, 20, progress=False))]
     clocks = {"seconds", "sampling", "processor"}
     histories = [[{k: v for k, v in row.items() if k not in clocks} for row in run.history] for run in runs]
     assert histories[0] == histories[1]
@@ -382,11 +383,13 @@ def test_a_run_has_the_same_numbers_with_the_cache(birds):
 def test_embeddings_are_the_same_with_the_cache(birds):
     model = EmbeddingNet(dim=8)
     expected = embed(model, birds, size=20, crop=16, progress=False)
-    assert torch.equal(embed(model, resized(birds, 20, progress=False), size=20, crop=16, progress=False), expected)
+    assert torch.equal(
+        embed(model, cache_resized(birds, 20, progress=False), size=20, crop=16, progress=False), expected
+    )
 
 
 def test_worker_processes_map_the_file_for_themselves(birds):
-    cached = resized(birds, 16, progress=False)
+    cached = cache_resized(birds, 16, progress=False)
     content = pickle.dumps(cached)
     assert len(content) < cached.data.nbytes
     np.testing.assert_array_equal(pickle.loads(content).data, cached.data)
@@ -396,27 +399,27 @@ def test_worker_processes_map_the_file_for_themselves(birds):
 
 
 def test_no_warning_about_the_map(birds, recwarn):
-    tensors(resized(birds, 16, progress=False))
+    tensors(cache_resized(birds, 16, progress=False))
     assert [str(w.message) for w in recwarn] == []
 
 
 def test_the_cache_is_made_once(birds, tmp_path, monkeypatch):
-    first = resized(birds, 8, progress=False)
+    first = cache_resized(birds, 8, progress=False)
     stamps = [(tmp_path / "cache" / name).stat().st_mtime_ns for name in made(tmp_path)]
     monkeypatch.setattr(CUB200, "__getitem__", None)  # the source is not read again
-    assert np.array_equal(resized(birds, 8, progress=False).data, first.data)
+    assert np.array_equal(cache_resized(birds, 8, progress=False).data, first.data)
     assert [(tmp_path / "cache" / name).stat().st_mtime_ns for name in made(tmp_path)] == stamps
 
 
 def test_another_source_has_another_cache_and_the_stale_one_goes(birds, tmp_path):
-    resized(birds, 8, progress=False)
-    other, part = resized(birds, 9, progress=False), resized(part_of(birds, 10), 8, progress=False)
+    cache_resized(birds, 8, progress=False)
+    other, part = cache_resized(birds, 9, progress=False), cache_resized(part_of(birds, 10), 8, progress=False)
     assert len(made(tmp_path)) == 6
     before = set(made(tmp_path))
     path, _ = birds.samples[5]
     Image.new("RGB", (70, 70), "red").save(path)
     changed = CUB200(tmp_path / "birds", "test")
-    anew = resized(changed, 8, progress=False)
+    anew = cache_resized(changed, 8, progress=False)
     assert (np.asarray(anew[5][0]).astype(int) - [254, 0, 0] < 3).all()
     after = set(made(tmp_path))
     assert len(after) == 6
@@ -426,24 +429,24 @@ def test_another_source_has_another_cache_and_the_stale_one_goes(birds, tmp_path
 
 
 def test_another_folder_of_the_same_kind_keeps_its_cache(birds, tmp_path):
-    first = resized(birds, 8, progress=False)
+    first = cache_resized(birds, 8, progress=False)
     shutil.copytree(tmp_path / "birds", tmp_path / "others")
     copied = CUB200(tmp_path / "others", "test")
-    assert resized(copied, 8, progress=False).path == first.path  # the same pictures
+    assert cache_resized(copied, 8, progress=False).path == first.path  # the same pictures
     Image.new("RGB", (70, 70)).save(copied.samples[0][0])
-    assert resized(CUB200(tmp_path / "others", "test"), 8, progress=False).path != first.path
+    assert cache_resized(CUB200(tmp_path / "others", "test"), 8, progress=False).path != first.path
     assert first.path.exists()
 
 
 def test_other_versions_of_the_libraries_have_another_cache(birds, monkeypatch):
-    first = resized(birds, 8, progress=False).path
+    first = cache_resized(birds, 8, progress=False).path
     monkeypatch.setattr("PIL.__version__", "0.0")
-    assert resized(birds, 8, progress=False).path != first
+    assert cache_resized(birds, 8, progress=False).path != first
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "flip the last", "index", "other arrays", "empty"])
 def test_a_damaged_cache_is_made_again(birds, damage, recwarn):
-    first = resized(birds, 8, progress=False)
+    first = cache_resized(birds, 8, progress=False)
     path = first.path.with_suffix(".npz") if damage == "index" else first.path
     content, expected = bytearray(path.read_bytes()), first.data.copy()
     del first
@@ -456,20 +459,20 @@ def test_a_damaged_cache_is_made_again(birds, damage, recwarn):
     else:
         content = content[: 0 if damage == "empty" else -5]
     path.write_bytes(content)
-    again = resized(birds, 8, progress=False)
+    again = cache_resized(birds, 8, progress=False)
     np.testing.assert_array_equal(again.data, expected)
     (warning,) = [str(w.message) for w in recwarn]
     assert re.fullmatch(rf"cache {re.escape(str(again.path))} is corrupt \(.+\); making it again", warning)
-    resized(birds, 8, progress=False)
+    cache_resized(birds, 8, progress=False)
     assert len(recwarn) == 1
 
 
 @pytest.mark.parametrize("lost", [".npy", ".npz"])
 def test_half_a_cache_is_made_whole(birds, lost, recwarn):
-    first = resized(birds, 8, progress=False)
+    first = cache_resized(birds, 8, progress=False)
     expected = first.data.copy()
     first.path.with_suffix(lost).unlink()
-    np.testing.assert_array_equal(resized(birds, 8, progress=False).data, expected)
+    np.testing.assert_array_equal(cache_resized(birds, 8, progress=False).data, expected)
     assert not len(recwarn)
 
 
@@ -478,7 +481,7 @@ def test_an_unreadable_picture_leaves_no_cache(birds, tmp_path, workers):
     path, _ = birds.samples[-1]
     Path(path).write_bytes(b"no picture")
     with pytest.raises(OSError, match=r"cannot be read .*repair or remove it"):
-        resized(CUB200(tmp_path / "birds", "test"), 8, workers=workers, progress=False)
+        cache_resized(CUB200(tmp_path / "birds", "test"), 8, workers=workers, progress=False)
     assert made(tmp_path) == []
 
 
@@ -492,18 +495,18 @@ def test_an_interrupt_leaves_no_cache(birds, tmp_path, monkeypatch):
 
     monkeypatch.setattr(CUB200, "__getitem__", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        resized(birds, 8, progress=False)
+        cache_resized(birds, 8, progress=False)
     assert made(tmp_path) == []
 
 
 def test_what_a_killed_process_left_goes_after_a_day(birds, tmp_path):
-    path = resized(birds, 8, progress=False).path
+    path = cache_resized(birds, 8, progress=False).path
     old, young = (path.with_name(f".{path.name}.{number}.part") for number in ("01234567", "89abcdef"))
     for part in (old, young):
         part.write_bytes(b"half")
     os.utime(old, (0, 0))
     path.unlink()
-    resized(birds, 8, progress=False)
+    cache_resized(birds, 8, progress=False)
     assert made(tmp_path) == sorted([young.name, path.name, path.with_suffix(".npz").name])
 
 
@@ -513,17 +516,17 @@ def test_no_room_for_the_cache(birds, tmp_path, monkeypatch, capsys):
     with pytest.raises(
         OSError, match=r"^the resized images need 0.00 GB, .*cache has 0.00 GB free: make room"
     ) as caught:
-        resized(birds, 8, progress=False)
+        cache_resized(birds, 8, progress=False)
     assert "\n" not in str(caught.value)
     assert made(tmp_path) == []
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=40 * 8 * 8 * 3))
-    path = resized(birds, 8).path
+    path = cache_resized(birds, 8).path
     assert f"{path.name}: 0 MB in {tmp_path / 'cache'}" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_disk_that_fills_up(birds, tmp_path, monkeypatch):
-    real = resized_module.aside
+    real = cache.atomic_write
 
     @contextmanager
     def full(path):
@@ -531,9 +534,9 @@ def test_a_disk_that_fills_up(birds, tmp_path, monkeypatch):
             temporary.symlink_to("/dev/full")
             yield temporary
 
-    monkeypatch.setattr(resized_module, "aside", full)
+    monkeypatch.setattr(cache, "atomic_write", full)
     with pytest.raises(OSError, match=r"cannot write .*\.npy \(No space left on device\): make room") as caught:
-        resized(birds, 64, progress=False)
+        cache_resized(birds, 64, progress=False)
     assert "\n" not in str(caught.value)
     assert made(tmp_path) == []
 
@@ -541,16 +544,16 @@ def test_a_disk_that_fills_up(birds, tmp_path, monkeypatch):
 def test_a_folder_that_cannot_be_written_says_what_to_do(birds, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"cannot write .* \(.*\): make room, take another folder .*--no-cache"):
-        resized(birds, 8, tmp_path / "file" / "below", progress=False)
+        cache_resized(birds, 8, tmp_path / "file" / "below", progress=False)
 
 
 def test_two_processes_make_it_once(birds, tmp_path):
     code = (
-        "import sys; from sstutils.datasets import CUB200; from sstutils.photos.resized import resized\n"
+        "import sys; from sstutils.datasets import CUB200; from sstutils.photos.cache import cache_resized\n"
         "CUB200.counts = CUB200.counts | {'test': (20, 40)}\n"
         "read = CUB200.__getitem__\n"
         "CUB200.__getitem__ = lambda self, i: (print('read'), read(self, i))[1]\n"
-        "print(resized(CUB200(sys.argv[1], 'test'), 32, progress=False).data.sum())"
+        "print(cache_resized(CUB200(sys.argv[1], 'test'), 32, progress=False).data.sum())"
     )
     started = [
         subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "birds")], stdout=subprocess.PIPE, text=True)
@@ -558,7 +561,7 @@ def test_two_processes_make_it_once(birds, tmp_path):
     ]
     told = [process.communicate(timeout=120)[0].split() for process in started]
     assert [process.returncode for process in started] == [0, 0]
-    expected = resized(birds, 32, progress=False).data.sum()
+    expected = cache_resized(birds, 32, progress=False).data.sum()
     assert [int(words[-1]) for words in told] == [expected, expected]
     assert sum(words.count("read") for words in told) == 40
     assert len(made(tmp_path)) == 2
@@ -571,24 +574,24 @@ def test_stand_ins_are_kept_and_told_again(birds, tmp_path, workers, recwarn):
         Path(birds.samples[item][0]).write_bytes(b"no picture")
     birds = CUB200(tmp_path / "birds", "test")
     readable = Readable(birds)
-    cached = resized(readable, 8, workers=workers, progress=False)
+    cached = cache_resized(readable, 8, workers=workers, progress=False)
     assert np.flatnonzero(cached.unreadable).tolist() == np.flatnonzero(readable.unreadable).tolist() == bad
     same_batches(cached, Readable(birds), [range(40)], 8)
     assert np.array_equal(cached.data[4], cached.data[5])
     recwarn.clear()
     # A later run names them and counts them, and reads no other picture but their stand-ins.
     later = Readable(birds)
-    again = resized(later, 8, progress=False)
+    again = cache_resized(later, 8, progress=False)
     assert np.flatnonzero(later.unreadable).tolist() == np.flatnonzero(again.unreadable).tolist() == bad
     told = [str(w.message) for w in recwarn]
     assert len(told) == 2
     assert all(birds.samples[item][0] in text for item, text in zip(bad, told, strict=True))
     # Who allows none gets the error that he would get without the cache.
     with pytest.raises(OSError, match=r"cannot be read .*repair or remove it"):
-        resized(birds, 8, progress=False)
+        cache_resized(birds, 8, progress=False)
     part = ClassSubset(later, range(3))
     assert unreadable(part).nonzero()[0].tolist() == [4]
-    assert np.flatnonzero(resized(part, 8, progress=False).unreadable).tolist() == [4]
+    assert np.flatnonzero(cache_resized(part, 8, progress=False).unreadable).tolist() == [4]
 
 
 def test_a_repaired_picture_has_the_cache_made_again(birds, tmp_path):
@@ -597,9 +600,9 @@ def test_a_repaired_picture_has_the_cache_made_again(birds, tmp_path):
     path.write_bytes(bytes(len(content)))  # as many bytes: the fingerprint stays
     birds = CUB200(tmp_path / "birds", "test")
     with pytest.warns(UserWarning, match="another image of its class is taken"):
-        first = resized(Readable(birds), 8, progress=False)
+        first = cache_resized(Readable(birds), 8, progress=False)
     path.write_bytes(content)
-    again = resized(Readable(birds), 8, progress=False)
+    again = cache_resized(Readable(birds), 8, progress=False)
     assert again.path == first.path
     assert not again.unreadable.any()
     same_batches(again, birds, [range(40)], 8)
@@ -607,7 +610,7 @@ def test_a_repaired_picture_has_the_cache_made_again(birds, tmp_path):
 
 def test_a_side_of_nothing_is_refused(birds):
     with pytest.raises(ValueError, match="at least 1, got 0"):
-        resized(birds, 0)
+        cache_resized(birds, 0)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -619,12 +622,12 @@ def test_the_ks_of_the_protocol(birds, monkeypatch):
     assert protocol_ks(ClassSubset(Readable(birds), range(4))) == (1, 2, 4)  # of eight images, seven are neighbors
     assert protocol_ks(ClassSubset(birds, [0])) == (1,)
     monkeypatch.setattr(CUB200, "ks", (1, 10, 39, 40))
-    assert protocol_ks(birds) == protocol_ks(resized(birds, 8, progress=False)) == (1, 10, 39)
+    assert protocol_ks(birds) == protocol_ks(cache_resized(birds, 8, progress=False)) == (1, 10, 39)
     assert protocol_ks(ArrayDataset(np.zeros((9, 4, 4, 3), np.uint8), [0] * 9, ["a"])) == (1, 2, 4, 8)
 
 
 def test_a_part_by_name(monkeypatch, tmp_path):
-    monkeypatch.setattr(StanfordOnlineProducts, "counts", CASES["sop"][2])
+    monkeypatch.setattr(StanfordOnlineProducts.__bases__[0], "counts", CASES["sop"][2])
     lay(products(), tmp_path)
     part = datasets.load("sop", "train", root=tmp_path, part=9)
     assert (len(part), len(part.classes)) == (10, 5)
@@ -638,7 +641,7 @@ def test_a_part_by_name(monkeypatch, tmp_path):
     "name", ["/etc/passwd", "a\0b.jpg", "bicycle_final", "none/1.JPG", "bicycle_final/../Ebay_test.txt"]
 )
 def test_names_in_the_lists_that_are_no_pictures_of_the_folder(monkeypatch, tmp_path, name):
-    monkeypatch.setattr(StanfordOnlineProducts, "counts", CASES["sop"][2])
+    monkeypatch.setattr(StanfordOnlineProducts.__bases__[0], "counts", CASES["sop"][2])
     lay(products(), tmp_path)
     lists = tmp_path / "Stanford_Online_Products" / "Ebay_test.txt"
     lines = lists.read_text().splitlines()

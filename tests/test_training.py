@@ -33,7 +33,7 @@ from sstutils import (
     train,
 )
 from sstutils.augmentation import augment, crop
-from sstutils.datasets.base import Readable
+from sstutils.datasets.subsets import Readable
 from sstutils.recipes import MODERN, PAPER, make_loss, make_model, make_scheduler, view
 from sstutils.sampling import ClassBalancedSampler
 

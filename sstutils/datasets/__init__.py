@@ -2,11 +2,11 @@
 
 ``load("glyphs")`` loads one by name, ``NAMES`` lists them, ``info("glyphs")`` tells where it is and what it holds.
 
-A data set is one module here, named as in ``NAMES``, with one class. The class takes
+A data set is one module, named as in ``NAMES``, with a subclass of :class:`~sstutils.datasets.source.Source`: where its
+files come from, how they are found, counted and read, without torch. With an ``ArrayDataset`` or ``FileDataset`` as the
+second base (``classes.py``) it becomes the class of the data set, which takes
 ``(root=None, split="test", transform=None, target_transform=None, download=False)``; its instances have ``targets``
-(numbers from 0 within the split), ``classes`` (names) and ``fingerprint``; the class itself has what ``info`` asks
-for: ``splits``, ``licence``, ``source``, ``downloads``, ``by_hand``, ``find(root)`` and ``count(root)``; and ``ks``,
-the K at which the literature reports Recall@K.
+(numbers from 0 within the split), ``classes`` (names) and ``fingerprint``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from difflib import get_close_matches
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,18 +53,16 @@ __all__ = [
     "with_transform",
 ]
 
-_PHOTOS = ("cub200", "cars196", "sop")  # have a room of their own
-_CLASSES = {cls: module for module, (cls, _) in NAMES.items()}
+_FETCHED = ("fashion", "omniglot", "cub200", "cars196", "sop")  # these stand in sstutils.photos
+_HOME = {cls: f"sstutils.{'photos' if name in _FETCHED else 'datasets'}.classes" for name, (cls, _) in NAMES.items()}
+_HOME |= {name: f"{__name__}.subsets" for name in ("ClassSubset", "split_classes", "tensors", "with_transform")}
+_HOME |= {"ArrayDataset": f"{__name__}.base", "batches": f"{__name__}.reading", "root": "sstutils.files"}
 
 
 def __getattr__(name: str) -> Any:  # lazily: importing this package loads neither torch nor torchvision
-    if name in __all__:
-        return getattr(_module(_CLASSES.get(name, "base")), name)
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def _module(name: str) -> ModuleType:
-    return import_module(f"sstutils.photos.{name}" if name in _PHOTOS else f".{name}", __name__)
 
 
 def __dir__() -> list[str]:
@@ -83,7 +80,7 @@ def load(name: str, split: str = "test", *, part: int | None = None, **options: 
         ``"train"`` or ``"test"``: the classes are disjoint. A folder also has ``"all"``.
     part : int, optional
         Load whole classes, drawn at random but always the same, that hold about so many images together: to try out on
-        a laptop what takes a GPU. See :func:`sstutils.datasets.base.part_of`.
+        a laptop what takes a GPU. See :func:`sstutils.datasets.subsets.part_of`.
     **options
         Handed to the class: ``root``, ``transform``, ``target_transform``, ``download`` and its own ones.
 
@@ -108,9 +105,10 @@ def load(name: str, split: str = "test", *, part: int | None = None, **options: 
     >>> dataset.classes
     ['0', '1', '2', '3', '4']
     """
-    from .base import part_of
+    from .subsets import part_of
 
-    cls, found = _find(name)
+    short, found = _parse(name)
+    cls = getattr(import_module(_HOME[NAMES[short][0]]), NAMES[short][0])
     dataset = cls(split=split, **found, **options)
     return dataset if part is None else part_of(dataset, part)
 
@@ -145,7 +143,9 @@ def info(name: str, root: str | PathLike | None = None) -> dict[str, Any]:
     """
     from ..files import resolve
 
-    cls, found = _find(name)
+    short, found = _parse(name)
+    room = "sstutils.photos" if short in _FETCHED else __name__
+    cls = getattr(import_module(f"{room}.{short}"), f"{NAMES[short][0]}Source")
     root = found.get("root", root)
     files, counts, problem = [], {}, ""
     try:
@@ -156,7 +156,7 @@ def info(name: str, root: str | PathLike | None = None) -> dict[str, Any]:
         present, problem = False, str(error)
     return {
         "name": name,
-        "description": NAMES[name.partition(":")[0].lower()][1],
+        "description": NAMES[short][1],
         "licence": cls.licence,
         "source": cls.source,
         "present": present,
@@ -169,13 +169,12 @@ def info(name: str, root: str | PathLike | None = None) -> dict[str, Any]:
     }
 
 
-def _find(name: str) -> tuple[type, dict[str, str]]:
-    """Return the class of a name and the options that the name itself carries."""
+def _parse(name: str) -> tuple[str, dict[str, str]]:
+    """Split a name into the one in ``NAMES`` and the options that it carries; suggest one where there is none."""
     short, colon, path = name.partition(":")
     short = short.lower()
     if short in NAMES and (not colon or short == "folder"):
-        cls = getattr(_module(short), NAMES[short][0])
-        return cls, {"root": path} if path else {}
+        return short, {"root": path} if path else {}
     if name and Path(name).expanduser().is_dir():
         hint = f"did you mean 'folder:{name}'?"
     elif close := get_close_matches(short, NAMES, n=1):

@@ -8,7 +8,6 @@ raw pixels say almost nothing about the class, its shape says all.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
 from functools import cache
 from os import PathLike
 from pathlib import Path
@@ -16,9 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files import cached_arrays, digest, resolve
-from .base import ArrayDataset
-
-__all__ = ["Glyphs"]
+from .source import Source
 
 SIDE = 32  # pixels
 _DRAWN = 80  # side of the canvas on which a letter is drawn before it is turned, shifted and halved
@@ -133,56 +130,35 @@ def draw(letter: str, images: int, difficulty: float, seed: int) -> np.ndarray:
     return (pictures.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-class Glyphs(ArrayDataset):
-    """Letters in 16 faces, random colours, sizes and slants: the embedded data set.
-
-    The classes of the whole set are drawn from :func:`letters` by `seed`; the first half of them is ``train``,
-    the second ``test``. A picture depends on its letter, `images`, `difficulty` and `seed` only.
-
-    Parameters
-    ----------
-    root : path, optional
-        Where drawn pictures are cached; default :func:`sstutils.datasets.root`.
-    split : {"test", "train"}
-    transform, target_transform : callable, optional
-    download : bool
-        Without effect: nothing is downloaded.
-    classes : int
-        Number of classes of both splits together, an even number from 4 to some 260.
-    images : int
-        Images a class, at least 2.
-    difficulty : float
-        Scale of the variation in angle, slant, size, place, colours and noise; 0 is black on white, upright.
-    seed : int
-
-    Raises
-    ------
-    ValueError
-        If a parameter is out of its range.
-    """
+class GlyphsSource(Source):
+    """Facts of the letters, and how a split is drawn or taken from the cache."""
 
     licence = "fonts: DejaVu (Bitstream Vera licence) and STIX (SIL Open Font Licence)"
     source = "drawn here, from the fonts in matplotlib"
+    counts = {"train": (100, 4800), "test": (100, 4800)}  # noqa: RUF012 - by default
 
-    def __init__(
-        self,
-        root: str | PathLike | None = None,
-        split: str = "test",
-        transform: Callable | None = None,
-        target_transform: Callable | None = None,
-        download: bool = False,
+    @classmethod
+    def find(cls, root: str | PathLike | None = None) -> list[Path]:
+        """List the caches of drawn pictures."""
+        return sorted(resolve(root).glob("glyphs*.npz"))
+
+    @classmethod
+    def read(
+        cls,
+        root: str | PathLike | None,
+        split: str,
+        download: bool,
         *,
         classes: int = 200,
         images: int = 48,
         difficulty: float = 1.0,
         seed: int = 0,
-    ) -> None:
-        if split not in self.splits:
-            raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+    ) -> tuple:
+        """Draw the pictures of a split, or take them from the cache in `root`; for the options see Glyphs."""
         if classes % 2 or classes < 4:
             raise ValueError(f"classes must be an even number, at least 4 (half train, half test), got {classes}")
         if images < 2:
-            raise ValueError(f"images must be at least 2 a class, to have one to retrieve, got {images}")
+            raise ValueError(f"images must be at least 2 per class, to have one to retrieve, got {images}")
         if not 0 <= difficulty <= 3:
             raise ValueError(f"difficulty must lie between 0 and 3, got {difficulty}")
         if seed < 0:
@@ -204,14 +180,9 @@ class Glyphs(ArrayDataset):
 
         # The cache's name carries all that the pictures depend on: parameters, this code and the libraries that draw.
         made_of = digest(repr((classes, images, float(difficulty), seed)), *_versions())
-        cache_file = resolve(root) / f"glyphs-{split}-{made_of}.npz"
-        arrays = cached_arrays(cache_file, make)
-        super().__init__(**arrays, root=cache_file.parent, transform=transform, target_transform=target_transform)
-
-    @classmethod
-    def count(cls, root: str | PathLike | None = None) -> dict[str, tuple[int, int]]:
-        """Return the number of classes and of images of each split by default, without drawing any."""
-        return {split: (100, 4800) for split in cls.splits}
+        folder = resolve(root)
+        found = cached_arrays(folder / f"glyphs-{split}-{made_of}.npz", make)
+        return found["data"], found["targets"], found["classes"], folder
 
 
 @cache

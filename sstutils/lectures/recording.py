@@ -374,7 +374,7 @@ def watched(dataset: Dataset, names: Sequence[str]) -> Dataset:
     ValueError
         If the data set has no class of such a name.
     """
-    from ..datasets.base import ClassSubset
+    from ..datasets.subsets import ClassSubset
 
     if absent := [name for name in names if name not in dataset.classes]:
         raise ValueError(f"the data set has no class {', '.join(absent)}")

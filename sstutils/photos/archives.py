@@ -16,13 +16,14 @@ from contextlib import closing
 from http.client import HTTPException
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from tqdm.auto import tqdm
 
+from ..datasets.source import Download
 from ..files import one_line
 
 _CHUNK = 1 << 20
@@ -30,20 +31,11 @@ _SILENCE = 60  # seconds without a byte before an address is given up
 _ENTRIES = 500_000  # files and folders that an archive may hold; the largest of ours holds 120,000
 
 
-class Download(NamedTuple):
-    """A file that a data set can fetch: name, size in bytes (None: not known), md5 and the addresses that offer it."""
-
-    name: str
-    size: int | None
-    md5: str
-    urls: tuple[str, ...]
-
-
 def fetch(file: Download, folder: str | os.PathLike) -> Path:
     """Download `file` into `folder`, unless it is there with the right checksum.
 
-    The bytes go to a hidden file beside it, ``.NAME.part``, which takes the name when its md5 is right. If a download
-    breaks off, that part stays, and the next call goes on where it ended (over HTTP; FTP begins anew).
+    The bytes go to a hidden file next to it, ``.NAME.part``, which takes the name when its md5 is right. If a download
+    breaks off, that part stays, and the next call resumes it (over HTTP; FTP starts again).
 
     Returns
     -------
@@ -105,7 +97,9 @@ def _get(url: str, part: Path, file: Download) -> None:
                 target.write(chunk)
                 bar.update(len(chunk))
         if total is not None and part.stat().st_size < total:
-            raise EOFError(f"the connection ended after {part.stat().st_size:,} of {total:,} bytes; try again to go on")
+            raise EOFError(
+                f"the connection ended after {part.stat().st_size:,} of {total:,} bytes; try again to resume"
+            )
 
 
 def _md5(path: Path) -> str:
@@ -141,7 +135,7 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike, top: str, most
         If the archive is damaged, too big or hostile (a link, a path that leads out of the folder), or the disk full.
     """
     archive, folder = Path(archive), Path(folder)
-    aside = folder / f".{top}.{secrets.token_hex(4)}.part"
+    temporary = folder / f".{top}.{secrets.token_hex(4)}.part"
     written = files = 0
     try:
         with tqdm(total=archive.stat().st_size, unit="B", unit_scale=True, desc=f"unpack {archive.name}") as bar:
@@ -150,7 +144,7 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike, top: str, most
                 bar.update(position - bar.n)
                 if path is None:
                     continue
-                target = aside / path
+                target = temporary / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with open(target, "xb") as file:  # "x": a name that comes twice is refused
                     while chunk := source.read(_CHUNK):
@@ -161,14 +155,14 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike, top: str, most
                 files += 1
         if not files:
             raise OSError(f"{archive} holds no folder {top}: it is another archive, or another version")
-        os.replace(aside / top, folder / top)
+        os.replace(temporary / top, folder / top)
     except FileExistsError as error:
         raise OSError(f"{archive} holds {error.filename} twice: refused") from error
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError, RuntimeError) as error:
         # RuntimeError: zipfile, asked for a password
         raise OSError(f"{archive} is damaged ({one_line(error)}): delete it and fetch it again") from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return folder / top
 
 
@@ -201,7 +195,7 @@ def _too_many(archive: Path) -> OSError:
 
 
 def _inside(archive: Path, name: str, top: str) -> PurePosixPath | None:
-    """Return a member's path if it lies below `top`, None if elsewhere; refuse one that leads out."""
+    """Check a member's path: give it if it lies below `top`, None if elsewhere; refuse one that leads out."""
     path = PurePosixPath(name)
     # Backslashes and colons mean something on Windows, and nothing good in a name.
     if path.is_absolute() or ".." in path.parts or any(sign in name for sign in "\\:\0"):

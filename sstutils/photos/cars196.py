@@ -3,27 +3,14 @@
 import csv
 from pathlib import Path
 
-from scipy.io import loadmat
-
-from .archives import Download
-from .base import Listing, Photos
+from ..datasets.source import Download, list_pictures
+from .lists import Listing, PhotoSource, number_classes
 
 _ORIGINAL = "http://ai.stanford.edu/~jkrause/car196"
 
 
-class Cars196(Photos):
-    """Stanford Cars: the first 98 models are ``train`` (8,054 images), the others ``test`` (8,131).
-
-    See :class:`sstutils.photos.base.Photos` for parameters and attributes. The original site is gone, so that
-    three layouts are read: the original one (``car_ims/`` with ``cars_annos.mat``), torchvision's
-    (``stanford_cars/cars_train``, ``cars_test`` and ``devkit``) and class folders
-    (``car_data/car_data/train/MODEL/*.jpg``). Whatever part an image came from, its model decides the split.
-
-    References
-    ----------
-    J. Krause, M. Stark, J. Deng and L. Fei-Fei (2013). 3D object representations for fine-grained categorization. ICCV
-    workshop on 3D representation and recognition.
-    """
+class Cars196Source(PhotoSource):
+    """Facts and lists of CARS196."""
 
     name = "CARS196"
     source = "J. Krause et al. (2013); the original site is gone"
@@ -41,7 +28,7 @@ class Cars196(Photos):
 
     @staticmethod
     def folders(root: Path) -> list[Path]:
-        """Return the folders that hold one of the layouts."""
+        """List the folders that hold one of the layouts."""
         original = [root] if (root / "car_ims").is_dir() and (root / "cars_annos.mat").is_file() else []
         torchvision = [f for f in (root / "stanford_cars", root) if (f / "devkit" / "cars_train_annos.mat").is_file()]
         nested = (root / "car_data" / "car_data", root / "car_data", root)
@@ -52,31 +39,36 @@ class Cars196(Photos):
     def listing(folder: Path, split: str) -> Listing:
         """Read the lists of whichever layout it is; class ids up to 98 are ``train``."""
         if (folder / "cars_annos.mat").is_file():
-            rows, names = _original(folder)
+            rows, names = _read_original(folder)
         elif (folder / "devkit").is_dir():
-            rows, names = _torchvision(folder)
+            rows, names = _read_torchvision(folder)
         else:
-            rows, names = _class_folders(folder)
-        first, last = (1, 98) if split == "train" else (99, 196)
-        chosen = [(path, label) for path, label in rows if first <= label <= last]
-        number = {label: i for i, label in enumerate(sorted({label for _, label in chosen}))}
-        return Listing(
-            [path for path, _ in chosen], [number[label] for _, label in chosen], [names[label - 1] for label in number]
-        )
+            rows, names = _read_class_folders(folder)
+        models = range(1, 99) if split == "train" else range(99, 197)
+        return number_classes([row for row in rows if row[1] in models], dict(enumerate(names, 1)))
 
 
-# Annotations may come from anyone. Numbers, text and records are all that scipy's loadmat makes of a file: the format
-# has no code, and nothing is unpickled. What it cannot read, it tells by an error, which `Photos` puts on one line.
 Rows = tuple[list[tuple[str, int]], list[str]]  # path and class id from 1 of each image; the names of all classes
 
 
-def _original(folder: Path) -> Rows:
-    content = loadmat(folder / "cars_annos.mat", squeeze_me=True)
+def _load(file: Path) -> dict:
+    """Read annotations, which may come from anyone.
+
+    Numbers, text and records are all that scipy's loadmat makes of a file: the format has no code, and nothing is
+    unpickled. What it cannot read is an error, which :class:`PhotoSource` puts on one line.
+    """
+    from scipy.io import loadmat
+
+    return loadmat(file, squeeze_me=True)
+
+
+def _read_original(folder: Path) -> Rows:
+    content = _load(folder / "cars_annos.mat")
     rows = [(str(row["relative_im_path"]), int(row["class"])) for row in content["annotations"]]
     return rows, [str(name) for name in content["class_names"]]
 
 
-def _torchvision(folder: Path) -> Rows:
+def _read_torchvision(folder: Path) -> Rows:
     tested = folder / "cars_test_annos_withlabels.mat"  # torchvision's place; some copies have it in devkit
     files = {
         "cars_train": folder / "devkit" / "cars_train_annos.mat",
@@ -85,24 +77,19 @@ def _torchvision(folder: Path) -> Rows:
     rows = [
         (f"{part}/{row['fname']}", int(row["class"]))
         for part, file in files.items()
-        for row in loadmat(file, squeeze_me=True)["annotations"]
+        for row in _load(file)["annotations"]
     ]
-    names = loadmat(folder / "devkit" / "cars_meta.mat", squeeze_me=True)["class_names"]
-    return rows, [str(name) for name in names]
+    return rows, [str(name) for name in _load(folder / "devkit" / "cars_meta.mat")["class_names"]]
 
 
-def _class_folders(folder: Path) -> Rows:
+def _read_class_folders(folder: Path) -> Rows:
     """Read ``train/MODEL/*.jpg`` and ``test/MODEL/*.jpg``; ``names.csv`` gives the order, else the alphabet does."""
+    paths = [f"{part}/{path}" for part in ("train", "test") for path in list_pictures(folder / part)]
     listed = [place / "names.csv" for place in (folder, folder.parent) if (place / "names.csv").is_file()]
     if listed:
         with open(listed[0], newline="", encoding="utf-8") as file:
             names = [row[0] for row in csv.reader(file) if row]
     else:
-        names = sorted({path.name for part in ("train", "test") for path in (folder / part).iterdir() if path.is_dir()})
+        names = sorted({path.split("/")[1] for path in paths})
     number = {name.replace("/", "-"): label for label, name in enumerate(names, 1)}
-    rows = [
-        (path.relative_to(folder).as_posix(), number[path.parent.name])
-        for part in ("train", "test")
-        for path in sorted((folder / part).glob("*/*.jpg"))
-    ]
-    return rows, names
+    return [(path, number[path.split("/")[1]]) for path in paths], names

@@ -2,20 +2,12 @@
 
 from pathlib import Path
 
-from .archives import Download
-from .base import Listing, Photos
+from ..datasets.source import Download
+from .lists import Listing, PhotoSource, number_classes
 
 
-class CUB200(Photos):
-    """Caltech-UCSD Birds 200: the first 100 kinds are ``train`` (5,864 images), the others ``test`` (5,924).
-
-    See :class:`sstutils.photos.base.Photos` for parameters and attributes.
-
-    References
-    ----------
-    C. Wah, S. Branson, P. Welinder, P. Perona and S. Belongie (2011). The Caltech-UCSD Birds-200-2011 dataset.
-    California Institute of Technology, CNS-TR-2011-001.
-    """
+class CUB200Source(PhotoSource):
+    """Facts and lists of CUB-200-2011."""
 
     name = "CUB-200-2011"
     source = "https://data.caltech.edu/records/65de6-vp158"
@@ -34,7 +26,7 @@ class CUB200(Photos):
 
     @staticmethod
     def folders(root: Path) -> list[Path]:
-        """Return the folders that hold the lists of the data set."""
+        """List the folders that hold the lists of the data set."""
         return [folder for folder in (root / "CUB_200_2011", root) if (folder / "image_class_labels.txt").is_file()]
 
     @staticmethod
@@ -44,11 +36,6 @@ class CUB200(Photos):
             dict(line.split(maxsplit=1) for line in (folder / file).read_text(encoding="utf-8").splitlines() if line)
             for file in ("images.txt", "image_class_labels.txt", "classes.txt")
         )
-        first, last = (1, 100) if split == "train" else (101, 200)
-        chosen = [(images[image], int(label)) for image, label in labels.items() if first <= int(label) <= last]
-        number = {label: i for i, label in enumerate(sorted({label for _, label in chosen}))}
-        return Listing(
-            [f"images/{path}" for path, _ in chosen],
-            [number[label] for _, label in chosen],
-            [names[str(label)].partition(".")[2].replace("_", " ") for label in number],
-        )
+        kinds = range(1, 101) if split == "train" else range(101, 201)
+        rows = [(f"images/{images[image]}", int(label)) for image, label in labels.items() if int(label) in kinds]
+        return number_classes(rows, {int(k): name.partition(".")[2].replace("_", " ") for k, name in names.items()})

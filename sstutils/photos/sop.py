@@ -2,21 +2,12 @@
 
 from pathlib import Path
 
-from .archives import Download
-from .base import Listing, Photos
+from ..datasets.source import Download
+from .lists import Listing, PhotoSource, number_classes
 
 
-class StanfordOnlineProducts(Photos):
-    """Products: 11,318 of them are ``train`` (59,551 images), 11,316 others ``test`` (60,502), as their authors split.
-
-    See :class:`sstutils.photos.base.Photos` for parameters and attributes. A class is one product; its name tells
-    the kind of product, too.
-
-    References
-    ----------
-    H. Oh Song, Y. Xiang, S. Jegelka and S. Savarese (2016). Deep metric learning via lifted structured feature
-    embedding. CVPR.
-    """
+class StanfordOnlineProductsSource(PhotoSource):
+    """Facts and lists of Stanford Online Products."""
 
     name = "Stanford Online Products"
     source = "https://cvgl.stanford.edu/projects/lifted_struct"
@@ -39,7 +30,7 @@ class StanfordOnlineProducts(Photos):
 
     @staticmethod
     def folders(root: Path) -> list[Path]:
-        """Return the folders that hold the lists of the data set."""
+        """List the folders that hold the lists of the data set."""
         return [folder for folder in (root / "Stanford_Online_Products", root) if (folder / "Ebay_test.txt").is_file()]
 
     @staticmethod
@@ -48,11 +39,5 @@ class StanfordOnlineProducts(Photos):
         lines = (folder / f"Ebay_{split}.txt").read_text(encoding="utf-8").splitlines()
         if lines[0].split() != ["image_id", "class_id", "super_class_id", "path"]:
             raise ValueError(f"Ebay_{split}.txt begins with {lines[0]!r}")
-        rows = [line.split(maxsplit=3) for line in lines[1:] if line]
-        kinds = {label: path.partition("_final/")[0] for _, label, _, path in rows}
-        number = {label: i for i, label in enumerate(sorted(kinds, key=int))}
-        return Listing(
-            [path for *_, path in rows],
-            [number[label] for _, label, *_ in rows],
-            [f"{kinds[label].replace('_', ' ')} {label}" for label in number],
-        )
+        rows = [(path, int(label)) for _, label, _, path in (line.split(maxsplit=3) for line in lines[1:] if line)]
+        return number_classes(rows, {k: f"{path.partition('_final/')[0].replace('_', ' ')} {k}" for path, k in rows})

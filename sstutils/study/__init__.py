@@ -17,7 +17,7 @@ import torch
 
 from ..checkpoints import hardware, versions
 from ..datasets import load
-from ..datasets.base import split_classes
+from ..datasets.subsets import split_classes
 from ..evaluation import embed, evaluate
 from ..figures import plots
 from ..files import atomic_write, digest, exclusive, file_name, one_line

@@ -11,7 +11,8 @@ import torch
 
 from .. import distributed
 from ..datasets import load
-from ..datasets.base import ArrayDataset, innermost
+from ..datasets.base import ArrayDataset
+from ..datasets.subsets import innermost
 from ..evaluation import embed
 from ..recipes import Recipe, recipe_for, view
 from ..runs import plan

@@ -24,7 +24,7 @@ from markupsafe import Markup
 
 from .. import checkpoints, figures
 from ..datasets import NAMES, info, load
-from ..datasets.base import protocol_ks
+from ..datasets.subsets import protocol_ks
 from ..evaluation import evaluate
 from ..figures import plots
 from ..files import atomic_write, digest, exclusive, file_name

@@ -14,7 +14,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from sstutils.datasets import Folder, StanfordOnlineProducts, batches
-from sstutils.photos.resized import resized
+from sstutils.photos.cache import cache_resized
 from tests.benchmarks.bench_sampling import row, show
 
 SIDE, BATCH, WORKERS = 256, 200, 2
@@ -66,7 +66,7 @@ def rows() -> list[dict]:
         root = Path(place)
         photographs(root / "photographs")
         photos = Folder(root / "photographs", "all")
-        cached = resized(photos, SIDE, root, workers=WORKERS, progress=False)
+        cached = cache_resized(photos, SIDE, root, workers=WORKERS, progress=False)
         random = np.random.default_rng(1)
         order = [random.permutation(len(photos))[:BATCH].tolist() for _ in range(60)]
         scale = v2.Compose([v2.Resize((SIDE, SIDE), antialias=True), v2.PILToTensor()])
@@ -78,7 +78,7 @@ def rows() -> list[dict]:
         mapped, files = np.median(ours, axis=0)
         theirs = float(np.median(theirs))
         started = time.perf_counter()
-        resized(photos, SIDE, root, progress=False)
+        cache_resized(photos, SIDE, root, progress=False)
         opened = time.perf_counter() - started
         products(root)
         listed = []

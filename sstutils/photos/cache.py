@@ -21,7 +21,10 @@ from PIL import features
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
-from ..datasets.base import KS, ArrayDataset, innermost, loaded, squared, unreadable
+from ..datasets.base import ArrayDataset
+from ..datasets.reading import iterate, resize_to_square
+from ..datasets.source import KS
+from ..datasets.subsets import innermost, unreadable
 from ..files import atomic_write, digest, one_line, resolve
 
 _FORMAT = "1"  # to be raised when other bytes come of the same files
@@ -29,7 +32,7 @@ _DAY = 86_400  # seconds
 _LONG = 1 << 30  # bytes whose reading takes so long that a bar is shown
 
 
-def resized(
+def cache_resized(
     dataset: Dataset,
     side: int = 256,
     root: str | os.PathLike | None = None,
@@ -46,7 +49,7 @@ def resized(
     is made, and the one before it is removed. Each time that it is opened, all of it is read and compared with its
     checksums; a damaged file costs a one-line warning and is made again.
 
-    An image that cannot be read is an error. In a :class:`sstutils.datasets.base.Readable` data set its stand-in is
+    An image that cannot be read is an error. In a :class:`sstutils.datasets.subsets.Readable` data set its stand-in is
     kept instead, and whoever opens the file again learns of it in the same way: such images are tried again, which
     names and counts them anew. One that was repaired has the file made again.
 
@@ -83,7 +86,7 @@ def resized(
     jpeg, webp = features.version("jpg") or "", features.version("webp") or ""
     key = digest(_FORMAT, dataset.fingerprint, PIL.__version__, jpeg, webp, torchvision.__version__)
     path = resolve(root) / f"{kind}-{key}.npy"
-    scaled, shape = squared(dataset, side), (len(dataset), side, side, 3)
+    scaled, shape = resize_to_square(dataset, side), (len(dataset), side, side, 3)
     found = _opened(path, shape, progress)
     if found is None or _repaired(scaled, found[1]):
         lock = FileLock(path.with_name(f".{path.name}.lock"))
@@ -159,7 +162,7 @@ def _make(path: Path, dataset: Dataset, shape: tuple[int, ...], workers: int, pr
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         what = f"scale to {shape[1]}x{shape[2]}"
-        for image, _ in tqdm(loaded(files), what, shape[0], unit="image", disable=not progress):
+        for image, _ in tqdm(iterate(files), what, shape[0], unit="image", disable=not progress):
             content = np.ascontiguousarray(image)
             file.write(content)
             checks.append(zlib.crc32(content))
@@ -186,7 +189,7 @@ def _tidy(path: Path, kind: str) -> None:
 
 
 class Resized(ArrayDataset):
-    """The images of :func:`resized`, mapped from their file; everything else is that of the data set they are made of.
+    """The images of :func:`cache_resized`, mapped from their file; the rest is that of the data set they are made of.
 
     It can be used wherever an :class:`ArrayDataset` can. Its images are read from the disk when they are asked for, and
     stay in the memory that nothing else needs. Nothing can be written to them.

@@ -1,0 +1,96 @@
+"""Reading a data set batch by batch, the next batch while the present one is used."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from .subsets import arrays, with_transform
+
+_LARGE = 1 << 22  # bytes of a batch from which on a thread of its own is worth the handing over
+
+
+def resize_to_square(dataset: Dataset, size: int | None) -> Dataset:
+    """Make a data set of uint8 arrays (H, W, 3): its images, scaled to squares of a side (None: as they are)."""
+    steps = [] if size is None else [v2.Resize((size, size), antialias=True)]
+    return with_transform(dataset, v2.Compose([*steps, np.array]))
+
+
+def iterate(files: DataLoader) -> Iterator:
+    """Iterate over a DataLoader; an error of reading is one line, whether a worker had it or this process."""
+    try:
+        yield from files
+    except OSError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        # With the traceback of the worker comes, in its last line, the kind of error and what it says.
+        raise OSError(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
+
+
+def batches(
+    dataset: Dataset, batch_sampler: Iterable[Sequence[int]], size: int | None = None, workers: int = 0
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Read a data set batch by batch, as small as it can be moved: uint8.
+
+    The next batch is made ready while one is used: of large images in memory by a thread, of files by the workers.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Images in memory are copied from there; others are read, and scaled to squares, by torch's DataLoader.
+    batch_sampler : iterable of sequences of int
+        The items of each batch; read to its end before the first batch.
+    size : int, optional
+        Side of the square images in pixels; None leaves them as they are (then all must have one size).
+    workers : int
+        Processes that read files.
+
+    Yields
+    ------
+    images : uint8 tensor of shape (B, 3, size, size)
+        In channels-last memory order, wherever they come from: layers choose their sums, and round, by that.
+    labels : int64 tensor of shape (B,)
+    """
+    order = list(batch_sampler)
+    pin = torch.cuda.is_available()  # from pinned memory, copies to a GPU do not wait
+    held = arrays(dataset)
+    if held is None or (size is not None and held[0].shape[1:3] != (size, size)):
+        files = DataLoader(resize_to_square(dataset, size), batch_sampler=order, num_workers=workers, pin_memory=pin)
+        for images, labels in iterate(files):
+            yield images.permute(0, 3, 1, 2), labels
+        return
+    data, rows, labels = held
+    rows = np.arange(len(data))[rows]
+
+    def gather(batch: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        batch = np.asarray(batch, dtype=np.int64)
+        found = torch.from_numpy(labels[batch])
+        if pin:
+            found = found.pin_memory()
+            images = torch.empty((len(batch), *data.shape[1:]), dtype=torch.uint8, pin_memory=True)
+            # No row is out of range here: told to clip, numpy copies straight to the place.
+            data.take(rows[batch], axis=0, out=images.numpy(), mode="clip")
+        else:
+            images = torch.from_numpy(data.take(rows[batch], axis=0))  # numpy's own memory comes in huge pages
+        return images.permute(0, 3, 1, 2), found
+
+    if max(map(len, order), default=0) * math.prod(data.shape[1:]) < _LARGE:
+        yield from map(gather, order)
+    else:
+        yield from _map_ahead(gather, order)
+
+
+def _map_ahead(make: Callable, items: Iterable) -> Iterator:
+    """Yield ``make(item)`` of each item; a thread makes the next one while the present one is used."""
+    with ThreadPoolExecutor(1) as thread:
+        following = None
+        for item in items:
+            present, following = following, thread.submit(make, item)
+            if present:
+                yield present.result()
+        if following:
+            yield following.result()

@@ -1,0 +1,116 @@
+"""What is known of a data set before torch is loaded: where it comes from, its files, how many images they hold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+KS = (1, 2, 4, 8)  # K of Recall@K where a data set's own protocol has no others
+# Endings of what counts as a picture; torchvision's ImageFolder takes the same.
+PICTURES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+_LITTER = {"__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "thumbs.db"}
+
+
+class Download(NamedTuple):
+    """A file that a data set can fetch: name, size in bytes (None: not known), md5 and the addresses that offer it."""
+
+    name: str
+    size: int | None
+    md5: str
+    urls: tuple[str, ...]
+
+
+class Source:
+    """Facts and files of a data set, with one constructor for all of them.
+
+    A data set is a subclass of this, which needs no torch, and a class that adds
+    :class:`~sstutils.datasets.base.ArrayDataset` or :class:`~sstutils.datasets.base.FileDataset` as the second base.
+
+    Parameters
+    ----------
+    root : path, optional
+        Folder to look in; :func:`sstutils.datasets.root` by default.
+    split : str
+        One of ``splits``: the classes are disjoint.
+    transform, target_transform : callable, optional
+        Applied to the PIL image and to the target.
+    download : bool
+        Fetch the files into `root` if they are nowhere.
+    **options
+        Those of the data set.
+
+    Raises
+    ------
+    ValueError
+        If there is no such split, or an option is out of its range.
+    FileNotFoundError
+        If the files are not there; the message says where they were looked for and what to do.
+    OSError
+        If they cannot be read or fetched.
+    """
+
+    splits: tuple[str, ...] = ("train", "test")
+    licence = ""
+    source = ""  # an address, or the package that it comes with
+    downloads: tuple[Download, ...] = ()  # what download=True fetches; none: nothing to fetch, always present
+    by_hand = ""  # one sentence: which files to place where; {root} stands for the data folder
+    counts: dict[str, tuple[int, int]] = {}  # noqa: RUF012 - split -> classes, images, as published
+    ks: tuple[int, ...] = KS  # at which the literature reports Recall@K
+
+    def __init__(
+        self,
+        root: str | os.PathLike | None = None,
+        split: str = "test",
+        transform: Callable | None = None,
+        target_transform: Callable | None = None,
+        download: bool = False,
+        **options: Any,
+    ) -> None:
+        if split not in self.splits:
+            raise ValueError(f"split must be {' or '.join(map(repr, self.splits))}, got {split!r}")
+        content = self.read(root, split, download, **options)
+        super().__init__(*content, transform=transform, target_transform=target_transform)
+        self.split = split
+
+    @classmethod
+    def find(cls, root: str | os.PathLike | None = None) -> list[Path]:
+        """List the files and folders on this machine that the data set is read from or cached in."""
+        return []
+
+    @classmethod
+    def count(cls, root: str | os.PathLike | None = None) -> dict[str, tuple[int, int]]:
+        """Count the classes and the images of each split that is there."""
+        return dict(cls.counts)
+
+    @classmethod
+    def read(cls, root: str | os.PathLike | None, split: str, download: bool, **options: Any) -> tuple:
+        """Read a split: images (an array or paths), targets, names of the classes, and the folder they come from."""
+        raise NotImplementedError
+
+
+def is_litter(name: str) -> bool:
+    """Recognize files and folders that are hidden, or that systems and editors leave behind: never data."""
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+def list_pictures(folder: str | os.PathLike) -> list[str]:
+    """List the pictures below a folder at any depth, as paths relative to it with ``/``.
+
+    Sorted by folder, then by name. Links to folders are followed, but each folder is listed once.
+    """
+    found, seen = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(place)
+        known = (status.st_dev, status.st_ino) in seen
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = [] if known else sorted(name for name in folders if not is_litter(name))
+        if not known:
+            found.append((os.path.relpath(place, folder).replace(os.sep, "/"), sorted(names)))
+    return [
+        name if place == "." else f"{place}/{name}"
+        for place, names in sorted(found)
+        for name in names
+        if name.lower().endswith(PICTURES) and not is_litter(name)
+    ]

@@ -1,0 +1,121 @@
+"""Omniglot: characters of 50 alphabets, each drawn by 20 people."""
+
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from ..datasets.source import Download, Source, is_litter
+from ..files import cached_arrays, digest, not_found, one_line, resolve
+from .archives import fetch
+
+SIDE = 32  # pixels
+PARTS = {"train": "images_background", "test": "images_evaluation"}
+_ADDRESS = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python"
+
+
+class OmniglotSource(Source):
+    """Facts of Omniglot, and how its drawings are found and read.
+
+    torchvision's own reader is not used: it takes archives of one checksum only (not those that were packed again),
+    unpacks them to 32,460 files, and numbers the classes in the order in which the disk lists them.
+    """
+
+    licence = "MIT"
+    source = "https://github.com/brendenlake/omniglot"
+    downloads = (
+        Download(
+            "images_background.zip",
+            9_464_212,
+            "68d2efa1b9178cc56df9314c21c6e718",
+            (f"{_ADDRESS}/images_background.zip",),
+        ),
+        Download(
+            "images_evaluation.zip",
+            6_462_886,
+            "6b91aef0f799c5bb55b94e3f2daec811",
+            (f"{_ADDRESS}/images_evaluation.zip",),
+        ),
+    )
+    by_hand = "Place images_background.zip and images_evaluation.zip in {root}/omniglot-py."
+
+    @classmethod
+    def find(cls, root: str | os.PathLike | None = None) -> list[Path]:
+        """List the archives or folders that are there, and the caches made of them."""
+        root = resolve(root)
+        places = [place for split in cls.splits if (place := _place(root, split))]
+        return places + sorted(root.glob("omniglot*.npz"))
+
+    @classmethod
+    def count(cls, root: str | os.PathLike | None = None) -> dict[str, tuple[int, int]]:
+        """Count the classes and the images of each split that is there; reads the names only."""
+        listed = {split: _drawings(place) for split in cls.splits if (place := _place(resolve(root), split))}
+        return {split: (len({_character(name) for name, _ in names}), len(names)) for split, names in listed.items()}
+
+    @classmethod
+    def read(cls, root: str | os.PathLike | None, split: str, download: bool) -> tuple:
+        """Read the drawings of a split, reduced from 105x105 to 32x32 (antialiased), or take them from the cache."""
+        root = resolve(root)
+        file = cls.downloads[cls.splits.index(split)]
+        if download and _place(root, split) is None:
+            fetch(file, root / "omniglot-py")
+        if (place := _place(root, split)) is None:
+            size, by_hand = (file.size or 0) / 1e6, cls.by_hand.format(root=root)
+            remedy = f"Pass download=True ({size:.0f} MB) or do it by hand: {by_hand}"
+            raise not_found(f"Omniglot's {split} part ({file.name})", [root / "omniglot-py"], remedy)
+        drawings = _drawings(place)
+        # Named after the drawings: other files get another cache.
+        key = digest("\n".join(f"{name} {stamp}" for name, stamp in drawings))
+        cache = cached_arrays(root / f"omniglot-{split}-{key}.npz", lambda: _read(place, drawings))
+        return cache["data"], cache["targets"], cache["classes"], root
+
+
+def _place(root: Path, split: str) -> Path | None:
+    """Find the archive of a split, or the folder that it unpacks to; None if neither is there."""
+    places = (root / "omniglot-py" / f"{PARTS[split]}.zip", root / "omniglot-py" / PARTS[split])
+    return next((path for path in places if path.exists()), None)
+
+
+def _drawings(place: Path) -> list[tuple[str, int]]:
+    """List the name (``alphabet/character/file.png``) and checksum, or in a folder size, of each drawing, sorted."""
+    try:
+        if place.is_dir():
+            names = [(path.relative_to(place).as_posix(), path.stat().st_size) for path in place.glob("*/*/*.png")]
+        else:
+            with zipfile.ZipFile(place) as archive:
+                inside = [(entry.filename.partition("/"), entry.CRC) for entry in archive.infolist()]
+            names = [(name, check) for (top, _, name), check in inside if top == place.stem and name.endswith(".png")]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise OSError(f"{place} cannot be read ({error}): replace it, or delete it and fetch it again") from error
+    names = sorted((name, stamp) for name, stamp in names if not any(map(is_litter, name.split("/"))))
+    if not names:
+        raise OSError(f"{place} holds no drawings (alphabet/character/*.png): delete it and fetch it again")
+    return names
+
+
+def _character(name: str) -> str:
+    """Cut a drawing's name to ``alphabet/character``."""
+    return name.rpartition("/")[0]
+
+
+def _read(place: Path, drawings: list[tuple[str, int]]) -> dict[str, np.ndarray]:
+    """Read all drawings, reduced to 32x32."""
+    from PIL import Image
+
+    from ..datasets.images import decode_image
+
+    classes = sorted({_character(name) for name, _ in drawings})
+    data = np.empty((len(drawings), SIDE, SIDE, 3), np.uint8)
+    folder = place if place.is_dir() else zipfile.Path(place, f"{place.stem}/")
+    for i, (name, _) in enumerate(drawings):
+        try:
+            with (folder / name).open("rb") as file:
+                image = decode_image(file).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+        except Exception as error:  # PIL and zipfile raise many kinds
+            message = f"{place}: {name} cannot be read ({one_line(error)}): delete {place} and fetch it again"
+            raise OSError(message) from error
+        data[i] = np.asarray(image)[..., None]
+    number = {name: i for i, name in enumerate(classes)}
+    targets = np.array([number[_character(name)] for name, _ in drawings], dtype=np.int64)
+    return {"data": data, "targets": targets, "classes": np.array(classes)}

@@ -1,3 +1,4 @@
+import functools
 import io
 import itertools
 
@@ -46,31 +47,32 @@ PICTURES = {
 }
 
 
-@pytest.fixture(params=list(itertools.product(PICTURES, plots.STYLES)), ids=" ".join, scope="module")
-def figure(request):
-    name, style = request.param
+@functools.cache
+def drawn(name, style):
     return PICTURES[name](style=style)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # All pictures
 # ---------------------------------------------------------------------------------------------------------------------
-def test_texts_lie_inside_and_do_not_overlap(figure, monkeypatch):
-    drawn = {}
+@pytest.mark.parametrize("style", plots.STYLES)
+@pytest.mark.parametrize("name", PICTURES)
+def test_texts_lie_inside_and_do_not_overlap(name, style, monkeypatch):
+    figure, texts = drawn(name, style), {}
     draw = matplotlib.text.Text.draw
 
     def note(text, renderer):
         draw(text, renderer)
         if text.get_text().strip() and text.get_visible():
-            drawn[text] = text.get_window_extent(renderer)
+            texts[text] = text.get_window_extent(renderer)
 
     monkeypatch.setattr(matplotlib.text.Text, "draw", note)
     figure.savefig(io.BytesIO(), format="png", dpi=100)
     width, height = figure.get_size_inches() * 100
-    for text, box in drawn.items():
+    for text, box in texts.items():
         assert box.x0 > -1 and box.y0 > -1 and box.x1 < width + 1 and box.y1 < height + 1, text
     # Boxes of slanted texts are larger than the texts, so only upright ones are compared.
-    upright = [(text, box) for text, box in drawn.items() if text.get_rotation() % 90 == 0]
+    upright = [(text, box) for text, box in texts.items() if text.get_rotation() % 90 == 0]
     for (one, box), (other, second) in itertools.combinations(upright, 2):
         overlap = min(box.x1, second.x1) - max(box.x0, second.x0), min(box.y1, second.y1) - max(box.y0, second.y0)
         assert min(overlap) < 1, (one, other)
@@ -78,7 +80,7 @@ def test_texts_lie_inside_and_do_not_overlap(figure, monkeypatch):
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_every_picture_has_alternative_text_and_carries_it_along(name):
-    figure = PICTURES[name]()
+    figure = drawn(name, "default")
     assert len(figure.alt) > 40 and figure.alt.endswith(".") and "{" not in figure.alt
     with Image.open(io.BytesIO(figure.png(50))) as image:
         assert image.text["Description"] == figure.alt and image.mode == "RGB"

@@ -31,9 +31,9 @@ def distances(
     labels : sequence of N int
     title : str
     sample : int
-        At most so many items are compared, all with all.
+        Number of items above which some classes are left out; all pairs of the rest are compared.
     seed : int
-        Draws them.
+        Of the choice of classes.
     style : str
         See :func:`style`.
 

@@ -41,7 +41,7 @@ def fit_square(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def reduce_shades(image: np.ndarray, bits: int) -> np.ndarray:
-    """Keep so many bits a channel: unseen in small pictures, but noise then takes half the bytes in a PNG."""
+    """Keep `bits` bits of each channel: invisible in small pictures, but noise then takes half the bytes in a PNG."""
     return ((image >> (8 - bits)).astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8)
 
 

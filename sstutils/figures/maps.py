@@ -182,7 +182,7 @@ def neighborhoods(
     batches : sequence of int sequences
         The item numbers of each batch, as ``LocalSampler.batches``. Items in none are drawn grey.
     labels : sequence of N int, optional
-        Classes, to tell in the alternative text how many a neighborhood holds.
+        Classes; the alternative text then says how many a neighborhood holds.
     highlight : int, optional
         Draw only this batch in colour.
     style : str

@@ -20,7 +20,7 @@ import matplotlib.style
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-# M. Okabe and K. Ito, "Color universal design", 2008: told apart by people with any common colour vision.
+# M. Okabe and K. Ito, "Color universal design", 2008: distinguishable with any common colour vision.
 OKABE_ITO = {
     "blue": "#0072B2",
     "vermilion": "#D55E00",
@@ -81,7 +81,8 @@ def style(name: str = "default") -> Iterator[dict[str, Any]]:
     Parameters
     ----------
     name : {"default", "paper"}
-        "default" tells colours apart for colour-blind readers; "paper" has the colours of Nguyen and De Baets (2020).
+        "default" has colours that colour-blind readers can distinguish; "paper" has those of Nguyen and
+        De Baets (2020).
 
     Yields
     ------

@@ -29,8 +29,8 @@ def thumbnails(
     """Show a map of images: a thumbnail at the place of each point that has room (see :func:`snap`).
 
     On a map of many thousands few points have room, and their pictures are small. Such a map takes two thirds of the
-    width; beside and below it five crowded places (see :func:`windows`), numbered frames on the map, are enlarged until
-    about half of their points have room in pictures of 0.3 inches.
+    width; to its right and below it five crowded places (see :func:`windows`), numbered frames on the map, are
+    enlarged until about half of their points have room in pictures of 0.3 inches.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def thumbnails(
     images : data set, array, or sequence of N images
         As for :func:`gallery`; only those shown are read.
     labels : sequence of N int, optional
-        Only for the alternative text, which then tells how well classes hang together.
+        Only for the alternative text, which then says how well classes stay together.
     cells : int, optional
         Cells along the longer side; by default chosen from the density.
     enlarged : bool, optional
@@ -100,7 +100,7 @@ def thumbnails(
     if counts:
         figure.alt += (
             f" Crowded places that lie far from each other, {len(counts)} numbered frames on the map, are enlarged "
-            f"beside and below it; they show {', '.join(counts)} images."
+            f"to its right and below it; they show {', '.join(counts)} images."
         )
     if labels is not None:
         same = _same_class(layout, np.asarray(labels))

@@ -1,0 +1,41 @@
+"""Train with several recipes in the processes that torchrun started, and write what came of it: ``FOLDER OUT``."""
+
+import json
+import sys
+from pathlib import Path
+
+from sstutils import Recipe, distributed, fit, load
+from sstutils.study.forecast import measure_speed
+
+SMALL = {"dim": 16, "batch_size": 60, "precision": "float32", "seed": 3}
+RECIPES = {
+    # 9 class-balanced batches first: the last step has one neighborhood for two processes
+    "local": {"neighborhoods": 2, "holdout": 0.4, "refresh": 2, "warmup": 0.25, "schedule": "constant", "epochs": 2},
+    # Four gradients are added up in another order, and Adam makes the rounding of tiny ones as large as a step.
+    "accumulated": {"neighborhoods": 4, "sampler": "balanced", "epochs": 1, "lr": 1e-4},
+    "dropout": {"backbone": "mobilenet_v3_small", "sampler": "balanced", "epochs": 1, "neighborhoods": 2},
+    "proxies": {"loss": "ProxyAnchorLoss", "sampler": "balanced", "epochs": 1, "neighborhoods": 2, "head": "frozen"},
+}
+
+
+def run(name: str, out: Path | None = None) -> list[dict]:
+    """Return the history of a recipe."""
+    values = RECIPES[name]
+    return fit(load("digits", "train"), Recipe(**SMALL | values), out=out, where="cpu", progress=False).history
+
+
+def main(folder: Path) -> None:
+    with distributed.join_processes("cpu"):
+        histories = {name: run(name, folder / f"{name}.pt") for name in RECIPES}
+        speed = measure_speed(Recipe(size=16, dim=8), "cpu")
+        try:
+            fit(load("digits", "train"), Recipe(neighborhoods=3), where="cpu", progress=False)
+            refused = ""
+        except ValueError as error:
+            refused = str(error)
+        if distributed.world()[0] == 0:
+            (folder / "out.json").write_text(json.dumps([histories, speed, refused]))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,7 +1,7 @@
 """The whole study: each data set on this machine trained, evaluated and drawn, and one report of it.
 
 Finished work is kept, and an interrupted study continues. All numbers of the report come from the files of the runs,
-except those of :data:`PEERS`, which stand apart.
+except what others published, which stands apart in the template.
 """
 
 from __future__ import annotations
@@ -34,40 +34,9 @@ from ..runs import plan as plan_run
 from .forecast import format_duration
 from .tables import part_note, render, results_table
 
-__all__ = ["DATA", "PEERS", "paper"]
+__all__ = ["DATA", "paper"]
 
 DATA = ("cub200", "cars196", "sop")  # those of the paper
-
-# Recall@1 on these, in per cent, as others state it: method, network, three numbers, source.
-PEERS: tuple[tuple[str, str, tuple[float, float, float], str], ...] = (
-    (
-        "Hierarchical triplet loss (HTL)",
-        "BN-Inception, 512-d",
-        (57.1, 81.4, 74.8),
-        "W. Ge, W. Huang, D. Dong and M. R. Scott, Deep metric learning with hierarchical triplet loss, ECCV 2018",
-    ),
-    (
-        "Proxy-Anchor",
-        "BN-Inception, 512-d",
-        (69.1, 86.4, 79.2),
-        "S. Kim, D. Kim, M. Cho and S. Kwak, Proxy anchor loss for deep metric learning, CVPR 2020; "
-        "[its authors' repository](https://github.com/tjddus9597/Proxy-Anchor-CVPR2020)",
-    ),
-    (
-        "Triplet loss, semi-hard triplets",
-        "ResNet-50, 128-d",
-        (61.4, 75.2, 74.0),
-        "K. Roth and B. Brattoli, [their repository of baselines]"
-        "(https://github.com/Confusezius/Deep-Metric-Learning-Baselines)",
-    ),
-    (
-        "Margin loss, distance-weighted sampling",
-        "ResNet-50, 128-d",
-        (63.4, 79.3, 76.1),
-        "the same repository; the loss is by C.-Y. Wu, R. Manmatha, A. J. Smola and P. Krähenbühl, Sampling "
-        "matters in deep embedding learning, ICCV 2017",
-    ),
-)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -144,7 +113,7 @@ def paper(
     with exclusive(folder / "report.html"):
         for number, name in enumerate(names):
             plan = {"recipe": recipe, "part": _part(name, folder, seeds, part), "where": where, **values}
-            found = []
+            first, found = _file(folder, name, seeds[0]), []
             for seed in seeds:
                 _train(name, folder, {**plan, "seed": seed}, {**how, "download": download, "cache": cache}, say)
                 found.append(_measure(_file(folder, name, seed), where, how, say))
@@ -153,7 +122,8 @@ def paper(
                     "data": name,
                     "runs": found,
                     "curves": _draw_curves(name, found, folder),
-                    "figures": _draw(name, folder, Path(out), seeds[0], where, how, say, first=not studies),
+                    # The idea and the gradients are one file each, whatever the data.
+                    "figures": _draw(name, first, Path(out), ["3", "4"] if studies else None, say, where=where, **how),
                     "reasons": _reasons(found[0], recipe, values),
                 }
             )
@@ -217,7 +187,8 @@ def _measure(path: Path, where: str | None, how: dict[str, Any], say: Any) -> di
         split: {"images": len(items), "classes": len(items.classes)}
         for split, items in (("train", train), ("test", dataset))
     }
-    seconds = {name: sum(row[key] for row in content["history"]) for name, key in _CLOCKS.items()}
+    training, sampling = (sum(row[name] for row in content["history"]) for name in ("seconds", "sampling"))
+    seconds = {"training": training, "sampling": sampling}
     found = {
         "results": results,
         "data": {**content["data"], **sizes},
@@ -234,12 +205,9 @@ def _measure(path: Path, where: str | None, how: dict[str, Any], say: Any) -> di
         temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     say(
         f"{found['data']['name']}, seed {found['recipe']['seed']}: Recall@1 {results['recall@1']:.3f}, trained in "
-        f"{format_duration(seconds['training'])}, evaluated in {format_duration(evaluated - started)}"
+        f"{format_duration(training)}, evaluated in {format_duration(evaluated - started)}"
     )
     return found | {"file": file.name}
-
-
-_CLOCKS = {"training": "seconds", "sampling": "sampling"}
 
 
 def _draw_curves(data: str, found: Sequence[dict[str, Any]], folder: Path) -> tuple[str, str]:
@@ -252,21 +220,15 @@ def _draw_curves(data: str, found: Sequence[dict[str, Any]], folder: Path) -> tu
     return name, figure.alt
 
 
-def _draw(
-    data: str, folder: Path, out: Path, seed: int, where: str | None, how: dict[str, Any], say: Any, first: bool
-) -> list[dict[str, Any]]:
-    """Draw the figures of a data set that are missing or of another network; return what is known of each."""
-    path = _file(folder, data, seed)
-    content = checkpoints.load_checkpoint(path)
-    # The idea and the gradients are one file each, whatever the data.
-    stems = [figures.file_stem(row, data) for row in figures.find(None if first else ["3", "4"])]
-    command = {stem: figures.command(stem, figures.Context(data, path, out)) for stem in stems}
-    if stale := [
-        stem for stem in stems if not _up_to_date(out / "figures" / f"{stem}.json", command[stem], path, content)
-    ]:
+def _draw(data: str, path: Path, out: Path, ids: Sequence[str] | None, say: Any, **how: Any) -> list[dict[str, Any]]:
+    """Draw the figures of a data set that are missing or show another network; return what is known of each."""
+    content, context = checkpoints.load_checkpoint(path), figures.Context(data, path, out)
+    files = [out / "figures" / f"{figures.file_stem(row, data)}.json" for row in figures.find(ids)]
+    stale = [file.stem for file in files if not _up_to_date(file, figures.command(file.stem, context), path, content)]
+    if stale:
         say(f"{data}: drawing {', '.join(stale)}")
-        figures.make(stale, data=data, checkpoint=path, out=out, where=where, **how)
-    return [json.loads((out / "figures" / f"{stem}.json").read_text(encoding="utf-8")) for stem in stems]
+        figures.make(stale, data=data, checkpoint=path, out=out, **how)
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
 
 def _up_to_date(file: Path, command: str, checkpoint: Path, content: dict[str, Any]) -> bool:
@@ -317,8 +279,6 @@ def _report(studies: Sequence[dict[str, Any]], waiting: Sequence[str], folder: P
         time=format_duration(seconds),
         machines=dict.fromkeys(found["machines"][0] for found in runs),
         versions=dict.fromkeys(versions),
-        paper_data=DATA,
-        peers=PEERS,
         waiting=[file_name(name) for name in waiting],
         missing=[(name, NAMES[name][1]) for name in DATA if name not in here and not info(name)["present"]],
     )

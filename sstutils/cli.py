@@ -121,8 +121,10 @@ class _Stream:
     def _try(self, action: str, *args: str) -> Any:
         try:
             return getattr(self.stream, action)(*args)
-        except BrokenPipeError:  # the rest goes nowhere, what Python flushes at its end included
+        except OSError as error:  # the rest goes nowhere, what Python flushes at its end included
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+            if not isinstance(error, BrokenPipeError):  # a full disk
+                raise
 
     def write(self, text: str) -> int:
         return self._try("write", text) or 0
@@ -137,6 +139,9 @@ class _Stream:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message}; see `{self.prog} --help`")  # one line, without the usage
+
+    def print_help(self, file: Any = None) -> None:
+        print(self.format_help(), end="", flush=True)  # argparse would hide that the disk is full
 
 
 def parse(argv: list[str]) -> tuple[str, dict[str, Any]]:

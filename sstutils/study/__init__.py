@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from itertools import product
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,7 +19,6 @@ from ..checkpoints import hardware, versions
 from ..datasets import load
 from ..datasets.subsets import split_classes
 from ..evaluation import embed, evaluate
-from ..figures import plots
 from ..files import atomic_write, digest, exclusive, file_name, one_line
 from ..recipes import Recipe, make_loss, recipe_for, view
 from ..runs import ON_A_PART, cache_photos, default_workers
@@ -28,6 +27,9 @@ from ..training import fit
 from .forecast import format_duration
 from .tables import NAMES, render, spread
 from .tables import table as markdown_table
+
+if TYPE_CHECKING:
+    from ..figures import plots
 
 __all__ = ["cells", "report", "study", "study_path", "table"]
 
@@ -359,6 +361,8 @@ def report(
 
 def _figures(rows: Sequence[Row]) -> dict[str, plots.Figure]:
     """Draw the figures of the runs that did not diverge."""
+    from ..figures import plots
+
     groups = by_setting(row for row in rows if "diverged" not in row)
     if not groups:
         return {}

@@ -31,7 +31,7 @@ from ..files import atomic_write, digest, exclusive, file_name
 from ..recipes import MODERN, PAPER, Recipe
 from ..runs import ON_A_PART, embed_checkpoint, run
 from ..runs import plan as plan_run
-from .forecast import format_duration
+from .forecast import forecast, format_duration
 from .tables import part_note, render, results_table
 
 __all__ = ["DATA", "paper"]
@@ -113,6 +113,8 @@ def paper(
     with exclusive(folder / "report.html"):
         for number, name in enumerate(names):
             plan = {"recipe": recipe, "part": _part(name, folder, seeds, part), "where": where, **values}
+            if line := forecast(name, **plan, download=download):
+                say(line)
             first, found = _file(folder, name, seeds[0]), []
             for seed in seeds:
                 _train(name, folder, {**plan, "seed": seed}, {**how, "download": download, "cache": cache}, say)

@@ -9,10 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
-
-from ..figures.plots import interval
 
 _TITLES = {"map@r": "MAP@R", "r_precision": "R-precision", "nmi": "NMI"}
 NAMES = {"sst": "SST", "balanced": "class-balanced"}  # as they are written in tables and figures
@@ -37,6 +34,8 @@ def plain(value: Any) -> Markup:
 
 def render(template: str, **values: Any) -> str:
     """Return a document of Markdown from a template of this folder; values are escaped by :func:`plain`."""
+    import jinja2
+
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,
@@ -60,6 +59,8 @@ def minutes(seconds: float) -> str:
 
 def spread(values: Sequence[float], form: str = ".3f") -> str:
     """Return the mean of some values and its 95 % confidence interval: the mean alone of one value, a dash of none."""
+    from ..figures.plots import interval
+
     if not values:
         return "–"
     mean, half = interval(values)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .files import atomic_write, file_name, one_line
+from .files import atomic_write, file_name, whole_file
 from .models import EmbeddingNet, device
 from .recipes import Recipe, make_model
 
@@ -41,11 +41,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware(where: str | torch.device | None = None) -> dict[str, Any]:
-    """Return what a time depends on.
-
-    That is ``processor`` (its name), ``cores``, ``threads`` of torch, ``memory`` (bytes) and, if one computes, ``gpu``
-    (its name). What the system does not tell is None.
-    """
+    """Return what a time depends on: processor, cores, threads of torch, memory (bytes), GPU; unknown ones are None."""
     try:
         cpu = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     except OSError:
@@ -107,10 +103,7 @@ def load_checkpoint(path: str | PathLike) -> dict[str, Any]:
     ValueError
         If it is not a whole checkpoint of this package.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}: make one with `sst train NAME --out {path}`")
-    try:
+    with whole_file(path, "checkpoint", f"make one with `sst train NAME --out {path}`"):
         with warnings.catch_warnings(action="ignore"):  # of pickle protocols, where the file is no checkpoint at all
             content = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -119,9 +112,6 @@ def load_checkpoint(path: str | PathLike) -> dict[str, Any]:
             raise ValueError(f"without {', '.join(sorted(lacking))}")
         Recipe(**content["recipe"])
         content["model"] = _weights(content["model"], torch.float32)
-    except Exception as error:  # torch raises some ten kinds on damaged files
-        reason = one_line(error)[:80]
-        raise ValueError(f"{path} is not a whole checkpoint of sstutils ({reason}): train it again") from None
     return content
 
 
@@ -133,13 +123,7 @@ def unfinished(content: dict[str, Any]) -> bool:
 def save_weights(content: dict[str, Any], path: str | PathLike) -> None:
     """Write a checkpoint without what only resuming needs, weights in half precision: a sixth of the size.
 
-    :func:`load_checkpoint` and :func:`load_model` read it as any other; training cannot be resumed from it.
-
-    Parameters
-    ----------
-    content : dict
-        As :func:`load_checkpoint` returns it.
-    path : path
+    :func:`load_checkpoint`, which `content` comes from, and :func:`load_model` read it as any other.
     """
     thin = {"model": _weights(content["model"], torch.float16), "training": {"ended": content["training"]["ended"]}}
     with atomic_write(path) as temporary:

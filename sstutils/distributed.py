@@ -27,12 +27,7 @@ def world() -> tuple[int, int]:
 
 @contextmanager
 def join_processes(where: str | None = None) -> Iterator[None]:
-    """Join the processes that ``torchrun`` started, if it did: one GPU each by NCCL, or CPUs by gloo.
-
-    Parameters
-    ----------
-    where : str, optional
-        Device that is asked for; "cpu" selects gloo even on a machine with GPUs.
+    """Join the processes that ``torchrun`` started, if it did: one GPU each, or CPUs (`where="cpu"`).
 
     Raises
     ------
@@ -104,19 +99,7 @@ def broadcast_buffers(module: nn.Module) -> None:
 
 
 def gather(part: Tensor, count: int) -> Tensor:
-    """Gather `count` rows, of which the process of rank r holds those at r, r + size, r + 2 size, ...
-
-    Parameters
-    ----------
-    part : (n, d) tensor
-        Rows of this process.
-    count : int
-        Number of all rows.
-
-    Returns
-    -------
-    (count, d) tensor, the same in all processes
-    """
+    """Gather (count, d) rows in all processes, of which that of rank r holds those at r, r + size, r + 2 size, ..."""
     _, size = world()
     if size == 1:
         return part

@@ -173,3 +173,20 @@ def one_line(error: BaseException) -> str:
 def not_found(what: str, looked: Sequence[str | os.PathLike], remedy: str) -> FileNotFoundError:
     """Make the one-line error of a data set that is not there: what, where it was looked for, what to do."""
     return FileNotFoundError(f"{what} not found in {', '.join(str(place) for place in looked)}. {remedy}")
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike, kind: str, remedy: str) -> Iterator[None]:
+    """Name the file in any error of a block that reads it: it is missing, or it is not a whole one of its kind.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        One line: the file, what was found, the remedy.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"no {kind} at {path}; {remedy}")
+    try:
+        yield
+    except Exception as error:  # torch, numpy, zipfile, zlib and json raise some ten kinds on damaged files
+        raise ValueError(f"{path} is not a whole {kind} of sstutils ({one_line(error)[:80]}); {remedy}") from None

@@ -51,32 +51,22 @@ def run(
 
     Parameters
     ----------
-    data : str
+    data, download
         As for ``sstutils.load``.
-    recipe : {"default", "paper", "modern"}
-        See :func:`sstutils.recipes.recipe_for`.
+    recipe, **values
+        As for :func:`sstutils.recipes.recipe_for`.
     out : path, optional
         The checkpoint; ``output/checkpoints/DATA.pt`` by default.
-    resume : bool
-        Continue from it, with its recipe and its part of the data; asking for others is an error.
+    resume, where, strict, progress
+        As for :func:`sstutils.fit`. A run is resumed with the recipe and the part of its checkpoint.
     part : int or {"auto", "all"}
         About how many images, in whole classes drawn at random; "auto" is a part (see :data:`PART`) where a network for
         photographs would be trained without a GPU. On a part of photographs the recipe has the values of
         :data:`ON_A_PART`, unless others are given.
     cache : bool
         Resize photographs once, into one file from which later epochs read fast; not for a part.
-    download : bool
-        Download the data if they are missing.
-    where : str, optional
-        Device.
     workers : int, optional
         Processes that read image files; by default as many as there are cores, up to 12, where a GPU trains.
-    strict : bool
-        Stop at an image that cannot be read.
-    progress : bool
-        Show progress.
-    **values
-        Fields of the recipe.
 
     Returns
     -------

@@ -82,10 +82,8 @@ def train_epoch(run: Run, epoch: int) -> Iterator[Step]:
 
     # Gradient descent: each neighborhood is a batch. Embed it, take the mean loss of its triplets, and step down the
     # gradient. Where a step takes several neighborhoods, their gradients add up to that of their mean loss.
-    order = list(sampler)
-    steps = [
-        range(len(order))[i : i + run.recipe.neighborhoods] for i in range(0, len(order), run.recipe.neighborhoods)
-    ]
+    order, size = list(sampler), run.recipe.neighborhoods
+    steps = [range(i, min(i + size, len(order))) for i in range(0, len(order), size)]
     start_training_mode(run)
     for number, neighborhoods in enumerate(read_neighborhoods(run, epoch, steps, order, sampler.pairs)):
         run.optimizer.zero_grad()

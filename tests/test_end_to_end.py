@@ -56,26 +56,16 @@ def test_download_train_kill_resume_evaluate_figures(name, monkeypatch, tmp_path
     assert f"{counts['train'][1]} images of {counts['train'][0]} classes" in capsys.readouterr().out
 
     checkpoint = out / "checkpoints" / f"{name}.pt"
-    train = [sys.executable, "-c", COMMAND, cls.__name__, repr(counts), "train", name, "--part", "all"]
-    run = subprocess.Popen([*train, *RECIPE.split(), "--epochs", "100"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
-        while not checkpoint.exists() or not load_checkpoint(checkpoint)["history"]:
-            assert run.poll() is None, run.communicate()
-            time.sleep(0.1)
-    finally:
-        run.send_signal(signal.SIGKILL if os.name != "nt" else signal.SIGTERM)
-        run.communicate()
-    done = len(load_checkpoint(checkpoint)["history"])
-    assert 1 <= done < 100
-    resumed = subprocess.run(
-        [*train, "--resume", "--epochs", str(done + 2)], capture_output=True, text=True, timeout=300
-    )
-    assert resumed.returncode == 0, resumed.stderr
+    if name == "cub200":
+        done = killed_and_resumed(cls, counts, checkpoint)
+    else:  # the way back after a kill is the same for all
+        assert main(["train", name, "--part", "all", *RECIPE.split(), "--epochs", "2"]) == 0
+        done = capsys.readouterr().out
     content = load_checkpoint(checkpoint)
-    assert [row["epoch"] for row in content["history"]] == list(range(1, done + 3))
+    assert [row["epoch"] for row in content["history"]] == list(range(1, content["recipe"]["epochs"] + 1))
     assert content["recipe"]["head"] == "frozen" and content["data"]["options"] == {}
     assert {row["unreadable"] for row in content["history"]} == {1}
-    assert "could not be read, replaced by others of their classes: 1" in resumed.stdout
+    assert "could not be read, replaced by others of their classes: 1" in done
     assert list((tmp_path / "data").glob("*-train-20-*.npy")), "later epochs read the scaled pictures"
 
     assert main(["evaluate", str(checkpoint), "--out", "result.json"]) == 0
@@ -90,6 +80,26 @@ def test_download_train_kill_resume_evaluate_figures(name, monkeypatch, tmp_path
     expected = {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg", "json")}
     assert {path.name for path in (out / "figures").iterdir()} == expected
     assert not [path for path in tmp_path.rglob("*.part")]
+
+
+def killed_and_resumed(cls, counts, checkpoint):
+    """Train in a process of its own, kill it after an epoch, and resume for two more; return what that prints."""
+    name = checkpoint.stem
+    train = [sys.executable, "-c", COMMAND, cls.__name__, repr(counts), "train", name, "--part", "all"]
+    run = subprocess.Popen([*train, *RECIPE.split(), "--epochs", "100"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        while not checkpoint.exists() or not load_checkpoint(checkpoint)["history"]:
+            assert run.poll() is None, run.communicate()
+            time.sleep(0.1)
+    finally:
+        run.send_signal(signal.SIGKILL if os.name != "nt" else signal.SIGTERM)
+        run.communicate()
+    done = len(load_checkpoint(checkpoint)["history"])
+    assert 1 <= done < 100
+    command = [*train, "--resume", "--epochs", str(done + 2)]
+    resumed = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert resumed.returncode == 0, resumed.stderr
+    return resumed.stdout
 
 
 def test_without_a_gpu_a_part_is_trained_and_the_whole_is_foretold(monkeypatch, tmp_path, capsys):

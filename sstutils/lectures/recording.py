@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..files import one_line
+from ..files import whole_file
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
@@ -333,19 +333,12 @@ def load(path: str | PathLike, kind: str) -> dict[str, Any]:
     ValueError
         If it is not a whole recording of this kind.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no recording at {path}: `make recordings` makes it")
-    try:
+    with whole_file(path, "recording", "`make recordings` makes it"):
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}  # reading to the end checks each array's CRC
         about = json.loads(str(arrays.pop("about")))
         if about["sstutils"] != FORMAT:
             raise ValueError("another format")
-    except Exception as error:  # numpy, zipfile, zlib and json raise some ten kinds on damaged files
-        raise ValueError(
-            f"{path} is not a whole recording of sstutils ({one_line(error)[:80]}): `make recordings` makes it"
-        ) from None
     if about["kind"] != kind:
         raise ValueError(f"{path} is a recording of {about['kind']!r}, not of {kind!r}: choose another file")
     return {**arrays, "about": about}

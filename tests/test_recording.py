@@ -145,7 +145,7 @@ def test_packing():
 
 
 def test_a_missing_file_names_the_command(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nothing\.npz: `make recordings` makes it"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.npz; `make recordings` makes it"):
         recording.load(tmp_path / "nothing.npz", "replay")
 
 

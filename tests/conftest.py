@@ -75,7 +75,8 @@ def tab(chrome, request):
 def page_of(tab, tmp_path):
     """Open a bare page with one or more widgets and no kernel: ``page = page_of(widget, width=390, dark=True)``.
 
-    ``page.model(name)`` reads a trait of the first widget.
+    ``page.model(name)`` reads a trait of the first widget, ``page.put(name=value)`` sets traits as Python would, and
+    ``page.settle()`` waits until what has changed is drawn. A widget that is given twice is shown twice.
     """
 
     def opened(*widgets, width=1440, dark=False, **options):
@@ -94,11 +95,40 @@ def page_of(tab, tmp_path):
         page = tab(width, dark, **options)
         page.goto(file.as_uri())
         for widget in widgets:
-            page.locator(f'[data-widget="{widget.model_id}"][data-ready]').wait_for(state="attached", timeout=10_000)
-        page.model = lambda name: page.evaluate("([id, name]) => sst.model(id).get(name)", [widgets[0].model_id, name])
+            ready = page.locator(f'[data-widget="{widget.model_id}"][data-ready]')
+            ready.last.wait_for(state="attached", timeout=10_000)
+        first = widgets[0].model_id
+        page.model = lambda name: page.evaluate("([id, name]) => sst.model(id).get(name)", [first, name])
+        page.put = lambda **state: page.evaluate(
+            "([id, state]) => Object.entries(state).forEach(([name, value]) => sst.model(id).set(name, value))",
+            [first, state],
+        )
+        page.settle = lambda: page.evaluate(
+            "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
         return page
 
     return opened
+
+
+@pytest.fixture
+def functions_of(tab):
+    """Load the script of a widget into an empty page as the module ``m``: ``functions_of("game").evaluate("m.f(1)")``.
+
+    ``page.bad`` lists what went wrong.
+    """
+
+    def loaded(name):
+        from sstutils.lectures.widgets.base import script
+
+        page = tab()
+        page.evaluate(
+            "async esm => { window.m = await import(URL.createObjectURL(new Blob([esm], {type: 'text/javascript'}))) }",
+            script(name),
+        )
+        return page
+
+    return loaded
 
 
 @pytest.fixture

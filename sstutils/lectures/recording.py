@@ -196,7 +196,7 @@ def record(
         yield frame(step.model, done, losses)
 
 
-def sprite(images: Any, side: int = 32, columns: int = 16) -> bytes:
+def sprite(images: Any, side: int = 32, columns: int = 16, quality: int = 40) -> bytes:
     """Return pictures on one sheet, row by row, as a WebP file: small enough to go into a page.
 
     Parameters
@@ -206,6 +206,8 @@ def sprite(images: Any, side: int = 32, columns: int = 16) -> bytes:
         Of each picture in pixels.
     columns : int
         Pictures in a row.
+    quality : int
+        Of WebP, 0 to 100.
     """
     from PIL import Image
 
@@ -216,7 +218,7 @@ def sprite(images: Any, side: int = 32, columns: int = 16) -> bytes:
         picture = Image.fromarray(fit_square(read_image(images, i), side))
         sheet.paste(picture, (i % columns * side, i // columns * side))
     raw = io.BytesIO()
-    sheet.save(raw, format="WEBP", quality=40, method=6)
+    sheet.save(raw, format="WEBP", quality=quality, method=6)
     return raw.getvalue()
 
 

@@ -2,23 +2,33 @@
 
 A widget is a Python class with traits and a file of plain JavaScript of the same name, which draws them. The script
 needs no build step and no network. It reads and writes the traits through anywidget's ``model``, with a kernel or, in
-an exported page, without one. Whatever a script computes, a Python function of the same module computes too: the twin,
-against which tests hold the script.
+an exported page, without one. What both Python and the page must compute, such as the batches of the neighborhood
+explorer, has a twin in the other language; tests compare the two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import anywidget
+import numpy as np
 import traitlets
 
 from ...figures import plots
 
 _FOLDER = Path(__file__).parent
 _WORD = 0xFFFFFFFF
+_HUES = [plots.OKABE_ITO[name] for name in ("blue", "vermilion", "green", "purple", "orange", "sky", "black")]
+
+#: Colour and marker of anchor, positive and negative.
+ROLE_LOOKS = {
+    "a": {"color": "#1b1d21", "marker": "o"},
+    "p": {"color": plots.OKABE_ITO["blue"], "marker": "s"},
+    "n": {"color": plots.OKABE_ITO["vermilion"], "marker": "^"},
+}
 
 
 def script(name: str) -> str:
@@ -56,6 +66,50 @@ class Drawn(anywidget.AnyWidget):
         figure = self.picture()
         still, about = plots.in_notebook(figure.png(96), figure.alt, 96)
         return still | data | {"text/plain": still["text/plain"]}, about | metadata
+
+
+def group_look(number: int) -> dict[str, str]:
+    """Choose colour and marker of the number-th of many groups, as ``looks`` in ``common.js``: 56 differ."""
+    return {"color": _HUES[number % 7], "marker": plots.MARKERS[(number % 7 + number // 7) % 8]}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Checks: one wording for all widgets
+# ---------------------------------------------------------------------------------------------------------------------
+def one_of(name: str, value: Any, choices: Sequence[Any], error: type[Exception] = traitlets.TraitError) -> Any:
+    """Return the value if it is among the choices; otherwise raise the error."""
+    if value not in choices:
+        listed = ", ".join(f"{x:g}" if isinstance(x, float) else str(x) for x in choices)
+        raise error(f"{name} must be one of {listed}; got {value!r}")
+    return value
+
+
+def within(name: str, value: float, low: float, high: float, error: type[Exception] = traitlets.TraitError) -> float:
+    """Return the number if it lies between two others, or is one of them; otherwise raise the error."""
+    if not low <= value <= high:  # NaN is not
+        raise error(f"{name} must be between {low} and {high}; got {value!r}")
+    return value
+
+
+def finite_point(name: str, value: Any, error: type[Exception] = traitlets.TraitError) -> list[float]:
+    """Return two finite numbers as a list; otherwise raise the error."""
+    try:
+        point = [float(x) for x in value]
+    except (TypeError, ValueError):
+        point = []
+    if len(point) != 2 or not all(map(math.isfinite, point)):
+        raise error(f"{name} must be two finite numbers (x, y); got {value!r}")
+    return point
+
+
+def finite_matrix(name: str, value: Any, count: int) -> np.ndarray:
+    """Return embeddings as a float64 matrix with `count` rows; otherwise raise ValueError."""
+    x = np.asarray(value, dtype=np.float64)
+    if x.ndim != 2 or not x.shape[1] or len(x) != count:
+        raise ValueError(f"{name} must be a matrix with one row for each of {count} labels; got shape {x.shape}")
+    if bad := int((~np.isfinite(x).all(axis=1)).sum()):
+        raise ValueError(f"{name} must be finite; {bad} of {count} rows have NaN or infinity")
+    return x
 
 
 def random(seed: int) -> Iterator[float]:

@@ -1,13 +1,11 @@
 """The retrieval game: which of the nearest images are wrong, and what the triplet of a failure looks like.
 
 The page (``game.js``) shows a query and its neighbors, takes the guess, and draws the triangle of query, nearest
-positive and nearest negative. :func:`three_points`, :func:`values` and :func:`sentences` are its twins.
+positive and nearest negative.
 """
 
 from __future__ import annotations
 
-import io
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +14,13 @@ import traitlets
 from numpy.typing import ArrayLike
 
 from ...figures import plots
-from .base import Drawn, script
+from ..recording import sprite
+from .base import Drawn, one_of, script, within
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["RetrievalGame", "choose", "rounds_of", "sentences", "three_points", "values"]
+__all__ = ["RetrievalGame", "choose", "rounds_of"]
 
 _SIDE, _COLUMNS = 64, 12  # of the pictures on the sheet
 
@@ -125,78 +124,6 @@ def rounds_of(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The twin of the page
-# ---------------------------------------------------------------------------------------------------------------------
-def three_points(ap: float, an: float, pn: float) -> np.ndarray:
-    """Place three points in the plane by their distances: a and p on the x axis about the origin, n above it.
-
-    By the law of cosines n is ``(an^2 - pn^2) / (2 ap)`` to the right of the midpoint of a and p. Any three points of
-    any space fit into a plane like this, true to scale.
-
-    Parameters
-    ----------
-    ap, an, pn : float
-        Euclidean distances.
-
-    Returns
-    -------
-    (3, 2) array
-        a, p and n.
-
-    Raises
-    ------
-    ValueError
-        If a distance is negative or not finite, or one is longer than the other two together.
-    """
-    d = np.array([ap, an, pn], dtype=np.float64)
-    if not np.isfinite(d).all() or (d < 0).any() or 2 * d.max() > d.sum() * (1 + 1e-5) + 1e-9:
-        raise ValueError(f"no three points have the distances {ap:.4g}, {an:.4g} and {pn:.4g}")
-    x = (an**2 - pn**2) / (2 * ap) if ap > 0 else 0.0
-    x = min(max(x, ap / 2 - pn), an - ap / 2)  # rounding must not move n off the axis
-    return np.array([[-ap / 2, 0], [ap / 2, 0], [x, math.sqrt(max(0.0, an**2 - (x + ap / 2) ** 2))]])
-
-
-def values(ap: float, an: float, pn: float, margin: float) -> dict[str, float]:
-    """Return z, s = sigmoid(z) and the two losses of a triplet by its distances: ``z``, ``s``, ``sst``, ``triplet``."""
-    z = ap**2 - (an**2 + pn**2) / 2
-    return {
-        "z": z,
-        "s": float(np.exp(-np.logaddexp(0, -z))),
-        "sst": float(np.logaddexp(0, z)),
-        "triplet": max(0.0, ap**2 + margin - an**2),
-    }
-
-
-def sentences(entry: Mapping[str, Any], margin: float) -> tuple[str, str]:
-    """Return what is said of a round: the rank of the nearest positive, and what its triplet means."""
-    v = values(entry["ap"], entry["an"], entry["pn"], margin)
-    rank, name, others = entry["rank"], entry["name"], entry["others"]
-    if rank == 1:
-        first = f"The nearest of all {others} other images is another {name}: a hit for Recall@1."
-    else:
-        first = (
-            f"The nearest other {name} has rank {rank} of {others}: a hit only for Recall@K with K of {rank} or more."
-        )
-    if entry["an"] < entry["ap"]:
-        second = f"n, {entry['other']}, is nearer to the query than p"
-        if v["z"] > 0:
-            second += (
-                f", and inside the sphere: z > 0, and SST pushes it away with {100 * v['s']:.0f} % of its full weight."
-            )
-        else:
-            second += (
-                ", but far from p and so outside the sphere: z < 0, and SST, which asks a and p alike, "
-                f"pushes it with {100 * v['s']:.0f} % of its full weight only."
-            )
-    else:
-        second = f"n, {entry['other']}, is farther than p"
-        second += ", yet inside the sphere" if v["z"] > 0 else ", and outside the sphere"
-        second += f": SST still pushes it with {100 * v['s']:.0f} % of its full weight"
-        second += "; the triplet loss is content." if v["triplet"] == 0 else "; the triplet loss misses its margin."
-    return first, second
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 # The widget
 # ---------------------------------------------------------------------------------------------------------------------
 class RetrievalGame(Drawn):
@@ -260,70 +187,39 @@ class RetrievalGame(Drawn):
         seed: int = 0,
         **state: Any,
     ) -> None:
-        import torch
-
-        from ...evaluation import top_k
-        from ...sampling import class_labels, matrix
-
-        x = matrix(torch.as_tensor(embeddings)).cpu()
-        y = class_labels(torch.as_tensor(np.asarray(labels)), len(x)).numpy()
-        if len(images) != len(x):
-            raise ValueError(
-                f"got {len(images)} images for {len(x)} embeddings; there must be one for each, in one order"
-            )
-        kinds, sizes = np.unique(y, return_counts=True)
-        if len(kinds) < 2:
-            raise ValueError("all items are of one class, so no neighbor can be wrong: the game needs two classes")
-        if not 1 <= neighbors < len(x):
-            raise ValueError(f"neighbors must be from 1 to {len(x) - 1}, the number of other items; got {neighbors}")
-        if names is not None and len(names) <= y.max():
-            raise ValueError(f"names must have one for each class: got {len(names)}, but a label is {y.max()}")
-        if not (np.isfinite(margin) and margin >= 0):
-            raise ValueError(f"margin must be a finite number from 0, got {margin}")
-        alone = np.isin(y, kinds[sizes < 2])
-        if np.ndim(queries) == 0:
-            if queries < 1:
-                raise ValueError(f"the game needs at least one query, got {queries}")
-            wrong = (y[top_k(x, neighbors)[1].numpy()] != y[:, None]).sum(axis=1)
-            queries = choose(np.where(alone, -1, wrong), y, neighbors, int(queries), seed)
-        else:
-            queries = np.asarray(queries, dtype=int)
-            if not len(queries) or queries.min() < 0 or queries.max() >= len(x) or alone[queries].any():
-                raise ValueError(
-                    f"queries must be numbers from 0 to {len(x) - 1} of images with another of their class"
-                )
+        x, y, queries = _checked(embeddings, labels, images, names, queries, neighbors, margin, seed)
         entries = rounds_of(x, y, queries, neighbors)
-        title = lambda item: str(names[y[item]]) if names is not None else f"class {y[item]}"  # noqa: E731
         shown = sorted({i for e in entries for i in (e["query"], e["p"], e["n"], *e["neighbors"])})
         cell = {item: number for number, item in enumerate(shown)}
+        title = {item: str(names[y[item]]) if names is not None else f"class {y[item]}" for item in shown}
         told = [
             {
                 "query": cell[e["query"]],
-                "name": title(e["query"]),
-                "neighbors": [{"cell": cell[i], "name": title(i)} for i in e["neighbors"]],
+                "name": title[e["query"]],
+                "neighbors": [{"cell": cell[i], "name": title[i]} for i in e["neighbors"]],
                 "wrong": e["wrong"],
                 "rank": e["rank"],
                 "others": len(x) - 1,
                 "p": cell[e["p"]],
                 "n": cell[e["n"]],
-                "other": title(e["n"]),
+                "other": title[e["n"]],
                 **{side: float(f"{e[side]:.7g}") for side in ("ap", "an", "pn")},
             }
             for e in entries
         ]
+        pictures = [plots.read_image(images, item) for item in shown]
+        side = min(_SIDE, max(max(picture.shape[:2]) for picture in pictures))
         super().__init__()
         self._still = images, y, names, entries
         self.set_trait("rounds", told)
-        self.set_trait("sprite", _sheet(images, shown))
+        self.set_trait("sprite", sprite(pictures, side, _COLUMNS, quality=85))
         self.set_trait("margin", float(margin))
         for name, value in state.items():
             setattr(self, name, value)
 
     @traitlets.validate("round")
     def _valid_round(self, proposal: Any) -> int:
-        if not 0 <= proposal["value"] < max(1, len(self.rounds)):
-            raise traitlets.TraitError(f"round must be from 0 to {len(self.rounds) - 1}, got {proposal['value']}")
-        return proposal["value"]
+        return within("round", proposal["value"], 0, max(0, len(self.rounds) - 1))
 
     @traitlets.validate("guess")
     def _valid_guess(self, proposal: Any) -> list[int]:
@@ -331,12 +227,9 @@ class RetrievalGame(Drawn):
 
     @traitlets.validate("revealed")
     def _valid_revealed(self, proposal: Any) -> dict[str, list[int]]:
-        told = {str(number): _places(guess, self.rounds) for number, guess in proposal["value"].items()}
-        if not set(told) <= {str(number) for number in range(len(self.rounds))}:
-            raise traitlets.TraitError(
-                f"revealed must have rounds from 0 to {len(self.rounds) - 1}, got {', '.join(told)}"
-            )
-        return told
+        for number in proposal["value"]:
+            one_of("a revealed round", str(number), [str(i) for i in range(len(self.rounds))])
+        return {str(number): _places(guess, self.rounds) for number, guess in proposal["value"].items()}
 
     @traitlets.observe("revealed")
     def _count(self, _change: Any) -> None:
@@ -351,6 +244,47 @@ class RetrievalGame(Drawn):
         )
 
 
+def _checked(
+    embeddings: Any,
+    labels: Any,
+    images: Any,
+    names: Sequence[str] | None,
+    queries: int | Sequence[int],
+    neighbors: int,
+    margin: float,
+    seed: int,
+) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """Return embeddings, labels and the numbers of the queries of a game that can be played; or raise ValueError."""
+    import torch
+
+    from ...evaluation import top_k
+    from ...sampling import class_labels, matrix
+
+    x = matrix(torch.as_tensor(embeddings)).cpu()
+    y = class_labels(torch.as_tensor(np.asarray(labels)), len(x)).numpy()
+    if len(images) != len(x):
+        raise ValueError(f"got {len(images)} images for {len(x)} embeddings; there must be one for each, in one order")
+    kinds, sizes = np.unique(y, return_counts=True)
+    if len(kinds) < 2:
+        raise ValueError("all items are of one class, so no neighbor can be wrong; the game needs two classes")
+    if sizes.max() < 2:
+        raise ValueError("each class has one image only, so no neighbor can be right; the game needs pairs")
+    within("neighbors", neighbors, 1, len(x) - 1, ValueError)
+    if names is not None and len(names) <= y.max():
+        raise ValueError(f"names must have one for each class; got {len(names)}, but a label is {y.max()}")
+    if not (np.isfinite(margin) and margin >= 0):
+        raise ValueError(f"margin must be finite and at least 0; got {margin}")
+    alone = np.isin(y, kinds[sizes < 2])
+    if np.ndim(queries) == 0:
+        within("queries", queries, 1, int((~alone).sum()), ValueError)
+        wrong = (y[top_k(x, neighbors)[1].numpy()] != y[:, None]).sum(axis=1)
+        return x, y, choose(np.where(alone, -1, wrong), y, neighbors, int(queries), seed)
+    queries = np.asarray(queries, dtype=int)
+    if not len(queries) or queries.min() < 0 or queries.max() >= len(x) or alone[queries].any():
+        raise ValueError(f"queries must be numbers from 0 to {len(x) - 1} of images with another of their class")
+    return x, y, queries
+
+
 def _places(places: Any, rounds: Sequence[Mapping[str, Any]]) -> list[int]:
     """Return places among the neighbors in order, each once."""
     most = len(rounds[0]["neighbors"]) if rounds else 0
@@ -358,17 +292,3 @@ def _places(places: Any, rounds: Sequence[Mapping[str, Any]]) -> list[int]:
     if places and not 0 <= places[0] <= places[-1] < most:
         raise traitlets.TraitError(f"places of neighbors are from 0 to {most - 1}, got {places}")
     return places
-
-
-def _sheet(images: Any, items: Sequence[int]) -> bytes:
-    """Return pictures on one sheet of 12 a row as WebP: no larger than they are, at most 64 pixels each."""
-    from PIL import Image
-
-    pictures = [plots.read_image(images, item) for item in items]
-    side = min(_SIDE, max(max(picture.shape[:2]) for picture in pictures))
-    sheet = Image.new("RGB", (_COLUMNS * side, -(-len(items) // _COLUMNS) * side), "white")
-    for i, picture in enumerate(pictures):
-        sheet.paste(Image.fromarray(plots.fit_square(picture, side)), (i % _COLUMNS * side, i // _COLUMNS * side))
-    raw = io.BytesIO()
-    sheet.save(raw, format="WEBP", quality=85, method=6)
-    return raw.getvalue()

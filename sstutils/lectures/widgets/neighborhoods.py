@@ -16,14 +16,19 @@ import traitlets
 
 from ...figures import plots
 from .. import recording
-from .base import Drawn, random, script
+from .base import Drawn, finite_matrix, one_of, random, script, within
 
 SAMPLERS = {"local": "local", "balanced": "class-balanced", "shuffled": "shuffled"}
 SIZES = (25, 50, 75, 100, 150, 200, 300)
 MOST = 1000  # images: the page holds a matrix of their distances
 MATTERS = -2.1972245773362196  # z where s = 1 / (1 + exp(-z)) is 0.1
 PER_CLASS = 5  # images of a class in a class-balanced batch, as in `Recipe`
-SHARES = ("sst", "inside", "triplet", "contrastive")
+SHARES = {  # and what the still picture calls them
+    "sst": "SST, s > 0.1",
+    "inside": "SST, s > 0.5",
+    "triplet": "triplet, active",
+    "contrastive": "contrastive,\nnegatives within m",
+}
 LETTERS = "AÀĄaåOÒƠSŞLĻĹrŗyýHTtţŴŵĘēЖДθφG"  # of the recording: families of near twins
 EPOCHS = (0, 4, 12, 36, 80)  # of its stages
 
@@ -95,23 +100,8 @@ def draw_batches(
     return [np.sort(np.asarray(batch, dtype=int)) for batch in batches]
 
 
-def nearest(d2: np.ndarray, labels: np.ndarray, k: int) -> list[tuple[int, np.ndarray]]:
-    """Return each anchor of a batch with its k nearest positives, as positions within the batch.
-
-    Of equally near ones the first. A batch of one class has no anchors, for want of negatives.
-    """
-    pairs = []
-    if len(np.unique(labels)) > 1:
-        for a, label in enumerate(labels):
-            others = np.flatnonzero(labels == label)
-            others = others[others != a]
-            if len(others):
-                pairs.append((a, others[np.argsort(d2[a, others], kind="stable")][:k]))
-    return pairs
-
-
-def measure(d2: np.ndarray, labels: np.ndarray, k: int = 5, margin: float = 0.2) -> dict[str, Any]:
-    """Count the triplets of a batch, and those whose gradient matters to each loss.
+def list_triplets(d2: np.ndarray, labels: np.ndarray, k: int, margin: float) -> tuple[np.ndarray, ...]:
+    """List the triplets of a batch, anchor by anchor, as training sees them.
 
     Parameters
     ----------
@@ -121,36 +111,50 @@ def measure(d2: np.ndarray, labels: np.ndarray, k: int = 5, margin: float = 0.2)
     k : int
         Nearest positives of an anchor.
     margin : float
-        Of triplet and contrastive loss.
+        Of the triplet loss.
+
+    Returns
+    -------
+    anchor, positive, negative : (T,) int arrays
+        Positions within the batch.
+    z, hinge : (T,) arrays
+        Logits of the SST loss, and d2(a, p) + margin - d2(a, n), which is positive if the triplet loss is.
+    """
+    import torch
+
+    from ...losses import nearest_positives
+
+    pairs = nearest_positives(torch.as_tensor(d2), torch.as_tensor(labels), k)
+    a, p = (side.numpy() for side in pairs)
+    pair, n = np.nonzero(labels[a][:, None] != labels)
+    a, p = a[pair], p[pair]
+    return a, p, n, d2[a, p] - (d2[a, n] + d2[p, n]) / 2, d2[a, p] + margin - d2[a, n]
+
+
+def measure(d2: np.ndarray, labels: np.ndarray, k: int = 5, margin: float = 0.2) -> dict[str, Any]:
+    """Count the triplets of a batch, and those whose gradient matters to each loss.
+
+    Parameters
+    ----------
+    d2, labels, k, margin
+        See :func:`list_triplets`; the margin is of the contrastive loss, too.
 
     Returns
     -------
     dict
-        ``triplets`` (int); ``z``, the logits of the SST loss, anchor by anchor; and shares: ``sst`` of triplets with
-        s > 0.1, ``inside`` with s > 0.5 (the negative is inside the sphere), ``triplet`` of active triplets,
-        ``contrastive`` of pairs of different classes closer than the margin. Shares of nothing are 0.
+        ``triplets`` (int), and shares: ``sst`` of triplets with s > 0.1, ``inside`` with s > 0.5 (the negative is
+        inside the sphere), ``triplet`` of active triplets, ``contrastive`` of pairs of different classes closer than
+        the margin. Shares of nothing are 0.
     """
     labels = np.asarray(labels)
-    logits, hinges = [np.zeros(0)], [np.zeros(0)]
-    for a, positives in nearest(d2, labels, k):
-        n = np.flatnonzero(labels != labels[a])
-        near = d2[a, positives][:, None]
-        logits.append((near - (d2[a, n] + d2[positives][:, n]) / 2).ravel())
-        hinges.append((near + margin - d2[a, n]).ravel())
-    z, hinge = np.concatenate(logits), np.concatenate(hinges)
-    others = d2[labels[:, None] != labels]
-
-    def share(hits: np.ndarray) -> float:
-        return float(hits.mean()) if len(hits) else 0.0
-
-    return {
-        "triplets": len(z),
-        "z": z,
-        "sst": share(z > MATTERS),
-        "inside": share(z > 0),
-        "triplet": share(hinge > 0),
-        "contrastive": share(others < margin),
+    *_, z, hinge = list_triplets(d2, labels, k, margin)
+    hits = {
+        "sst": z > MATTERS,
+        "inside": z > 0,
+        "triplet": hinge > 0,
+        "contrastive": d2[labels[:, None] != labels] < margin,
     }
+    return {"triplets": len(z)} | {name: float(hit.mean()) if len(hit) else 0.0 for name, hit in hits.items()}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -227,12 +231,11 @@ def prepare(
     from ...sampling import kmeans
 
     stages = dict(embeddings) if isinstance(embeddings, Mapping) else {"this embedding": embeddings}
-    stages = {str(name): np.asarray(x, dtype=np.float64) for name, x in stages.items()}
-    present, labels = _checked(stages, np.asarray(labels), images, classes)
+    stages, present, labels = _checked(stages, np.asarray(labels), images, classes)
     count = len(labels)
     fitting = sorted({int(size) for size in sizes if 4 <= size <= count})
     if not fitting:
-        raise ValueError(f"a neighborhood needs 4 to {count} images here, got sizes {', '.join(map(str, sizes))}")
+        raise ValueError(f"sizes must have a number between 4 and {count}; got {', '.join(map(str, sizes))}")
     arrays: dict[str, np.ndarray] = {"labels": labels.astype("<i2")}
     about: list[dict[str, Any]] = []
     layouts, clusters, before = [], [], None
@@ -255,33 +258,24 @@ def prepare(
 
 
 def _checked(
-    stages: Mapping[str, np.ndarray], labels: np.ndarray, images: Any, classes: Sequence[str] | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels that occur, and each item's place among them; or raise ValueError."""
+    stages: Mapping[str, Any], labels: np.ndarray, images: Any, classes: Sequence[str] | None
+) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Return the stages, the labels that occur, and each item's place among them; or raise ValueError."""
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise ValueError(f"labels must be a list of whole numbers, got shape {labels.shape} of {labels.dtype}")
-    count = len(labels)
+        raise ValueError(f"labels must be a list of whole numbers; got shape {labels.shape} of {labels.dtype}")
+    count = within("the number of images", len(labels), 4, MOST, ValueError)
     if not stages:
-        raise ValueError("there is no embedding to explore: give an array, or a dict of stages")
-    for name, x in stages.items():
-        if x.ndim != 2 or not x.shape[1]:
-            raise ValueError(f"{name!r} must be a matrix with a row for each image, got shape {x.shape}")
-        if len(x) != count:
-            raise ValueError(f"{name!r} has {len(x)} rows for {count} labels: there must be one for each image")
-        if bad := int((~np.isfinite(x).all(axis=1)).sum()):
-            raise ValueError(f"{name!r} must be finite, but {bad} of {count} rows hold NaN or infinity")
-    if not 4 <= count <= MOST:
-        raise ValueError(f"the explorer takes 4 to {MOST} images, got {count}: choose some of your classes")
+        raise ValueError("embeddings must be an array, or a dict of at least one stage; got an empty dict")
+    matrices = {str(name): finite_matrix(repr(str(name)), x, count) for name, x in stages.items()}
     present, labels, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     if len(present) < 2:
         raise ValueError("all images are of one class: without a negative there is no triplet to explore")
     if sizes.max() < 2:
         raise ValueError("each class has one image only: without a positive there is no triplet to explore")
-    if classes is not None and len(classes) != len(present):
-        raise ValueError(f"got {len(classes)} names for {len(present)} classes: there must be one for each")
-    if images is not None and len(images) != count:
-        raise ValueError(f"got {len(images)} images for {count} labels: there must be one for each")
-    return present, labels
+    for what, given, wanted in (("classes", classes, len(present)), ("images", images, count)):
+        if given is not None and len(given) != wanted:
+            raise ValueError(f"{what} must have one entry for each of {wanted}; got {len(given)}")
+    return matrices, present, labels
 
 
 def make_recording(path: str | PathLike) -> None:
@@ -440,13 +434,10 @@ class NeighborhoodExplorer(Drawn):
             "loss": ["sst", "triplet", "contrastive"],
             "B": self.sizes,
         }
-        if name in choices and value not in choices[name]:
-            text = ", ".join(map(str, choices[name]))
-            raise traitlets.TraitError(f"{name} must be one of {text}; got {value!r}")
+        if name in choices:
+            return one_of(name, value, choices[name])
         highest = {"k": min(10, self._most), "margin": 5, "anchor": len(self._labels) - 1}.get(name, 2**31 - 1)
-        if name not in choices and not (name == "k") <= value <= highest:
-            raise traitlets.TraitError(f"{name} must lie from {int(name == 'k')} to {highest} here; got {value!r}")
-        return value
+        return within(name, value, int(name == "k"), highest)
 
     @traitlets.observe("stage", "sampler", "B", "batch", "anchor", "seed")
     def _settle(self, change: Any) -> None:
@@ -468,19 +459,21 @@ class NeighborhoodExplorer(Drawn):
         labels = self._labels[batch]
         return int(batch[np.bincount(labels)[labels].argmax()])
 
+    @property
+    def _stage(self) -> int:
+        return [entry["name"] for entry in self.stages].index(self.stage)
+
     def squared_distances(self) -> np.ndarray:
         """Return the squared distances between all images at the present stage, (N, N)."""
-        number = [entry["name"] for entry in self.stages].index(self.stage)
         # Whole numbers: exact in float64 in whatever order they are added, here and in the page.
-        x = self._vectors[number].astype(np.float64)
+        x = self._vectors[self._stage].astype(np.float64)
         norms = (x**2).sum(axis=1)
-        scale = self.stages[number]["scale"]
+        scale = self.stages[self._stage]["scale"]
         return (norms[:, None] + norms - 2 * (x @ x.T)) * (scale * scale)
 
     def batches(self, sampler: str | None = None) -> list[np.ndarray]:
         """Return the batches of the epoch: image numbers, of this or another sampler."""
-        number = [entry["name"] for entry in self.stages].index(self.stage)
-        clusters = self._clusters[number, self.sizes.index(self.B)]
+        clusters = self._clusters[self._stage, self.sizes.index(self.B)]
         return draw_batches(sampler or self.sampler, self._labels, clusters, self.B, self.seed)
 
     def shares(self, sampler: str | None = None) -> dict[str, Any]:
@@ -507,22 +500,14 @@ class NeighborhoodExplorer(Drawn):
         used = len(np.unique(np.concatenate([batch for batch, _ in kept]))) if kept else 0
         return means | {"triplets": sum(entry["triplets"] for _, entry in kept), "batches": len(kept), "used": used}
 
-    def negatives_that_matter(self) -> np.ndarray:
-        """Return the numbers of the anchor's negatives that matter to the chosen `loss`, with any of its positives."""
-        batch, d2 = self.batches()[self.batch], self.squared_distances()
-        d2, labels = d2[np.ix_(batch, batch)], self._labels[batch]
-        place = int(np.flatnonzero(batch == self.anchor)[0]) if self.anchor in batch else -1
-        for a, positives in nearest(d2, labels, self.k):
-            if a == place:
-                n = np.flatnonzero(labels != labels[a])
-                near = d2[a, positives][:, None]
-                hits = {
-                    "sst": near - (d2[a, n] + d2[positives][:, n]) / 2 > MATTERS,
-                    "triplet": near + self.margin - d2[a, n] > 0,
-                    "contrastive": d2[a, n][None] < self.margin,
-                }[self.loss]
-                return batch[n[hits.any(axis=0)]]
-        return np.zeros(0, dtype=int)
+    def around_anchor(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of the anchor's positives, and of its negatives that matter to the chosen `loss`."""
+        batch = self.batches()[self.batch]
+        d2 = self.squared_distances()[np.ix_(batch, batch)]
+        a, p, n, z, hinge = list_triplets(d2, self._labels[batch], self.k, self.margin)
+        matters = {"sst": z > MATTERS, "triplet": hinge > 0, "contrastive": d2[a, n] < self.margin}[self.loss]
+        mine = batch[a] == self.anchor
+        return np.unique(batch[p[mine]]), np.unique(batch[n[mine & matters]])
 
     def picture(self) -> plots.Figure:
         """Draw map, batch and shares with matplotlib."""
@@ -538,74 +523,71 @@ def _percent(x: float) -> str:
 
 
 def _picture(explorer: NeighborhoodExplorer) -> plots.Figure:
-    stages = [entry["name"] for entry in explorer.stages]
-    number = stages.index(explorer.stage)
-    layout, labels = explorer._layouts[number], explorer._labels
-    batches, shares = explorer.batches(), explorer.shares()
-    batch, epoch = batches[explorer.batch], explorer.shares(explorer.sampler)
-    blue, red = plots.OKABE_ITO["blue"], plots.OKABE_ITO["vermilion"]
-    figure = plots.Figure(figsize=(9.0, 4.4))
-    axes = figure.add_axes((0.01, 0.02, 0.46, 0.86))
-    for c, items in enumerate(batches if explorer.sampler == "local" else [np.arange(len(labels))]):
-        looks = {"marker": _MARKS[c % 6], "color": plots.OKABE_ITO[_TINTS[c % 4]]}
-        if explorer.sampler != "local":
-            looks = {"marker": "o", "color": "#C8C8C8"}
-        axes.scatter(*layout[items].T, s=7, alpha=0.7, linewidths=0, **looks)
-    side = 0.07 if explorer.sampler == "local" or len(batch) > 120 else 0.09
-    if explorer.sprite:
-        axes.imshow(_sheet(explorer, layout, batch, side), extent=(-1.1, 1.1, -1.1, 1.1), zorder=3)
-    else:
-        axes.scatter(*layout[batch].T, s=22, facecolors="white", edgecolors="#303030", linewidths=0.8, zorder=3)
-    d2 = explorer.squared_distances()
-    pairs = dict(nearest(d2[np.ix_(batch, batch)], labels[batch], explorer.k))
-    place = int(np.flatnonzero(batch == explorer.anchor)[0])
-    a = layout[explorer.anchor]
-    hits = explorer.negatives_that_matter()
-    for item in hits:
-        axes.plot(*np.transpose([a, layout[item]]), color=red, linewidth=0.5, linestyle="--", zorder=2)
-    for item in batch[pairs.get(place, np.zeros(0, dtype=int))]:
-        axes.plot(*np.transpose([a, layout[item]]), color=blue, linewidth=1.6, zorder=4)
-    axes.scatter(*a, s=90, marker="s", facecolors="none", edgecolors="#1B1D21", linewidths=1.8, zorder=5)
-    axes.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), aspect="equal")
-    axes.set_axis_off()
+    batches, here, epoch = explorer.batches(), explorer.shares(), explorer.shares(explorer.sampler)
+    batch, count = batches[explorer.batch], len(explorer._labels)
     sampler = SAMPLERS[explorer.sampler]
     head = f"{explorer.stage}, {sampler}, B = {explorer.B}, k = {explorer.k}, m = {explorer.margin:g}"
+    figure = plots.Figure(figsize=(9.0, 4.4))
+    axes = figure.add_axes((0.01, 0.02, 0.46, 0.86))
+    _draw_map(axes, explorer, batches)
     axes.set_title(f"{head}\nbatch {explorer.batch + 1} of {len(batches)} ({explorer.layout_name})")
     bars = figure.add_axes((0.64, 0.14, 0.32, 0.72))
-    names = ["SST, s > 0.1", "SST, s > 0.5", "triplet, active", "contrastive,\nnegatives within m"]
-    here, mean = ([entry[share] for share in SHARES] for entry in (shares, epoch))
-    bars.barh(range(4), here, color=[plots.OKABE_ITO["sky"]] * 4, height=0.5, label="this batch")
-    bars.plot(mean, range(4), "D", color="#303030", markersize=5, label="mean of the epoch")
-    for row in range(4):
-        beside = max(here[row], mean[row]) + 0.03
-        bars.text(beside, row, _percent(here[row]), va="center", fontsize=9, weight="bold")
-    bars.set_yticks(range(4), names)
-    bars.set(xlim=(0, 1.12), ylim=(3.6, -0.6), title=f"{shares['triplets']:,} triplets: share whose gradient matters")
+    bars.barh(range(4), [here[share] for share in SHARES], color=plots.OKABE_ITO["sky"], height=0.5, label="this batch")
+    means = [epoch[share] for share in SHARES]
+    bars.plot(means, range(4), "D", color="#303030", markersize=5, label="mean of the epoch")
+    for row, share in enumerate(SHARES):
+        right = max(here[share], epoch[share]) + 0.03
+        bars.text(right, row, _percent(here[share]), va="center", fontsize=9, weight="bold")
+    bars.set_yticks(range(4), list(SHARES.values()))
+    bars.set(xlim=(0, 1.12), ylim=(3.6, -0.6), title=f"{here['triplets']:,} triplets: share whose gradient matters")
     bars.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
     bars.legend(loc="upper center", bbox_to_anchor=(0.4, -0.08), ncols=2)
     told = "; ".join(
-        f"{' '.join(name.split())} {_percent(h)} in this batch and {_percent(m)} in the epoch"
-        for name, h, m in zip(names, here, mean, strict=True)
+        f"{' '.join(name.split())} {_percent(here[share])} in this batch and {_percent(epoch[share])} in the epoch"
+        for share, name in SHARES.items()
     )
     figure.alt = (
-        f"{head}. A map of {len(labels)} images; batch {explorer.batch + 1} of {len(batches)} holds {len(batch)} of "
-        f"{len(np.unique(labels[batch]))} classes and {shares['triplets']:,} triplets. Share of triplets whose "
+        f"{head}. A map of {count} images; batch {explorer.batch + 1} of {len(batches)} holds {len(batch)} of "
+        f"{len(np.unique(explorer._labels[batch]))} classes and {here['triplets']:,} triplets. Share of triplets whose "
         f"gradient matters: {told}."
     )
     return figure
 
 
-def _sheet(explorer: NeighborhoodExplorer, layout: np.ndarray, batch: np.ndarray, side: float) -> np.ndarray:
+def _draw_map(axes: Any, explorer: NeighborhoodExplorer, batches: Sequence[np.ndarray]) -> None:
+    """Draw all images as marks, those of the batch as pictures, and lines from the anchor."""
+    layout, batch = explorer._layouts[explorer._stage], batches[explorer.batch]
+    local = explorer.sampler == "local"
+    for c, items in enumerate(batches if local else [np.arange(len(layout))]):
+        looks = {"marker": _MARKS[c % 6], "color": plots.OKABE_ITO[_TINTS[c % 4]]}
+        axes.scatter(*layout[items].T, s=7, alpha=0.7, linewidths=0, **(looks if local else {"color": "#C8C8C8"}))
+    if explorer.sprite:
+        side = 0.07 if local or len(batch) > 120 else 0.09
+        axes.imshow(_sheet(explorer.sprite, layout, batch, side), extent=(-1.1, 1.1, -1.1, 1.1), zorder=3)
+    else:
+        axes.scatter(*layout[batch].T, s=22, facecolors="white", edgecolors="#303030", linewidths=0.8, zorder=3)
+    a, (positives, negatives) = layout[explorer.anchor], explorer.around_anchor()
+    dashes = {"color": plots.OKABE_ITO["vermilion"], "linewidth": 0.5, "linestyle": "--", "zorder": 2}
+    solid = {"color": plots.OKABE_ITO["blue"], "linewidth": 1.6, "zorder": 4}
+    for items, line in ((negatives, dashes), (positives, solid)):
+        for item in items:
+            axes.plot(*np.transpose([a, layout[item]]), **line)
+    axes.scatter(*a, s=90, marker="s", facecolors="none", edgecolors="#1B1D21", linewidths=1.8, zorder=5)
+    axes.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), aspect="equal")
+    axes.set_axis_off()
+
+
+def _sheet(sprite: bytes, layout: np.ndarray, batch: np.ndarray, side: float) -> np.ndarray:
     """Return the pictures of a batch at their places on the map, transparent elsewhere."""
     from PIL import Image
 
     dots = 900
-    sprite = Image.open(io.BytesIO(explorer.sprite)).convert("RGBA")
+    pictures = Image.open(io.BytesIO(sprite)).convert("RGBA")
     sheet = Image.new("RGBA", (dots, dots))
     width = round(side / 2.2 * dots)
     for item in batch:
         left, top = item % _COLUMNS * _SIDE, item // _COLUMNS * _SIDE
-        small = sprite.crop((left, top, left + _SIDE, top + _SIDE)).resize((width, width))
+        small = pictures.crop((left, top, left + _SIDE, top + _SIDE)).resize((width, width))
         x, y = (layout[item] * [1, -1] + 1.1) / 2.2 * dots - width / 2
         sheet.paste(small, (round(x), round(y)))
     return np.asarray(sheet)

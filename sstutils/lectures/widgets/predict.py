@@ -12,7 +12,7 @@ import traitlets
 from numpy.typing import ArrayLike
 
 from ...figures import plots
-from .base import Drawn, script
+from .base import ROLE_LOOKS, Drawn, finite_point, script, within
 
 __all__ = ["Predict", "angle"]
 
@@ -97,8 +97,7 @@ class Predict(Drawn):
         if len(options) < 2:
             raise ValueError(f"a question needs at least 2 options, got {len(options)}")
         for name, number in [("answer", answer), *(("feedback", key) for key in feedback)]:
-            if not _is_option(number, len(options)):
-                raise ValueError(f"{name} must be the number of an option, 0 to {len(options) - 1}, got {number!r}")
+            _option(name, number, options)
         self._fill(
             question,
             because,
@@ -143,14 +142,13 @@ class Predict(Drawn):
         ValueError
             If a point is not two finite numbers, the arrow begins nowhere, or the truth has no length.
         """
-        places = {name: _vector(f"point {name!r}", point) for name, point in points.items()}
-        truth = _vector("truth", truth)
+        places = {name: finite_point(f"point {name!r}", point, ValueError) for name, point in points.items()}
+        truth = finite_point("truth", truth, ValueError)
         if at not in places:
             raise ValueError(f"at must be one of the points {', '.join(map(repr, places))}, got {at!r}")
         if not math.hypot(*truth) > 0:
-            raise ValueError("the true arrow has no length, so no direction: ask with options instead")
-        if not 0 <= tolerance <= 180:
-            raise ValueError(f"tolerance is an angle of 0 to 180 degrees, got {tolerance!r}")
+            raise ValueError("truth must have a length, got (0, 0); ask with options instead")
+        within("tolerance", tolerance, 0, 180, ValueError)
         self = cls.__new__(cls)
         self._fill(question, because, points=places, at=at, truth=truth, tolerance=float(tolerance))
         return self
@@ -165,15 +163,8 @@ class Predict(Drawn):
         value = proposal.value
         if value is None:
             return None
-        try:
-            if self.at:
-                return _vector("chosen", value)
-            if _is_option(value, len(self.options)):
-                return int(value)
-        except ValueError as error:
-            raise traitlets.TraitError(str(error)) from None
-        raise traitlets.TraitError(
-            f"chosen must be the number of an option, 0 to {len(self.options) - 1}, got {value!r}"
+        return (
+            finite_point("chosen", value) if self.at else _option("chosen", value, self.options, traitlets.TraitError)
         )
 
     @property
@@ -196,54 +187,48 @@ class Predict(Drawn):
 
     def picture(self) -> plots.Figure:
         """Draw the question, without its answer."""
-        question = textwrap.wrap(self.title, 72)
         with plots.style():
-            if not self.at:
-                rows = [textwrap.wrap(text, 66) or [""] for text in self.options]
-                height = 0.22 * (len(question) + sum(map(len, rows))) + 0.35
-                figure = plots.Figure(figsize=(5.6, height))
-                y = height - 0.2
-                for i, line in enumerate([*question, *(line for row in rows for line in row)]):
-                    figure.text(0.02 if i < len(question) else 0.07, y / height, line, va="center", fontsize=9)
-                    y -= 0.22
-                y = height - 0.2 - 0.22 * len(question)
-                for row in rows:
-                    figure.text(0.035, y / height, "○", va="center", fontsize=9)
-                    y -= 0.22 * len(row)
-                listed = "; ".join(f"({i + 1}) {text}" for i, text in enumerate(self.options))
-                figure.alt = f"Question: {self.title} Options: {listed}."
-                return figure
-            height = 3.0 + 0.2 * len(question)
-            figure = plots.Figure(figsize=(5.6, height))
-            figure.text(0.02, 1 - 0.1 / height, "\n".join(question), va="top", fontsize=9)
-            axes = figure.add_axes((0.02, 0.02, 0.96, 2.8 / height))
-            x, y, half = self.window
-            looks = {
-                "a": ("o", "#1b1d21"),
-                "p": ("s", plots.OKABE_ITO["blue"]),
-                "n": ("^", plots.OKABE_ITO["vermilion"]),
-            }
-            for name, point in self.points.items():
-                marker, colour = looks.get(name, ("o", "#1b1d21"))
-                axes.plot(*point, marker, color=colour, markersize=9)
-                axes.annotate(name, point, (7, 5), textcoords="offset points", fontsize=9)
-            axes.plot(*self.points[self.at], "o", markersize=20, fillstyle="none", color="#767676", linestyle="none")
-            axes.set(xlim=(x - half, x + half), ylim=(y - half, y + half), aspect="equal", xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
+            return self._picture_of_arrow() if self.at else self._picture_of_options()
+
+    def _picture_of_options(self) -> plots.Figure:
+        # Lines of text, 0.22 inches apart; a circle stands before the first line of each option.
+        lines = [(line, 0.02) for line in textwrap.wrap(self.title, 72)]
+        circles = []
+        for text in self.options:
+            circles.append(len(lines))
+            lines += [(line, 0.07) for line in textwrap.wrap(text, 66) or [""]]
+        height = 0.22 * len(lines) + 0.35
+        figure = plots.Figure(figsize=(5.6, height))
+        for i, (line, x) in enumerate(lines):
+            figure.text(x, 1 - (0.2 + 0.22 * i) / height, line, va="center", fontsize=9)
+        for i in circles:
+            figure.text(0.035, 1 - (0.2 + 0.22 * i) / height, "○", va="center", fontsize=9)
+        listed = "; ".join(f"({i + 1}) {text}" for i, text in enumerate(self.options))
+        figure.alt = f"Question: {self.title} Options: {listed}."
+        return figure
+
+    def _picture_of_arrow(self) -> plots.Figure:
+        question = textwrap.wrap(self.title, 72)
+        height = 3.0 + 0.2 * len(question)
+        figure = plots.Figure(figsize=(5.6, height))
+        figure.text(0.02, 1 - 0.1 / height, "\n".join(question), va="top", fontsize=9)
+        axes = figure.add_axes((0.02, 0.02, 0.96, 2.8 / height))
+        for name, point in self.points.items():
+            look = ROLE_LOOKS.get(name, ROLE_LOOKS["a"])
+            axes.plot(*point, look["marker"], color=look["color"], markersize=9)
+            axes.annotate(name, point, (7, 5), textcoords="offset points", fontsize=9)
+        axes.plot(*self.points[self.at], "o", markersize=20, fillstyle="none", color="#767676", linestyle="none")
+        x, y, half = self.window
+        axes.set(xlim=(x - half, x + half), ylim=(y - half, y + half), aspect="equal", xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
         listed = ", ".join(f"{name} at ({px:.2g}, {py:.2g})" for name, (px, py) in self.points.items())
-        figure.alt = f"Question: {self.title} A plane with {listed}; the arrow to draw begins at {self.at}."
+        figure.alt = f"Question: {self.title} A plane with {listed}; the arrow to draw starts at {self.at}."
         return figure
 
 
-def _is_option(number: Any, count: int) -> bool:
-    return isinstance(number, int | np.integer) and not isinstance(number, bool) and 0 <= number < count
-
-
-def _vector(name: str, value: Any) -> list[float]:
-    try:
-        vector = [float(x) for x in value]
-    except (TypeError, ValueError):
-        vector = []
-    if len(vector) != 2 or not all(map(math.isfinite, vector)):
-        raise ValueError(f"{name} must be two finite numbers (x, y), got {value!r}")
-    return vector
+def _option(name: str, number: Any, options: Sequence[str], error: type[Exception] = ValueError) -> int:
+    """Return the number of an option, or raise the error."""
+    whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+    if not (whole and 0 <= number < len(options)):
+        raise error(f"{name} must be the number of an option, 0 to {len(options) - 1}; got {number!r}")
+    return int(number)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_HALF_UP, Decimal
 from os import PathLike
 from typing import Any
 
@@ -12,13 +11,11 @@ import traitlets
 
 from ...figures import plots
 from .. import recording
-from .base import Drawn, script
+from .base import Drawn, group_look, one_of, script
 
 __all__ = ["TrainingReplay"]
 
 SPEEDS = (0.5, 1.0, 2.0, 4.0)
-_COLOURS = [plots.OKABE_ITO[name] for name in ("blue", "vermilion", "green", "purple", "orange", "sky", "black")]
-_MARKERS = "osD^vPX*"
 
 
 class TrainingReplay(Drawn):
@@ -82,31 +79,31 @@ class TrainingReplay(Drawn):
             If it is not a recording of runs, or has no run of such a name.
         """
         content = recording.load(path, "replay")
-        about = content["about"]
+        about, labels = content["about"], content.get("labels")
         try:
-            curves, classes, labels = about["runs"], about["classes"], content["labels"].tolist()
-            lengths = {name: [len(run[name]) for run in curves] for name in _CURVES}
+            curves, classes, counts = about["runs"], about["classes"], [len(run["epoch"]) for run in about["runs"]]
             whole = (
-                all(lengths[name] == lengths["epoch"] for name in _CURVES)
-                and content["points"].shape == (sum(lengths["epoch"]), len(labels), 2)
-                and set(labels) <= set(range(len(classes)))
-                and min(lengths["epoch"]) > 0 < len(labels)
+                all(len(run[name]) == count for run, count in zip(curves, counts, strict=True) for name in _CURVES)
+                and content["points"].shape == (sum(counts), len(labels), 2)
+                and set(labels.tolist()) <= set(range(len(classes)))
+                and min(counts) > 0 < len(labels)
                 and np.isfinite(about["scale"])
             )
-            names = [run["name"] for run in curves]
-            data = {
-                "curves": curves,
-                "classes": classes,
-                "labels": labels,
-                "points": content["points"].astype("<i2").tobytes(),
-                "scale": about["scale"],
-                "sprite": content["sprite"].tobytes(),
-            }
+            sprite = content["sprite"].tobytes()
         except (AttributeError, KeyError, TypeError, ValueError):
             whole = False
         if not whole:
-            raise ValueError(f"{path} is not a whole recording of runs: `make recordings` makes it anew")
-        return cls(**data, runs=_chosen(names, runs), **traits)
+            raise ValueError(f"{path} is not a complete recording of runs; run `make recordings` to rebuild it")
+        return cls(
+            curves=curves,
+            classes=classes,
+            labels=labels.tolist(),
+            points=content["points"].astype("<i2").tobytes(),
+            scale=about["scale"],
+            sprite=sprite,
+            runs=_chosen([run["name"] for run in curves], runs),
+            **traits,
+        )
 
     @traitlets.validate("frame")
     def _valid_frame(self, proposal: Any) -> float:
@@ -116,9 +113,7 @@ class TrainingReplay(Drawn):
 
     @traitlets.validate("speed")
     def _valid_speed(self, proposal: Any) -> float:
-        if proposal["value"] not in SPEEDS:
-            raise traitlets.TraitError(f"speed must be 0.5, 1, 2 or 4, got {proposal['value']}")
-        return proposal["value"]
+        return one_of("speed", proposal["value"], SPEEDS)
 
     @traitlets.validate("runs")
     def _valid_runs(self, proposal: Any) -> list[str]:
@@ -139,7 +134,9 @@ class TrainingReplay(Drawn):
         """
         labels, classes = [int(label) for label in frame.watch.targets], list(frame.watch.classes)
         if self.curves and (labels, classes) != (self.labels, self.classes):
-            raise ValueError("this replay watches other images: give each set of images a TrainingReplay of its own")
+            raise ValueError(
+                "the frame shows other images than the frames before it; use one TrainingReplay for each set of images"
+            )
         curves = [dict(run) for run in self.curves]
         names = [run["name"] for run in curves]
         if frame.run not in names:
@@ -166,12 +163,9 @@ class TrainingReplay(Drawn):
         count = len(self.labels)
         every = np.frombuffer(self.points, "<i2").reshape(-1, count, 2)
         every = recording.unpack(every[sum(lengths[:number]) :][: lengths[number]], self.scale)
-        return between(every, frame)
-
-    def sentence(self, run: str, frame: float | None = None) -> str:
-        """Return what the page says of a run at a frame (by default the present one): what was measured last."""
-        curve = next(other for other in self.curves if other["name"] == run)
-        return sentence(curve, self.frame if frame is None else frame)
+        frame = min(max(frame, 0.0), len(every) - 1)
+        low = int(frame)
+        return every[low] + (every[min(low + 1, len(every) - 1)] - every[low]) * (frame - low)
 
     def picture(self) -> plots.Figure:
         """Draw the first, the middle and the last frame of each run that is shown, and the curves."""
@@ -188,43 +182,16 @@ def _chosen(names: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
         return list(names[:2])
     wanted = [wanted] if isinstance(wanted, str) else list(wanted)
     if not 1 <= len(wanted) <= 2:
-        raise ValueError(f"runs are one or two names, got {len(wanted)}")
+        raise ValueError(f"runs must be one or two names; got {len(wanted)}")
     found = []
     for word in wanted:
         like = [name for name in names if name == word] or [
             name for name in names if name.lower().startswith(str(word).lower())
         ]
         if not like:
-            raise ValueError(f"no run is called {word!r}: there are {', '.join(map(repr, names))}")
+            raise ValueError(f"no run is called {word!r}; the runs are {', '.join(map(repr, names))}")
         found.append(like[0])
     return found
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The twin of replay.js
-# ---------------------------------------------------------------------------------------------------------------------
-def between(values: np.ndarray, frame: float) -> np.ndarray:
-    """Return the value at a frame of an array over frames; halves lie on a straight line; ends are held."""
-    frame = min(max(frame, 0.0), len(values) - 1)
-    low = int(frame)
-    high = min(low + 1, len(values) - 1)
-    return values[low] + (values[high] - values[low]) * (frame - low)
-
-
-def sentence(curve: Mapping[str, Any], frame: float) -> str:
-    """Return the words for a run at a frame: values as measured at the last whole frame."""
-    i = min(int(max(frame, 0) + 1e-6), len(curve["epoch"]) - 1)
-    loss = curve["loss"][i]
-    return (
-        f"Epoch {_fixed(curve['epoch'][i], 1)}: Recall@1 {_fixed(curve['recall'][i], 2)}, "
-        f"loss {'-' if loss is None else _fixed(loss, 3)}, spread {_fixed(curve['spread'][i], 2)}, "
-        f"{_fixed(100 * curve['shown'][i], 0)} % of the variance in view"
-    )
-
-
-def _fixed(x: float, digits: int) -> str:
-    """Round as JavaScript's ``toFixed``: halves up."""
-    return str(Decimal(x).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -245,18 +212,23 @@ def _picture(replay: TrainingReplay, runs: Sequence[Mapping[str, Any]]) -> plots
             for axes, frame in zip(row, (0, last // 2, last)):
                 points = replay.positions(run["name"], frame)
                 for number in np.unique(labels):
-                    looks = {"color": _COLOURS[number % 7], "marker": _MARKERS[(number % 7 + number // 7) % 8]}
-                    axes.scatter(*points[labels == number].T, s=8, linewidths=0, label=replay.classes[number], **looks)
+                    looks = {"label": replay.classes[number], **group_look(number)}
+                    axes.scatter(*points[labels == number].T, s=8, linewidths=0, **looks)
                 axes.set(aspect="equal", xticks=[], yticks=[])
                 axes.set_adjustable("datalim")
                 axes.set_title(f"epoch {run['epoch'][frame]:.3g}: R@1 {run['recall'][frame]:.2f}")
             row[0].set_ylabel(run["name"])
             axes = row[3]
-            axes.plot(run["epoch"], run["recall"], color=_COLOURS[0], label="Recall@1")
+            axes.plot(run["epoch"], run["recall"], color=plots.OKABE_ITO["blue"], label="Recall@1")
             axes.set(ylim=(0, 1.02), xlim=(0, run["epochs"] * 1.02), xlabel="epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
             losses = axes.twinx()
-            losses.plot(run["epoch"], [np.nan if x is None else x for x in run["loss"]], "--", color=_COLOURS[1])
+            losses.plot(
+                run["epoch"],
+                [np.nan if x is None else x for x in run["loss"]],
+                "--",
+                color=plots.OKABE_ITO["vermilion"],
+            )
             losses.spines.right.set_visible(True)
             losses.set_ylim(0)
             axes.set_title("Recall@1, loss (dashed)")

@@ -1,13 +1,13 @@
 """The t-SNE honesty panel: what a map shows, beside what is true of the embedding.
 
 A grid of maps is computed once (:func:`make_recording`); the page (``tsne.js``) shows one of them at a time, with the
-numbers that were measured on it. :func:`measure` measures them, and :func:`reading` puts them into words.
+numbers that :func:`measure` found on it, and puts them into words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from decimal import ROUND_HALF_UP, Decimal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,7 @@ import traitlets
 
 from ...figures import plots
 from .. import recording
-from .base import Drawn, script
-from .replay import _COLOURS, _MARKERS
+from .base import Drawn, finite_matrix, group_look, one_of, script
 
 __all__ = ["TsnePanel"]
 
@@ -27,92 +26,55 @@ PERPLEXITIES, SEEDS, ANGLES, ITERATIONS = (2, 5, 30, 80), (0, 1, 2), (0.0, 0.5, 
 EARLY = 250  # iterations of early exaggeration: attractions count 12 times as much
 NEAR = 10  # neighbors of a point for which the map is asked
 BITS = 10  # of a coordinate in a recording
+MIDDLE = 2 ** (BITS - 1)  # stands for the coordinate 0
 SIDE = 24  # of a picture on the sheet
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Measures of a map
 # ---------------------------------------------------------------------------------------------------------------------
-def distances(x: np.ndarray) -> np.ndarray:
-    """Return the (N, N) squared distances of the rows, infinite on the diagonal: nobody is a neighbor of himself."""
-    x = np.asarray(x, dtype=np.float64)
-    squares = (x**2).sum(axis=1)
-    d2 = np.maximum(squares[:, None] + squares - 2 * x @ x.T, 0)
-    np.fill_diagonal(d2, np.inf)
-    return d2
+def nearest(x: np.ndarray) -> np.ndarray:
+    """Find the 10 nearest others of each row, (N, 10)."""
+    import torch
+
+    from ...evaluation import top_k
+
+    return top_k(torch.as_tensor(x), NEAR)[1].numpy()
 
 
-def order(d2: np.ndarray) -> np.ndarray:
-    """Return for each row the others from near to far, (N, N - 1); the first of equals comes first."""
-    return np.argsort(d2, axis=1, kind="stable")[:, :-1]
+def overlap(near: np.ndarray, others: np.ndarray) -> float:
+    """Compute the mean share of an item's neighbors that are in its other list of neighbors; both are (N, k)."""
+    return float((near[:, :, None] == others[:, None]).any(axis=2).mean())
 
 
-def kept(near: np.ndarray, near_on_map: np.ndarray) -> float:
-    """Return the share of neighbors that are also neighbors on the map."""
-    return float(np.mean([np.isin(a, b).mean() for a, b in zip(near, near_on_map, strict=True)]))
-
-
-def trustworthiness(ranked: np.ndarray, near_on_map: np.ndarray) -> float:
-    r"""Return how far neighbors on the map are neighbors at all (Venna and Kaski, 2001).
-
-    With :math:`r(i, j)` the rank of j among the others as seen from i, and :math:`U_i` those of the k nearest on the
-    map that are not among the k nearest,
-    :math:`1 - \frac{2}{N k (2 N - 3 k - 1)} \sum_i \sum_{j \in U_i} (r(i, j) - k)`.
-
-    Parameters
-    ----------
-    ranked : (N, N - 1) int array
-        The others of each item, from near to far, in the embedding.
-    near_on_map : (N, k) int array
-    """
-    count, k = near_on_map.shape
-    rank = np.zeros((count, count), dtype=int)
-    np.put_along_axis(rank, ranked, np.arange(1, count), axis=1)
-    beyond = np.maximum(np.take_along_axis(rank, near_on_map, axis=1) - k, 0)
-    return float(1 - 2 / (count * k * (2 * count - 3 * k - 1)) * beyond.sum())
-
-
-def recall(ranked: np.ndarray, labels: np.ndarray, k: int = 1) -> float:
-    """Return Recall@K from the others of each item, ranked from near to far."""
-    return float((labels[ranked[:, :k]] == labels[:, None]).any(axis=1).mean())
-
-
-def precision(ranked: np.ndarray, labels: np.ndarray) -> float:
-    """Return R-precision: of the R nearest others, R the number of others of its class, the share of the class."""
-    same = labels[ranked] == labels[:, None]
-    peers = same.sum(axis=1)
-    within = np.arange(same.shape[1]) < peers[:, None]
-    return float(((same & within).sum(axis=1) / np.maximum(peers, 1)).mean())
-
-
-def divergence(affinities: np.ndarray, d2: np.ndarray) -> float:
-    """Return the Kullback-Leibler divergence that t-SNE descends, over all pairs: nothing is approximated.
+def divergence(affinities: np.ndarray, points: np.ndarray) -> float:
+    """Compute the Kullback-Leibler divergence that t-SNE minimizes, over all pairs and without approximation.
 
     Parameters
     ----------
     affinities : (N, N) array
         p, of sum 1.
-    d2 : (N, N) array
-        Squared distances on the map.
+    points : (N, 2) array
+        The map.
     """
-    q = 1 / (1 + d2)
+    import torch
+
+    from ...losses import squared_distances
+
+    q = 1 / (1 + squared_distances(torch.as_tensor(points)).numpy())
+    np.fill_diagonal(q, 0)
     q /= q.sum()
     there = affinities > 0
     return float((affinities[there] * np.log(affinities[there] / q[there])).sum())
 
 
 def between_classes(x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distances of all pairs of class means, and the root mean square size of each class about its mean."""
-    means = np.stack([x[labels == c].mean(axis=0) for c in np.unique(labels)]).astype(np.float64)
-    sizes = [np.sqrt(((x[labels == c] - means[i]) ** 2).sum(axis=1).mean()) for i, c in enumerate(np.unique(labels))]
-    return np.sqrt(distances(means)[np.triu_indices(len(means), 1)]), np.asarray(sizes)
+    """Compute the distances of all pairs of class means, and the root mean square size of each class."""
+    from scipy.spatial.distance import pdist
 
-
-def rank_correlation(u: np.ndarray, v: np.ndarray) -> float:
-    """Return Spearman's rank correlation of two lists."""
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(u, v).statistic)
+    members = [x[labels == label].astype(np.float64) for label in np.unique(labels)]
+    sizes = [np.sqrt(((points - points.mean(axis=0)) ** 2).sum(axis=1).mean()) for points in members]
+    return pdist(np.stack([points.mean(axis=0) for points in members])), np.asarray(sizes)
 
 
 def measure(points: np.ndarray, embeddings: np.ndarray, labels: np.ndarray, affinities: np.ndarray) -> dict[str, float]:
@@ -129,22 +91,28 @@ def measure(points: np.ndarray, embeddings: np.ndarray, labels: np.ndarray, affi
     Returns
     -------
     dict
-        ``kl``, ``trust``, ``kept`` (of the 10 nearest), ``recall`` (@1 on the map), ``precision`` (R-precision there),
-        ``gaps`` and ``sizes`` (rank correlations of the distances between class means, and of the sizes of classes, on
-        the map and in the embedding).
+        ``kl``; ``trust``, the trustworthiness (Venna and Kaski, 2001) of the 10 nearest; ``kept``, the share of the 10
+        nearest in the embedding that are among the 10 nearest on the map; ``recall`` (@1) and ``precision``
+        (R-precision) on the map; ``gaps`` and ``sizes``, Spearman's rank correlations, between map and embedding, of
+        the distances between class means and of the sizes of the classes.
     """
-    d2, ranked = distances(points), order(distances(embeddings))
-    on_map = order(d2)
+    import torch
+    from scipy.stats import spearmanr
+    from sklearn.manifold import trustworthiness
+
+    from ...evaluation import map_at_r, recall_at_k
+
+    flat = torch.as_tensor(points)
     gaps, sizes = between_classes(points, labels)
     true_gaps, true_sizes = between_classes(embeddings, labels)
     return {
-        "kl": divergence(affinities, d2),
-        "trust": trustworthiness(ranked, on_map[:, :NEAR]),
-        "kept": kept(ranked[:, :NEAR], on_map[:, :NEAR]),
-        "recall": recall(on_map, labels),
-        "precision": precision(on_map, labels),
-        "gaps": rank_correlation(gaps, true_gaps),
-        "sizes": rank_correlation(sizes, true_sizes),
+        "kl": divergence(affinities, points),
+        "trust": float(trustworthiness(embeddings, points, n_neighbors=NEAR)),
+        "kept": overlap(nearest(embeddings), nearest(points)),
+        "recall": recall_at_k(flat, labels, (1,))[1],
+        "precision": map_at_r(flat, labels)["r_precision"],
+        "gaps": float(spearmanr(gaps, true_gaps).statistic),
+        "sizes": float(spearmanr(sizes, true_sizes).statistic),
     }
 
 
@@ -200,9 +168,43 @@ def expand(raw: bytes, count: int) -> np.ndarray:
 
 def squeezed(points: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the coordinates of a map as whole numbers from 0 to 1023, and the width of one step."""
-    middle = 2 ** (BITS - 1)
-    step = float(np.abs(points).max()) / (middle - 1) or 1.0
-    return np.rint(points / step).astype(int) + middle, step
+    step = float(np.abs(points).max()) / (MIDDLE - 1) or 1.0
+    return np.rint(points / step).astype(int) + MIDDLE, step
+
+
+def lay_out(
+    affinities: Mapping[float, Any],
+    seeds: Sequence[int],
+    angles: Sequence[float],
+    iterations: Sequence[int],
+    done: Callable[[], Any] = lambda: None,
+) -> dict[tuple[float, int, float, int], np.ndarray]:
+    """Run t-SNE in all settings and rotate the maps onto each other.
+
+    The maps of one run share one rotation, so that what moves does move. A run is rotated onto the run of the same seed
+    and angle at the perplexity before; the first of them onto that of the first angle, or else of the first seed.
+
+    Parameters
+    ----------
+    affinities : mapping of perplexity to openTSNE affinities
+    seeds, angles, iterations : sequences of numbers
+    done : callable
+        Called after each run.
+
+    Returns
+    -------
+    dict
+        The (N, 2) map of each perplexity, seed, angle and number of iterations.
+    """
+    maps, last = {}, {}
+    for perplexity, seed, angle in product(affinities, seeds, angles):
+        run = trace(affinities[perplexity], seed, angle, iterations)
+        before = [last[key] for key in ((seed, angle), (seed, angles[0]), (seeds[0], angles[0])) if key in last]
+        turn = recording.rotation(run[-1], before[0]) if before else np.eye(2)
+        last[seed, angle] = run[-1] @ turn
+        maps |= {(perplexity, seed, angle, i): points @ turn for i, points in zip(iterations, run, strict=True)}
+        done()
+    return maps
 
 
 def prepare(
@@ -215,9 +217,6 @@ def prepare(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Compute all maps of a panel and measure them.
 
-    The maps of one run share one rotation, so that what moves does move; a run is turned onto the run of the same seed
-    and angle at the perplexity before, and the first of them onto that of the first angle, and of the first seed.
-
     Parameters
     ----------
     sets : mapping of str to (embeddings, seeds, angles)
@@ -225,14 +224,14 @@ def prepare(
     labels : (N,) int
     perplexities, iterations : sequences of numbers, ascending
     progress : bool
-        Show a bar.
+        Show a progress bar.
 
     Returns
     -------
     arrays : dict
         ``maps`` (uint8, see :func:`squeeze`), ``labels`` and ``shuffled``: labels in a random order.
     about : dict
-        ``perplexities``, ``iterations``, ``steps`` (of each map), ``found`` (lists of numbers, one of each map, see
+        ``perplexities``, ``iterations``, ``steps`` (of each map), ``found`` (lists of numbers, one for each map, see
         :func:`measure`; ``shuffled`` is Recall@1 with shuffled labels, ``agree`` the share of the 10 nearest on a map
         that the maps of the other seeds share), and ``sets``: name, seeds, angles, first map, dimensions, and Recall@K
         and R-precision of the embedding itself.
@@ -242,83 +241,81 @@ def prepare(
     ValueError
         If embeddings are not finite or too few, or the labels do not fit or are of one class.
     """
+    import torch
     from tqdm.auto import tqdm
+
+    from ...evaluation import map_at_r, recall_at_k
 
     labels = np.asarray(labels)
     _check(sets, labels, perplexities)
     shuffled = np.random.default_rng(0).permutation(labels)
-    found: dict[str, list[float | None]] = {}
-    packed, steps, heads = [], [], []
-    bar = tqdm(
-        total=sum(len(seeds) * len(angles) for _, seeds, angles in sets.values()) * len(perplexities),
-        unit="run",
-        disable=not progress,
-    )
-    for name, (embeddings, seeds, angles) in sets.items():
-        embeddings = np.asarray(embeddings, dtype=np.float64)
-        ranked = order(distances(embeddings))
-        recalls = {str(k): round(recall(ranked, labels, k), 4) for k in (1, 2, 4, 8)}
-        heads.append(
-            {
-                "name": name,
-                "seeds": list(seeds),
-                "angles": list(angles),
-                "first": len(steps),
-                "dimensions": embeddings.shape[1],
-                "recall": recalls,
-                "precision": round(precision(ranked, labels), 4),
-            }
-        )
-        last: dict[Any, np.ndarray] = {}
-        for perplexity in perplexities:
-            affinities = affinity(embeddings, perplexity)
-            p = affinities.P.toarray()
-            on_map: dict[Any, list[np.ndarray]] = {}
-            rows: dict[Any, list[dict[str, float | None]]] = {}
-            for seed in seeds:
-                for angle in angles:
-                    run = trace(affinities, seed, angle, iterations)
-                    towards = last.get((seed, angle), last.get((seed, angles[0]), last.get((seeds[0], angles[0]))))
-                    turn = np.eye(2) if towards is None else recording.rotation(run[-1], towards)
-                    last[seed, angle] = run[-1] @ turn
-                    rows[seed, angle], on_map[seed, angle] = [], []
-                    for points in run:
-                        whole, step = squeezed(points @ turn)
-                        packed.append(squeeze(whole))
-                        steps.append(step)
-                        stored = (whole - 2 ** (BITS - 1)) * step  # what is measured is what will be shown
-                        near = order(distances(stored))
-                        numbers = measure(stored, embeddings, labels, p / p.sum())
-                        rows[seed, angle].append(numbers | {"shuffled": recall(near, shuffled)})
-                        on_map[seed, angle].append(near[:, :NEAR])
-                    bar.update()
-            for (seed, angle), entries in rows.items():
-                for i, entry in enumerate(entries):
-                    others = [kept(on_map[seed, angle][i], on_map[s, angle][i]) for s in seeds if s != seed]
-                    entry["agree"] = float(np.mean(others)) if others else None
-                    for key, value in entry.items():
-                        found.setdefault(key, []).append(None if value is None else round(value, 4))
-    bar.close()
-    raw = np.frombuffer(b"".join(packed), np.uint8)
+    packed, heads = [], []
     about = {
         "perplexities": list(perplexities),
         "iterations": list(iterations),
-        "steps": steps,
-        "found": found,
+        "steps": [],
+        "found": {},
         "sets": heads,
     }
-    return {"maps": raw, "labels": labels, "shuffled": shuffled}, about
+    runs = sum(len(seeds) * len(angles) for _, seeds, angles in sets.values()) * len(perplexities)
+    with tqdm(total=runs, unit="run", disable=not progress) as bar:
+        for name, (embeddings, seeds, angles) in sets.items():
+            x = np.asarray(embeddings, dtype=np.float64)
+            recalls = recall_at_k(torch.as_tensor(x), labels)
+            heads.append(
+                {
+                    "name": name,
+                    "seeds": list(seeds),
+                    "angles": list(angles),
+                    "first": len(packed),
+                    "dimensions": x.shape[1],
+                    "recall": {str(k): round(value, 4) for k, value in recalls.items()},
+                    "precision": round(map_at_r(torch.as_tensor(x), labels)["r_precision"], 4),
+                }
+            )
+            affinities = {perplexity: affinity(x, perplexity) for perplexity in perplexities}
+            whole = {
+                key: squeezed(points)
+                for key, points in lay_out(affinities, seeds, angles, iterations, bar.update).items()
+            }
+            packed += [squeeze(numbers) for numbers, _ in whole.values()]
+            about["steps"] += [step for _, step in whole.values()]
+            # What is measured is what will be shown: the maps as they are stored.
+            stored = {key: (numbers - MIDDLE) * step for key, (numbers, step) in whole.items()}
+            for entry in _measure_all(stored, x, labels, shuffled, affinities):
+                for key, value in entry.items():
+                    about["found"].setdefault(key, []).append(None if value is None else round(value, 4))
+    return {"maps": np.frombuffer(b"".join(packed), np.uint8), "labels": labels, "shuffled": shuffled}, about
+
+
+def _measure_all(
+    maps: Mapping[tuple[float, int, float, int], np.ndarray],
+    embeddings: np.ndarray,
+    labels: np.ndarray,
+    shuffled: np.ndarray,
+    affinities: Mapping[float, Any],
+) -> Iterator[dict[str, float | None]]:
+    """Yield what is measured on each map of one embedding."""
+    import torch
+
+    from ...evaluation import recall_at_k
+
+    near = {key: nearest(points) for key, points in maps.items()}
+    for (perplexity, seed, angle, i), points in maps.items():
+        p = affinities[perplexity].P.toarray()
+        others = [key for key in maps if key[1] != seed and key[0::2] == (perplexity, angle) and key[3] == i]
+        agree = [overlap(near[perplexity, seed, angle, i], near[other]) for other in others]
+        yield measure(points, embeddings, labels, p / p.sum()) | {
+            "shuffled": recall_at_k(torch.as_tensor(points), shuffled, (1,))[1],
+            "agree": float(np.mean(agree)) if agree else None,
+        }
 
 
 def _check(sets: Mapping[str, tuple], labels: np.ndarray, perplexities: Sequence[float]) -> None:
     if labels.ndim != 1 or len(np.unique(labels)) < 2:
-        raise ValueError("a panel needs labels of at least two classes: with one, every neighbor on a map is right")
+        raise ValueError("labels must have at least two classes; with one, every neighbor on a map is right")
     for name, (embeddings, _, _) in sets.items():
-        x = np.asarray(embeddings)
-        if x.ndim != 2 or len(x) != len(labels):
-            raise ValueError(f"{name} must have a row for each of the {len(labels)} labels, got shape {x.shape}")
-        if not np.isfinite(x).all():
-            raise ValueError(f"{name}: {(~np.isfinite(x).all(axis=1)).sum()} of {len(x)} embeddings are not finite")
+        x = finite_matrix(name, embeddings, len(labels))
         least = max(NEAR * 2, int(3 * max(perplexities)) + 1)
         if len(x) < least:
             raise ValueError(f"{name}: perplexity {max(perplexities):g} needs at least {least} points, got {len(x)}")
@@ -351,91 +348,11 @@ def watched() -> Any:
 # ---------------------------------------------------------------------------------------------------------------------
 # The twin of the page
 # ---------------------------------------------------------------------------------------------------------------------
-def reading(content: Mapping[str, Any], setting: Mapping[str, Any]) -> list[str]:
-    """Return what may and what may not be read from a map, in sentences made of its numbers.
-
-    Parameters
-    ----------
-    content : mapping
-        ``about`` of a recording.
-    setting : mapping
-        ``data`` ("letters", "shuffled" or "noise"), ``perplexity``, ``seed``, ``angle`` and ``iterations``.
-
-    Returns
-    -------
-    list of str
-    """
-    here, last = numbers(content, setting), content["iterations"][-1]
-    head, perplexity, done = _set(content, setting["data"]), setting["perplexity"], setting["iterations"]
-    kept_here, told = f"{_fixed(here['kept'])} of the 10 nearest neighbors", []
-    if done < last:
-        end = numbers(content, setting | {"iterations": last})
-        told.append(
-            f"Not done: after {done} of {last} iterations the KL divergence is {_fixed(here['kl'])}, and "
-            f"{_fixed(end['kl'])} in the end{'; attractions still count 12 times' if done <= EARLY else ''}. "
-            "Read nothing yet."
-        )
-    if setting["data"] == "noise":
-        told.append(
-            f"Noise of {head['dimensions']} dimensions, without any group: whatever clumps there are were made by "
-            f"t-SNE at perplexity {perplexity}. It keeps {kept_here}."
-        )
-    if setting["data"] == "shuffled":
-        told.append(
-            f"The same map, the letters dealt out at random: Recall@1 {_fixed(here['shuffled'])}, chance is "
-            f"{_fixed(head['chance'])}. So look colours that mean nothing. The points are where they were: t-SNE never "
-            "sees a label."
-        )
-    if setting["data"] != "letters" or done < last:
-        return told
-    rivals = [(numbers(content, setting | {"perplexity": p})["kept"], p) for p in content["perplexities"]]
-    best, at = max(rivals, key=lambda rival: rival[0])
-    if here["kept"] > best - 0.03:
-        told.append(
-            f"Who is near whom may be read: the map keeps {kept_here}, no other perplexity here keeps many more."
-        )
-    elif perplexity < at:
-        told.append(
-            f"Perplexity {perplexity} tears letters apart: {kept_here} are kept, {_fixed(best)} at perplexity {at}. "
-            "Do not count islands."
-        )
-    else:
-        told.append(
-            f"Perplexity {perplexity} blurs near twins: {kept_here} are kept, {_fixed(best)} at perplexity {at}."
-        )
-    if here["precision"] > head["precision"] + 0.02:
-        told.append(
-            f"The map is tidier than the embedding: R-precision {_fixed(here['precision'])} against "
-            f"{_fixed(head['precision'])}."
-        )
-    told.append(
-        f"Distances between islands: {_rule(here['gaps'])} (rank correlation with the true ones "
-        f"{_fixed(here['gaps'])}); sizes: {_rule(here['sizes'])} ({_fixed(here['sizes'])})."
-    )
-    if here["agree"] is not None:
-        told.append(
-            f"Another seed shares {_fixed(here['agree'])} of the neighbors on this map; where an island lies is chance."
-        )
-    if setting["angle"] and 0.0 in head["angles"]:
-        exact = numbers(content, setting | {"angle": 0.0})
-        told.append(
-            f"Barnes-Hut of angle {setting['angle']:g} keeps {_fixed(here['kept'])} of the neighbors, exact forces "
-            f"{_fixed(exact['kept'])}"
-            + (": no difference to speak of." if abs(here["kept"] - exact["kept"]) < 0.02 else ".")
-        )
-    return told
-
-
-def _rule(correlation: float) -> str:
-    """Return how far an order may be read from a map."""
-    return "do not read them" if correlation < 0.6 else "a hint, no measure"
-
-
 def numbers(content: Mapping[str, Any], setting: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was measured on the map of a setting; ``width`` is that of the window, in units of the map."""
     i = index(content, setting)
     return {name: values[i] for name, values in content["found"].items()} | {
-        "width": content["steps"][i] * 2 * (2 ** (BITS - 1) - 1)
+        "width": content["steps"][i] * 2 * (MIDDLE - 1)
     }
 
 
@@ -450,12 +367,6 @@ def index(content: Mapping[str, Any], setting: Mapping[str, Any]) -> int:
 
 def _set(content: Mapping[str, Any], data: str) -> Mapping[str, Any]:
     return next(head for head in content["sets"] if head["name"] == ("noise" if data == "noise" else "letters"))
-
-
-def _fixed(x: float, digits: int = 2) -> str:
-    """Round as ``tidy`` in the page: halves up, a true minus sign, never "-0"."""
-    text = str(Decimal(x).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
-    return (text.replace("-", "") if float(text) == 0 else text).replace("-", "\N{MINUS SIGN}")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -498,19 +409,14 @@ class TsnePanel(Drawn):
     angle = traitlets.Float(0.5).tag(sync=True)
     iterations = traitlets.Int(750).tag(sync=True)
 
-    def __init__(
-        self,
-        arrays: Mapping[str, np.ndarray],
-        about: Mapping[str, Any],
-        **state: Any,
-    ) -> None:
+    def __init__(self, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any], **state: Any) -> None:
         """Make a panel of what :func:`prepare` returns; ``classes`` (names) and a ``sprite`` are optional."""
         labels = np.asarray(arrays["labels"])
         chance = float(np.mean([(labels == label).sum() - 1 for label in labels]) / (len(labels) - 1))
         content = {name: about[name] for name in ("perplexities", "iterations", "steps", "found")}
         content["sets"] = [{**head, "chance": chance} for head in about["sets"]]
-        if len(arrays["maps"]) != len(content["steps"]) * _stride(len(labels)):
-            raise ValueError("the maps do not fit the labels")
+        if len(arrays["maps"]) != (wanted := len(content["steps"]) * _stride(len(labels))):
+            raise ValueError(f"maps must have {wanted} bytes for {len(labels)} labels, got {len(arrays['maps'])}")
         names = about.get("classes", [f"class {i}" for i in range(labels.max() + 1)])
         first = {name: state.pop(name) for name in list(state) if name in _SETTING}
         super().__init__(**state)
@@ -544,7 +450,9 @@ class TsnePanel(Drawn):
         try:
             return cls(arrays, arrays.pop("about"), **state)
         except (KeyError, TypeError, ValueError):
-            raise ValueError(f"{path} is not a whole recording of maps: `make recordings` makes it anew") from None
+            raise ValueError(
+                f"{path} is not a complete recording of maps; run `make recordings` to rebuild it"
+            ) from None
 
     def _offered(self, name: str) -> list[Any]:
         """Return the values of a setting for which there are maps."""
@@ -555,15 +463,10 @@ class TsnePanel(Drawn):
             return list(self.content["perplexities" if name == "perplexity" else "iterations"])
         return list(_set(self.content, "letters")[f"{name}s"])
 
-    @traitlets.validate(*("data", "perplexity", "seed", "angle", "iterations"))
+    @traitlets.validate("data", "perplexity", "seed", "angle", "iterations")
     def _valid(self, proposal: Any) -> Any:
         name, value = proposal["trait"].name, proposal["value"]
-        if self.content and value not in self._offered(name):
-            value, *offered = (
-                str(one if isinstance(one, str) else _whole(one)) for one in (value, *self._offered(name))
-            )
-            raise traitlets.TraitError(f"there is no map of {name} {value}: choose one of {', '.join(offered)}")
-        return value
+        return one_of(name, value, self._offered(name)) if self.content else value
 
     @property
     def setting(self) -> dict[str, Any]:
@@ -575,17 +478,11 @@ class TsnePanel(Drawn):
         """What was measured on the present map: see :func:`measure`."""
         return numbers(self.content, self.setting)
 
-    @property
-    def reading(self) -> list[str]:
-        """What may and what may not be read from the present map."""
-        content = self.content | {"perplexities": [_whole(p) for p in self.content["perplexities"]]}
-        return reading(content, self.setting | {"perplexity": _whole(self.perplexity)})
-
     def points(self, **setting: Any) -> np.ndarray:
         """Return the (N, 2) map of the present setting, or of another: ``points(perplexity=2)``."""
         place, stride = index(self.content, self.setting | setting), _stride(len(self.labels))
         every = expand(self.maps[place * stride :][:stride], 2 * len(self.labels)).reshape(-1, 2)
-        return (every - 2 ** (BITS - 1)) * self.content["steps"][place]
+        return (every - MIDDLE) * self.content["steps"][place]
 
     def picture(self) -> plots.Figure:
         """Draw the maps of all perplexities at the present seed, angle and iterations."""
@@ -597,8 +494,7 @@ class TsnePanel(Drawn):
                 points = self.points(perplexity=perplexity)
                 here = numbers(self.content, self.setting | {"perplexity": perplexity})
                 for number in np.unique(labels):
-                    looks = {"color": _COLOURS[number % 7], "marker": _MARKERS[(number % 7 + number // 7) % 8]}
-                    looks = {"color": "#767676", "marker": "o"} if self.data == "noise" else looks
+                    looks = {"color": "#767676", "marker": "o"} if self.data == "noise" else group_look(number)
                     axes.scatter(*points[labels == number].T, s=6, linewidths=0, **looks)
                 line = f"neighbors kept {here['kept']:.2f}"
                 if self.data != "noise":
@@ -628,8 +524,3 @@ _WHAT = {
 def _stride(count: int) -> int:
     """Return how many bytes a map of so many points takes."""
     return -(-2 * count * BITS // 8)
-
-
-def _whole(x: float) -> float | int:
-    """Return a number as the page writes it: 30, not 30.0."""
-    return int(x) if float(x).is_integer() else x

@@ -1,0 +1,174 @@
+"""What all widgets have in common, in a real browser: they are accessible, fit, follow the theme, and are quick."""
+
+import numpy as np
+import pytest
+import torch
+
+import sstutils as sst
+from sstutils.lectures import widgets
+
+RECORDINGS = "notebooks/recordings"
+TRIPLET = {"a": (-1, 0), "p": (1, 0.5), "n": (-0.2, 0.9)}
+
+
+def game():
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 6
+    embeddings = rng.normal(size=(6, 5))[labels] + rng.normal(size=(60, 5))
+    images = rng.integers(0, 255, (60, 16, 16, 3), dtype=np.uint8)
+    return widgets.RetrievalGame(torch.as_tensor(embeddings), labels, images, list("ÆǼKĶфɸ"), queries=8)
+
+
+MAKE = {
+    "gradients": widgets.GradientExplorer,
+    "options": lambda: widgets.Predict("Which way?", ["Away", "Through"], answer=1, because="So.", feedback={0: "No"}),
+    "arrow": lambda: widgets.Predict.arrow("Where to?", TRIPLET, at="n", truth=(-0.3, 1.0), because="So."),
+    "game": game,
+    "neighborhoods": lambda: widgets.NeighborhoodExplorer.from_recording(f"{RECORDINGS}/stages.npz"),
+    "replay": lambda: widgets.TrainingReplay.from_recording(f"{RECORDINGS}/replay.npz"),
+    "tsne": lambda: widgets.TsnePanel.from_recording(f"{RECORDINGS}/tsne.npz"),
+}
+# A state that shows what is hidden at first.
+LATER = {
+    "gradients": {"anchor": [-4, -3], "margin": 3.0},
+    "options": {"chosen": 0, "committed": True},
+    "arrow": {"chosen": [1, 0], "committed": True},
+    "game": {"revealed": {"0": [1]}},
+    "neighborhoods": {"sampler": "balanced", "loss": "triplet"},
+    "replay": {"frame": 20, "runs": ["SST, local"]},
+    "tsne": {"data": "noise"},
+}
+every_widget = pytest.mark.parametrize("name", MAKE)
+
+
+def serious(page):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    found = axe.run(page, context=".sst-widget").response["violations"]
+    return [(x["id"], x["nodes"][0]["html"]) for x in found if x["impact"] in ("serious", "critical")]
+
+
+def wide(page):
+    return page.evaluate("document.documentElement.scrollWidth - innerWidth")
+
+
+def look(page):
+    page.settle()
+    page.wait_for_timeout(60)
+    return page.locator(".sst-widget").first.screenshot()
+
+
+@every_widget
+def test_a_widget_is_accessible_fits_and_follows_theme_size_and_state(page_of, name):
+    page = page_of(MAKE[name](), width=390, reduced_motion="reduce")
+    page.wait_for_timeout(200)  # pictures are decoded
+    light = look(page)
+    assert serious(page) == [] and wide(page) <= 0
+    page.emulate_media(color_scheme="dark")
+    assert look(page) != light
+    assert serious(page) == []
+    page.put(**LATER[name])
+    page.set_viewport_size({"width": 340, "height": 900})
+    dark = look(page)
+    assert serious(page) == [] and wide(page) <= 0
+    page.emulate_media(color_scheme="light", media="print")
+    assert look(page) != dark
+    page.emulate_media(media="screen")
+    page.locator("main").evaluate("node => { node.hidden = true }")  # as in a tab that is not in front
+    page.settle()
+    page.locator("main").evaluate("node => { node.hidden = false }")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    assert look(page) and serious(page) == [] and wide(page) <= 0
+    assert not page.bad
+
+
+@every_widget
+def test_a_widget_is_used_by_keyboard_and_shown_twice(page_of, name):
+    widget = MAKE[name]()
+    page = page_of(widget, widget)
+    stops = []
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        stop = page.evaluate(
+            """() => { const node = document.activeElement, style = getComputedStyle(node);
+            const named = node.ariaLabel || node.labels?.[0]?.innerText || node.innerText;
+            return [node.tagName, Boolean(named), style.outlineStyle, node.closest('.sst-widget') !== null] }"""
+        )
+        if stop[3]:
+            stops.append(stop)
+    assert stops and all(named and outline == "solid" for _, named, outline, _ in stops), stops
+    ids = page.evaluate("[...document.querySelectorAll('.sst-widget [id]')].map(node => node.id)")
+    assert len(ids) == len(set(ids))
+    both = page.locator(".sst-widget")
+    before = both.nth(1).inner_html()
+    page.put(**LATER[name])
+    page.settle()
+    page.wait_for_timeout(60)
+    assert both.nth(1).inner_html() != before
+    assert both.count() == 2 and both.nth(0).inner_text() == both.nth(1).inner_text()
+    assert not page.bad
+
+
+@every_widget
+def test_a_still_picture_with_alternative_text_stands_for_a_widget(name):
+    data, about = MAKE[name]()._repr_mimebundle_()
+    assert "alt=" in data["text/html"] and about["image/png"]["alt"] in data["text/plain"]
+    assert "application/vnd.jupyter.widget-view+json" in data
+
+
+def test_widgets_are_listed_and_others_are_not():
+    assert set(dir(sst.widgets)) >= {"GradientExplorer", "Predict", "TsnePanel"}
+    with pytest.raises(AttributeError, match="no attribute 'Slider'"):
+        _ = sst.widgets.Slider
+    with pytest.raises(NotImplementedError):
+        widgets.base.Drawn().picture()
+
+
+@pytest.mark.slow
+@every_widget
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [340, 390, 1440])
+def test_every_look_of_a_widget(page_of, name, width, dark):
+    page = page_of(MAKE[name](), width=width, dark=dark)
+    page.wait_for_timeout(300)
+    for state in ({}, LATER[name]):
+        page.put(**state)
+        look(page)
+        assert serious(page) == [] and wide(page) <= 0
+    assert not page.bad
+
+
+# What moves a widget: step i of 40.
+MOVE = {
+    "gradients": "model.set('anchor', [i / 20, 0]); await frame()",
+    "arrow": "model.set('chosen', [i / 40, 1]); await frame()",
+    "game": "document.querySelector(i % 4 < 2 ? '.sst-game-card' : '.sst-game-act').click()",
+    "neighborhoods": "slide(document.querySelectorAll('input[type=range]')[i % 5], i % 2)",
+    "replay": "slide(document.querySelector('.sst-wide input'), i)",
+    "tsne": "{ const all = document.querySelectorAll('input[type=radio]'); all[(3 + 5 * i) % all.length].click() }",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MOVE)
+def test_a_widget_is_redrawn_within_a_few_frames(page_of, name, record_property):
+    page = page_of(MAKE[name]())
+    page.wait_for_timeout(200)
+    times = page.evaluate(
+        f"""async () => {{
+          const times = [], model = sst.model(sst.ids[0]), frame = () => new Promise(requestAnimationFrame);
+          const slide = (input, value) => {{ input.value = Number(input.min) + value * Number(input.step);
+            input.dispatchEvent(new Event('input')) }};
+          for (let i = 0; i < 40; i++) {{
+            await frame();
+            const start = performance.now();
+            {MOVE[name]};
+            document.querySelector('canvas')?.getContext('2d').getImageData(0, 0, 1, 1); // until it is painted
+            document.querySelector('.sst-widget').getBoundingClientRect(); // and laid out
+            times.push(performance.now() - start);
+          }}
+          return times;
+        }}"""
+    )
+    print(f"\n{name}: input to redraw, median {np.median(times):.1f} ms, 90 % {np.percentile(times, 90):.1f} ms")
+    record_property("latency_ms", float(np.median(times)))
+    assert np.median(times) < 50

@@ -1,7 +1,6 @@
 """Editions of the notebooks: a site, slides, and notebooks for students and for lecturers.
 
-All are derived from the executed notebooks by one command (``python -m sstutils.lectures.editions``), so that none
-can drift.
+One command (``python -m sstutils.lectures.editions``) derives them all from the executed notebooks, so none can drift.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ def make(
     out: str | Path = "site",
     tell: Callable[[str], None] = print,
 ) -> None:
-    """Make editions of a folder of notebooks; those that are in `out` already and were not asked for stay.
+    """Make editions of a folder of notebooks; existing ones in `out` that were not asked for are kept.
 
-    They are built aside and put in place at the end, so that an error leaves the old ones as they were.
+    They are built in a temporary folder and moved into place at the end: after an error the old ones are as they were.
 
     Parameters
     ----------
@@ -33,18 +32,18 @@ def make(
     notebooks, out : path
         Folders.
     tell : callable
-        Gets a line for each file that was built.
+        Called with one line for each file that was built.
 
     Raises
     ------
     EditionError
-        Where a notebook does not allow an edition; says the cell and what to do.
+        If an edition cannot be made from a notebook; names the cell and what to do.
     """
     from . import lecture, pages, slides
     from . import notebooks as copies
 
     if unknown := [name for name in which if name not in (*EDITIONS, "all")]:
-        raise lecture.EditionError(f"no edition is called {unknown[0]!r}: there are {', '.join(EDITIONS)} and all")
+        raise lecture.EditionError(f"unknown edition {unknown[0]!r}; choose from {', '.join(EDITIONS)}, all")
     wanted = EDITIONS if "all" in which else which
     series = lecture.lectures(Path(notebooks))
     out = Path(out)

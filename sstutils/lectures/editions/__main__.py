@@ -1,21 +1,17 @@
 """The command of the editions: ``python -m sstutils.lectures.editions [site|slides|student|lecturer|all]``."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import EDITIONS, make
-from .lecture import EditionError
+from .text import EditionError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make editions; return the exit status: 0, or 2 where a notebook does not allow it."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sstutils.lectures.editions", description="Make editions of the notebooks."
-    )
+    parser = argparse.ArgumentParser("python -m sstutils.lectures.editions", description="Make editions of notebooks.")
     parser.add_argument("which", nargs="*", default=["all"], metavar="EDITION", help=f"{', '.join(EDITIONS)} or all")
     parser.add_argument("--notebooks", type=Path, default=Path("notebooks"), metavar="DIR", help="default: notebooks")
     parser.add_argument("--out", type=Path, default=Path("site"), metavar="DIR", help="default: site")

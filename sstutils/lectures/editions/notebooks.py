@@ -1,8 +1,7 @@
-"""Notebooks for students and for lecturers, of one source.
+"""Notebooks for students and for lecturers, made from one source.
 
-They differ from the source in nothing but this: the student's has no metadata for the lecturer; the lecturer's has the
-model answers in the place of the blanks, and a note with minutes, answer and misconceptions below each cell that has
-one.
+They differ from it in nothing but this: the student's has no metadata for the lecturer; the lecturer's has the model
+answers in place of the blanks, and below a cell a note with its minutes, the answer and misconceptions.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ NOTE = "lecturer-note"
 
 
 def student(notebook: NotebookNode) -> NotebookNode:
-    """Return the edition for students: exercises open, no notes for the lecturer, outputs kept."""
+    """Copy a notebook for students: exercises open, no notes for the lecturer, outputs kept."""
     made = copy.deepcopy(notebook)
     for cell in made.cells:
         cell.metadata.pop("lecturer", None)
@@ -33,7 +32,7 @@ def student(notebook: NotebookNode) -> NotebookNode:
 
 
 def lecturer(notebook: NotebookNode) -> NotebookNode:
-    """Return the edition for lecturers: exercises solved, minutes and notes in sight."""
+    """Copy a notebook for lecturers: exercises solved, minutes and notes in sight."""
     made = copy.deepcopy(notebook)
     cells = []
     for cell in made.cells:
@@ -81,18 +80,7 @@ def _note(cell: NotebookNode, about: NotebookNode) -> NotebookNode:
 
 
 def write(which: str, series: Sequence[Lecture], out: Path, tell: Callable[[str], None] = print) -> None:
-    """Write an edition of each notebook of a series.
-
-    Parameters
-    ----------
-    which : str
-        "student" or "lecturer".
-    series : sequence of Lecture
-    out : path
-        Folder.
-    tell : callable
-        Gets a line for each notebook.
-    """
+    """Write an edition, "student" or "lecturer", of each notebook of a series into the folder `out`."""
     edition = {"student": student, "lecturer": lecturer}[which]
     out.mkdir(parents=True, exist_ok=True)
     for lecture in series:
@@ -105,20 +93,11 @@ def write(which: str, series: Sequence[Lecture], out: Path, tell: Callable[[str]
 
 
 def unsolved(notebook: NotebookNode, folder: Path) -> list[str]:
-    """Run a lecturer's edition and return the exercises whose check does not say "correct": none, if all is well.
-
-    Parameters
-    ----------
-    notebook : NotebookNode
-        The edition; its outputs are replaced.
-    folder : path
-        Working directory, that of the source, because notebooks read files beside them.
-    """
+    """Run a notebook in `folder`, in place, and return the exercises whose check does not say "correct"."""
     from nbclient import NotebookClient
 
-    NotebookClient(
-        notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
-    ).execute()
+    where = {"metadata": {"path": str(folder)}}  # notebooks read files in their folder
+    NotebookClient(notebook, timeout=900, kernel_name="python3", resources=where).execute()
     wrong = []
     for cell in notebook.cells:
         name = cell.metadata.get("exercise")

@@ -63,17 +63,9 @@ def write(text: str, path: Path) -> None:
 def site(
     series: Sequence[Lecture], out: Path, tell: Callable[[str], None] = print, slides: Collection[str] = ()
 ) -> None:
-    """Write the pages of a series, and its index.
+    """Write a page for each lecture of a series, and the index, into the folder `out`.
 
-    Parameters
-    ----------
-    series : sequence of Lecture
-    out : path
-        Folder.
-    tell : callable
-        Gets a line for each page.
-    slides : collection of str
-        Names of the lectures that have slides.
+    `tell` gets a line for each page; `slides` are the names of the lectures that have slides.
     """
     template = templates().get_template("page.html.j2")
     for i, lecture in enumerate(series):
@@ -85,10 +77,7 @@ def site(
         tell(f"{lecture.name}.html")
     idea = series[0].path.parent.parent / "output" / "figures" / "idea.png"
     picture = base64.b64encode(idea.read_bytes()).decode() if idea.is_file() else ""
-    index = (
-        templates()
-        .get_template("index.html.j2")
-        .render(series=series, idea=picture, alt=IDEA, slides=slides, minutes=sum(x.minutes or 0 for x in series))
-    )
-    write(index, out / "index.html")
+    index = templates().get_template("index.html.j2")
+    minutes = sum(lecture.minutes or 0 for lecture in series)
+    write(index.render(series=series, idea=picture, alt=IDEA, slides=slides, minutes=minutes), out / "index.html")
     tell("index.html")

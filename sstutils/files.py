@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 
 def root() -> Path:
-    """Return the folder where data sets and caches live when none is given.
+    """Find the folder where data sets and caches live when none is given.
 
     It is ``$SSTUTILS_DATA`` if set, otherwise ``sstutils`` in the user's cache folder: ``$XDG_CACHE_HOME``,
     ``%LOCALAPPDATA%`` on Windows, ``~/Library/Caches`` on macOS, ``~/.cache`` elsewhere. Nothing is created.
@@ -35,12 +35,12 @@ def root() -> Path:
 
 
 def resolve(folder: str | os.PathLike | None) -> Path:
-    """Return `folder` as a path with ``~`` expanded, or :func:`root` for None."""
+    """Expand ``~`` in a path; None is :func:`root`."""
     return root() if folder is None else Path(folder).expanduser()
 
 
 def file_name(data: str) -> str:
-    """Return what a data set is called in file names: a folder of pictures goes by its own name.
+    """Name a data set in file names: a folder of pictures goes by its own name.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def file_name(data: str) -> str:
 
 @contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; it becomes `path` only if the block ends without an error.
+    """Write to a temporary path, which becomes `path` only if the block ends without an error.
 
     Readers therefore see the old file or the whole new one, never a half. Missing folders are created.
 
@@ -75,14 +75,14 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextmanager
 def exclusive(out: str | os.PathLike) -> Iterator[None]:
-    """Refuse a second run that writes the same checkpoint; the lock goes with the process, however that ends.
+    """Refuse a second run that writes the same checkpoint; the lock ends with the process, however that ends.
 
-    What a killed run left half-written beside it is removed.
+    What a killed run left half-written next to it is removed.
 
     Raises
     ------
     OSError
-        If another run writes it, or its folder cannot be written.
+        If another run is writing it, or its folder is not writable.
     """
     path = Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ def cached_arrays(
     make: Callable[[], dict[str, np.ndarray]],
     keys: Sequence[str] = ("data", "targets", "classes"),
 ) -> dict[str, np.ndarray]:
-    """Return the arrays of the cache file `path`; where it is missing or corrupt, make them and write it.
+    """Read the arrays of the cache file `path`; where it is missing or corrupt, make them and write it.
 
     The caller puts everything that the arrays depend on (parameters, versions) into the file's name. A corrupt cache
     and a cache that cannot be written (full disk, read-only folder) cost a one-line warning each, never the result.
@@ -138,7 +138,7 @@ def cached_arrays(
             np.savez(file, **arrays)
     except OSError as error:
         warnings.warn(
-            f"cannot write the cache {path} ({one_line(error)}); going on without it. "
+            f"cannot write the cache {path} ({one_line(error)}); continuing without it. "
             "Set SSTUTILS_DATA to a writable folder with room to keep it.",
             stacklevel=2,
         )
@@ -146,7 +146,7 @@ def cached_arrays(
 
 
 def digest(*parts: str | bytes | np.ndarray) -> str:
-    """Return 12 hexadecimal digits that identify the parts; arrays count with dtype, shape and bytes."""
+    """Hash parts to 12 hexadecimal digits; arrays count with dtype, shape and bytes."""
     total = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
@@ -159,14 +159,14 @@ def digest(*parts: str | bytes | np.ndarray) -> str:
 
 
 def files_digest(root: str | os.PathLike, samples: Sequence[tuple[str, int]]) -> str:
-    """Return 12 hexadecimal digits of the names below `root`, the sizes in bytes and the targets of files."""
+    """Hash the names below `root`, the sizes in bytes and the targets of files to 12 hexadecimal digits."""
     top = os.path.join(root, "")  # pathlib would take ten times as long for the 60,000 files of a large data set
     lines = (f"{path.removeprefix(top).replace(os.sep, '/')} {os.path.getsize(path)}" for path, _ in samples)
     return digest("\n".join(lines), np.array([target for _, target in samples], dtype=np.int64))
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's message on one line."""
+    """Put an error's message on one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -32,31 +32,12 @@ NAMES: dict[str, tuple[str, str]] = {
     "folder": ("Folder", "your own pictures: folder:PATH, where PATH holds class/image.jpg"),
 }
 
-__all__ = [
-    "CUB200",
-    "NAMES",
-    "ArrayDataset",
-    "Cars196",
-    "ClassSubset",
-    "Digits",
-    "FashionMNIST",
-    "Folder",
-    "Glyphs",
-    "Omniglot",
-    "StanfordOnlineProducts",
-    "batches",
-    "info",
-    "load",
-    "root",
-    "split_classes",
-    "tensors",
-    "with_transform",
-]
-
 _FETCHED = ("fashion", "omniglot", "cub200", "cars196", "sop")  # these stand in sstutils.photos
 _HOME = {cls: f"sstutils.{'photos' if name in _FETCHED else 'datasets'}.classes" for name, (cls, _) in NAMES.items()}
 _HOME |= {name: f"{__name__}.subsets" for name in ("ClassSubset", "split_classes", "tensors", "with_transform")}
 _HOME |= {"ArrayDataset": f"{__name__}.base", "batches": f"{__name__}.reading", "root": "sstutils.files"}
+
+__all__ = ["NAMES", "info", "load", *sorted(_HOME)]
 
 
 def __getattr__(name: str) -> Any:  # lazily: importing this package loads neither torch nor torchvision
@@ -79,16 +60,15 @@ def load(name: str, split: str = "test", *, part: int | None = None, **options: 
     split : str
         ``"train"`` or ``"test"``: the classes are disjoint. A folder also has ``"all"``.
     part : int, optional
-        Load whole classes, drawn at random but always the same, that hold about so many images together: to try out on
-        a laptop what takes a GPU. See :func:`sstutils.datasets.subsets.part_of`.
+        Load whole classes, chosen at random but always the same, that hold about so many images together: to try out
+        on a laptop what takes a GPU. See :func:`sstutils.datasets.subsets.part_of`.
     **options
-        Handed to the class: ``root``, ``transform``, ``target_transform``, ``download`` and its own ones.
+        Passed to the class: ``root``, ``transform``, ``target_transform``, ``download`` and its own ones.
 
     Returns
     -------
-    VisionDataset
-        With attributes ``targets``, ``classes`` and ``fingerprint``. A part of one is a ``ClassSubset``, which has
-        these, too.
+    VisionDataset or ClassSubset (of a part)
+        With attributes ``targets``, ``classes`` and ``fingerprint``.
 
     Raises
     ------
@@ -101,8 +81,7 @@ def load(name: str, split: str = "test", *, part: int | None = None, **options: 
 
     Examples
     --------
-    >>> dataset = load("digits", "train")
-    >>> dataset.classes
+    >>> load("digits", "train").classes
     ['0', '1', '2', '3', '4']
     """
     from .subsets import part_of
@@ -114,12 +93,14 @@ def load(name: str, split: str = "test", *, part: int | None = None, **options: 
 
 
 def info(name: str, root: str | PathLike | None = None) -> dict[str, Any]:
-    """Tell what a data set is, where it is on this machine and what it holds; nothing is fetched.
+    """Describe a data set: what it is, where it is on this machine and what it holds; nothing is fetched.
+
+    This loads no torch and no images, so that it takes a fraction of a second.
 
     Parameters
     ----------
     name : str
-        As for :func:`load`.
+        As for :func:`load`; ValueError if there is no such data set.
     root : path, optional
         Where to look, if not in :func:`root`.
 
@@ -135,11 +116,6 @@ def info(name: str, root: str | PathLike | None = None) -> dict[str, Any]:
         would fetch if nothing were present;
         ``by_hand``: str, how to place the files without it;
         ``problem``: str, what is wrong with the files, empty if nothing is.
-
-    Raises
-    ------
-    ValueError
-        If there is no data set of this name.
     """
     from ..files import resolve
 
@@ -185,7 +161,7 @@ def _parse(name: str) -> tuple[str, dict[str, str]]:
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder."""
+    """Add up the bytes of a file, or of all files in a folder."""
     if path.is_dir():
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return path.stat().st_size

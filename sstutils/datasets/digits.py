@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+from PIL import Image
 
 from .source import Source
 
@@ -19,7 +20,6 @@ class DigitsSource(Source):
     @classmethod
     def read(cls, root: str | os.PathLike | None, split: str, download: bool) -> tuple:
         """Enlarge scikit-learn's images from 8x8 pixels and 17 grey levels to 32x32 RGB (bicubic)."""
-        from PIL import Image
         from sklearn.datasets import load_digits
 
         digits, first = load_digits(), 0 if split == "train" else 5

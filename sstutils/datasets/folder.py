@@ -19,7 +19,7 @@ class FolderSource(Source):
 
     @classmethod
     def find(cls, root: str | os.PathLike | None = None) -> list[Path]:
-        """Return the folder; FileNotFoundError if it is not there, ValueError if none is given."""
+        """Check the folder; FileNotFoundError if it is not there, ValueError if none is given."""
         if root is None:
             raise ValueError("a folder data set needs a path: folder:PATH, where PATH holds class/image.jpg")
         path = Path(root).expanduser()

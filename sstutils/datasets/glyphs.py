@@ -13,6 +13,8 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
+import PIL
+from PIL import Image, ImageDraw, ImageFont, features
 
 from ..files import cached_arrays, digest, resolve
 from .source import Source
@@ -34,15 +36,11 @@ def _faces() -> list[str]:
 
 @cache
 def _fonts() -> list:
-    from PIL import ImageFont
-
     return [ImageFont.truetype(path, _EM, layout_engine=ImageFont.Layout.BASIC) for path in _faces()]
 
 
 def _draw(letter: str, font) -> np.ndarray:
     """Draw one letter, its ink centred, as a (80, 80) uint8 mask."""
-    from PIL import Image, ImageDraw
-
     left, top, right, bottom = font.getbbox(letter)
     canvas = Image.new("L", (_DRAWN, _DRAWN))
     corner = ((_DRAWN - right - left) / 2, (_DRAWN - bottom - top) / 2)
@@ -57,7 +55,6 @@ def letters() -> tuple[str, ...]:
     Of letters that share a shape (Latin A, Greek Alpha, Cyrillic A; or o and O) the first in Unicode order is kept.
     """
     from matplotlib.ft2font import FT2Font
-    from PIL import Image
 
     common = set.intersection(*(set(FT2Font(path).get_charmap()) for path in _faces()))
     pool = [chr(c) for c in sorted(common) if unicodedata.category(chr(c)) in ("Lu", "Ll")]
@@ -97,9 +94,7 @@ def draw(letter: str, images: int, difficulty: float, seed: int) -> np.ndarray:
     -------
     (images, 32, 32, 3) uint8
     """
-    from PIL import Image
-
-    rng = np.random.default_rng([seed, ord(letter)])  # a letter looks the same whichever classes stand beside it
+    rng = np.random.default_rng([seed, ord(letter)])  # a letter looks the same whatever the other classes are
     angle = np.deg2rad(12 * difficulty) * rng.uniform(-1, 1, images)
     slant = 0.15 * difficulty * rng.uniform(-1, 1, images)
     size = 0.5 * 2 ** (0.25 * difficulty * rng.uniform(-1, 1, images))  # 0.5: the canvas is twice the picture
@@ -188,12 +183,11 @@ class GlyphsSource(Source):
 @cache
 def _versions() -> tuple[str, ...]:
     import matplotlib
-    from PIL import __version__, features
 
     return (
         Path(__file__).read_text(),
         matplotlib.__version__,
-        __version__,
+        PIL.__version__,
         features.version("freetype2"),
         np.__version__,
     )

@@ -166,12 +166,22 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike, top: str, most
     return folder / top
 
 
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a zip archive; OSError if it is damaged or holds more than half a million entries."""
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise OSError(f"{path} is damaged ({one_line(error)}): delete it and fetch it again") from error
+    if len(archive.infolist()) > _ENTRIES:
+        archive.close()
+        raise _too_many(path)
+    return archive
+
+
 def _members(archive: Path) -> Iterator[tuple[str, BinaryIO, int]]:
     """Yield name, content and position in the archive of each file; refuse what is no file and no folder."""
     if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as opened:
-            if len(opened.infolist()) > _ENTRIES:
-                raise _too_many(archive)
+        with open_zip(archive) as opened:
             for entry in opened.infolist():
                 kind = stat.S_IFMT(entry.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):

@@ -40,7 +40,7 @@ def cache_resized(
     workers: int = 0,
     progress: bool = True,
 ) -> Resized:
-    """Return a data set with its images scaled to squares; made once, then read from one file.
+    """Resize the images of a data set to squares, once; from then on they are read from one file.
 
     The squares are those that :func:`sstutils.datasets.batches` makes of the images, bit for bit: a run gives the same
     numbers with this cache as without it. The file takes ``3 * side**2`` bytes an image (256: 2.3 GB for 11,788 birds,
@@ -51,7 +51,7 @@ def cache_resized(
 
     An image that cannot be read is an error. In a :class:`sstutils.datasets.subsets.Readable` data set its stand-in is
     kept instead, and whoever opens the file again learns of it in the same way: such images are tried again, which
-    names and counts them anew. One that was repaired has the file made again.
+    names and counts them once more. If one was repaired, the file is made again.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def cache_resized(
 def _opened(
     path: Path, shape: tuple[int, ...], progress: bool, warn: bool = False
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the images, mapped, and which of them are stand-ins; None where the files are not there, or not whole."""
+    """Map the images into memory, and tell which are stand-ins; None if the files are missing or damaged."""
     index = path.with_suffix(".npz")
     if not (path.exists() and index.exists()):
         return None
@@ -146,7 +146,7 @@ def _repaired(dataset: Dataset, stand_ins: np.ndarray) -> bool:
 
 
 def _make(path: Path, dataset: Dataset, shape: tuple[int, ...], workers: int, progress: bool) -> None:
-    """Write the file of images, and beside it the one of their checksums."""
+    """Write the file of images and that of their checksums."""
     path.unlink(missing_ok=True)  # a damaged one only takes room
     need, free = math.prod(shape), shutil.disk_usage(path.parent).free
     if need > free:

@@ -5,10 +5,12 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from ..datasets.source import Download, Source, is_litter
+from ..datasets.images import decode_image
+from ..datasets.source import Download, Source, is_litter, list_pictures
 from ..files import cached_arrays, digest, not_found, one_line, resolve
-from .archives import fetch
+from .archives import fetch, open_zip
 
 SIDE = 32  # pixels
 PARTS = {"train": "images_background", "test": "images_evaluation"}
@@ -79,16 +81,17 @@ def _place(root: Path, split: str) -> Path | None:
 
 def _drawings(place: Path) -> list[tuple[str, int]]:
     """List the name (``alphabet/character/file.png``) and checksum, or in a folder size, of each drawing, sorted."""
-    try:
-        if place.is_dir():
-            names = [(path.relative_to(place).as_posix(), path.stat().st_size) for path in place.glob("*/*/*.png")]
-        else:
-            with zipfile.ZipFile(place) as archive:
-                inside = [(entry.filename.partition("/"), entry.CRC) for entry in archive.infolist()]
-            names = [(name, check) for (top, _, name), check in inside if top == place.stem and name.endswith(".png")]
-    except (OSError, zipfile.BadZipFile) as error:
-        raise OSError(f"{place} cannot be read ({error}): replace it, or delete it and fetch it again") from error
-    names = sorted((name, stamp) for name, stamp in names if not any(map(is_litter, name.split("/"))))
+    if place.is_dir():
+        found = [(name, (place / name).stat().st_size) for name in list_pictures(place)]
+    else:
+        with open_zip(place) as archive:
+            inside = [(entry.filename.partition("/"), entry.CRC) for entry in archive.infolist()]
+        found = [(name, check) for (top, _, name), check in inside if top == place.stem]
+    names = sorted(
+        (name, stamp)
+        for name, stamp in found
+        if name.count("/") == 2 and name.endswith(".png") and not any(map(is_litter, name.split("/")))
+    )
     if not names:
         raise OSError(f"{place} holds no drawings (alphabet/character/*.png): delete it and fetch it again")
     return names
@@ -101,13 +104,9 @@ def _character(name: str) -> str:
 
 def _read(place: Path, drawings: list[tuple[str, int]]) -> dict[str, np.ndarray]:
     """Read all drawings, reduced to 32x32."""
-    from PIL import Image
-
-    from ..datasets.images import decode_image
-
     classes = sorted({_character(name) for name, _ in drawings})
     data = np.empty((len(drawings), SIDE, SIDE, 3), np.uint8)
-    folder = place if place.is_dir() else zipfile.Path(place, f"{place.stem}/")
+    folder = place if place.is_dir() else zipfile.Path(open_zip(place), f"{place.stem}/")
     for i, (name, _) in enumerate(drawings):
         try:
             with (folder / name).open("rb") as file:

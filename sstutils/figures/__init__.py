@@ -16,8 +16,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..files import atomic_write, file_name, one_line
 from . import plots
 from .table import FIGURES, NEEDS, Context, Entry, file_stem, find
@@ -126,44 +124,43 @@ def prepare(
     FileNotFoundError
         If there is no such checkpoint.
     """
+    how = {"where": where, "progress": progress, "workers": workers}
     if needs != "nothing" and context.embeddings is None:
-        from ..datasets import load
-        from ..evaluation import embed
-        from ..recipes import Recipe, view
-        from ..runs import default_workers
+        from ..runs import embed_checkpoint
 
-        model, network = _train_or_load(context, where, progress, workers)
-        dataset = load(context.data, "test", **network["data"]["options"])
-        how = {"workers": default_workers(workers, where), "progress": progress}
-        embeddings = np.asarray(embed(model, dataset, **view(Recipe(**network["recipe"])), **how))
-        context = replace(context, network=network, dataset=dataset, embeddings=embeddings)
+        trained_on = _train_unless_done(context, **how)
+        other = None if trained_on == context.data else context.data  # the same data under another name
+        embeddings, dataset, network = embed_checkpoint(context.path, data=other, **how)
+        context = replace(context, network=network, dataset=dataset, embeddings=embeddings.cpu().numpy())
     if needs == "layout" and context.layout is None:
         layout = plots.tsne_layout(context.embeddings, method=context.tsne, seed=context.seed, progress=progress)
         context = replace(context, layout=layout)
     return context
 
 
-def _train_or_load(context: Context, where: str | None, progress: bool, workers: int | None) -> tuple[Any, dict]:
-    """Return the trained network of a context and the content of its checkpoint."""
-    from ..checkpoints import load_checkpoint, load_model, unfinished
+def _train_unless_done(context: Context, **how: Any) -> str:
+    """Train the network of a context, unless it is trained or was given; return the name of its data set.
+
+    Parameters are those of ``sstutils.run``. A network that was trained on other data is refused.
+    """
+    from ..checkpoints import load_checkpoint, unfinished
     from ..datasets import load
     from ..runs import run
 
-    path, own = context.path, context.checkpoint is None  # one's own may be written
-    how = {"out": path, "where": where, "workers": workers, "progress": progress}
-    if own and not path.exists():
-        run(context.data, **how)
+    path, ours = context.path, context.checkpoint is None
+    if ours and not path.exists():
+        run(context.data, out=path, **how)
     content = load_checkpoint(path)
     theirs = content["data"]
-    train = load(context.data, "train", **(theirs["options"] if theirs["name"] == context.data else {}))
-    if theirs["fingerprint"] != train.fingerprint:
+    found = load(context.data, "train", **(theirs["options"] if theirs["name"] == context.data else {})).fingerprint
+    if theirs["fingerprint"] != found:
         raise ValueError(
             f"checkpoint {path} was trained on {theirs['name']} {theirs['fingerprint']}, but the figures are of "
-            f"{context.data} {train.fingerprint}: delete it to train again, or choose another checkpoint or data set"
+            f"{context.data} {found}: delete it to train again, or choose another checkpoint or data set"
         )
-    if own and unfinished(content):
-        run(context.data, resume=True, **how)
-    return load_model(path, where)
+    if ours and unfinished(content):
+        run(context.data, out=path, resume=True, **how)
+    return theirs["name"]
 
 
 def draw(name: str | int, context: Context | None = None, *, progress: bool = True, **options: Any) -> plots.Figure:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import functools
 import io
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
@@ -149,8 +148,10 @@ class Figure(matplotlib.figure.Figure):
         raw = io.StringIO()
         # 200: dots an inch of what is kept as pixels.
         self.savefig(raw, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
+        head, _, rest = raw.getvalue().partition("<svg ")
+        attributes, _, body = rest.partition(">")
         words = f"<title>{escape(title)}</title>\n <desc>{escape(self.alt)}</desc>"
-        return re.sub(r"<svg ([^>]*)>", rf'<svg role="img" \1>\n {_literal(words)}', raw.getvalue(), count=1)
+        return f'{head}<svg role="img" {attributes}>\n {words}{body}'
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict, dict]:
         return in_notebook(self.png(144), self.alt, 144)
@@ -168,11 +169,6 @@ def in_notebook(png: bytes, alt: str, dpi: float) -> tuple[dict[str, str], dict[
     tag = f'<img src="data:image/png;base64,{base}" width="{width}" height="{height}" alt="{escape(alt)}">'
     data = {"text/html": tag, "image/png": base, "text/plain": f"Figure: {alt}"}
     return data, {"image/png": {"alt": alt, "width": width, "height": height}}
-
-
-def _literal(text: str) -> str:
-    """Escape a text for the replacement side of ``re.sub``."""
-    return text.replace("\\", r"\\")
 
 
 def line_look(number: int) -> dict[str, Any]:

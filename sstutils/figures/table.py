@@ -19,7 +19,7 @@ __all__ = ["FIGURES", "Context", "Entry", "file_stem", "find"]
 NEEDS = ("nothing", "embeddings", "layout")  # of a figure, the cheapest first
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Context:
     """What figures are drawn from: settings, and as far as they were prepared, test images, embeddings and map.
 
@@ -153,22 +153,10 @@ def _idea(context: Context) -> plots.Figure:
     return plots.idea(context.layout, context.dataset, context.labels, batch, **look)
 
 
-def _triplet(context: Context) -> plots.Figure:
-    return plots.gradients("triplet", margin=1.0, style=context.style)
-
-
-def _sst(context: Context) -> plots.Figure:
-    return plots.gradients("sst", style=context.style)
-
-
 def _example(context: Context) -> plots.Figure:
     data, labels = context.dataset, context.labels
     queries = np.random.default_rng(context.seed).choice(len(labels), min(10, len(labels)), replace=False)
     return plots.gallery(data, labels, queries, context.retrieve(queries), names=data.classes, style=context.style)
-
-
-def _tsne(context: Context) -> plots.Figure:
-    return plots.thumbnails(context.layout, context.dataset, labels=context.labels, style=context.style)
 
 
 _TERNARY = (
@@ -199,7 +187,7 @@ FIGURES: tuple[Entry, ...] = (
         stem="Triplet",
         caption=f"Negative gradients of the triplet loss with margin 1 {_TERNARY}",
         alt="{seen}",
-        draw=_triplet,
+        draw=lambda c: plots.gradients("triplet", margin=1.0, style=c.style),
         needs="nothing",
     ),
     Entry(
@@ -208,7 +196,7 @@ FIGURES: tuple[Entry, ...] = (
         stem="SymTriplet",
         caption=f"Negative gradients of the SST loss {_TERNARY}",
         alt="{seen}",
-        draw=_sst,
+        draw=lambda c: plots.gradients("sst", style=c.style),
         needs="nothing",
         also=("sst",),
     ),
@@ -235,7 +223,7 @@ FIGURES: tuple[Entry, ...] = (
             "are neighbors in the embedding; distances between far groups mean nothing."
         ),
         alt="The t-SNE map of the test images of {data}. {seen}",
-        draw=_tsne,
+        draw=lambda c: plots.thumbnails(c.layout, c.dataset, labels=c.labels, style=c.style),
         needs="layout",
         also=("5", "6", "t-sne", "map"),  # the paper draws it for three data sets
     ),

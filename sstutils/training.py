@@ -70,32 +70,36 @@ class Step:
 
 
 def train_epoch(run: Run, epoch: int) -> Iterator[Step]:
-    """Train for one epoch: find neighborhoods, and take a step on each of them."""
+    """Train for one epoch: find neighborhoods, and take a step on each."""
     sampler = sampler_of(run, epoch)
 
-    # Local sampling: embed the whole training set with the network as it is now. k-means finds the neighborhoods, and
-    # in each of them every anchor gets its k nearest positives, which it keeps for the epoch.
+    # Local sampling: embed the whole training set with the network as it is
+    # now. k-means finds the neighborhoods, and in each of them every anchor
+    # gets its k nearest positives, which it keeps for the epoch.
     if needs_neighborhoods(run, epoch):
         with timed(run.row, "sampling"):
             embeddings = embed_all(run, run.training)
             find_neighborhoods(sampler, embeddings)
 
-    # Gradient descent: each neighborhood is a batch. Embed it, take the mean loss of its triplets, and step down the
-    # gradient. Where a step takes several neighborhoods, their gradients add up to that of their mean loss.
+    # Gradient descent: each neighborhood is a batch. Embed it, take the mean
+    # loss of its triplets, and step down the gradient. Where a step takes
+    # several neighborhoods, their gradients add up to that of the mean loss.
     order, size = list(sampler), run.recipe.neighborhoods
     steps = [range(i, min(i + size, len(order))) for i in range(0, len(order), size)]
     start_training_mode(run)
-    for number, neighborhoods in enumerate(read_neighborhoods(run, epoch, steps, order, sampler.pairs)):
+    read = read_neighborhoods(run, epoch, steps, order, sampler.pairs)
+    for number, neighborhoods in enumerate(read):
+        place = f"batch {number + 1} of {len(steps)}"
         run.optimizer.zero_grad()
         total = 0.0
         for images, labels, pairs, weight in neighborhoods:
             embeddings = run.network(images)
-            check_finite(embeddings, f"the embeddings of batch {number + 1} of {len(steps)}")
+            check_finite(embeddings, f"the embeddings of {place}")
             loss = weight * run.objective(embeddings, labels, pairs)
             loss.backward()
             total += loss.detach()
         total = distributed.mean(total)
-        check_finite(total, f"the loss of batch {number + 1} of {len(steps)}")
+        check_finite(total, f"the loss of {place}")
         run.optimizer.step()
         lr = anneal(run, epoch + (number + 1) / len(steps))
         indices = [index for batch in steps[number] for index in order[batch]]
@@ -173,7 +177,8 @@ def prepare(
     """
     recipe, local = run.recipe, isinstance(sampler_of(run, epoch), LocalSampler)
     for number, (images, labels) in zip(numbers, read, strict=False):
-        seed = np.random.SeedSequence([recipe.seed, epoch, number]).generate_state(1, np.uint64)[0]
+        # 1 is added because a sequence that ends in 0 has the seed of one without it, which the samplers draw from.
+        seed = np.random.SeedSequence([recipe.seed, epoch, number + 1]).generate_state(1, np.uint64)[0]
         generator = torch.manual_seed(int(seed >> np.uint64(1)))
         images = images.to(run.where, non_blocking=True)
         if recipe.resize or recipe.flip:

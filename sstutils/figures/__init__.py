@@ -163,7 +163,15 @@ def _train_unless_done(context: Context, **how: Any) -> str:
     return theirs["name"]
 
 
-def draw(name: str | int, context: Context | None = None, *, progress: bool = True, **options: Any) -> plots.Figure:
+def draw(
+    name: str | int,
+    context: Context | None = None,
+    *,
+    where: str | None = None,
+    progress: bool = True,
+    workers: int | None = None,
+    **options: Any,
+) -> plots.Figure:
     """Draw one figure without writing it; a notebook shows it, with its alternative text.
 
     Parameters
@@ -172,13 +180,14 @@ def draw(name: str | int, context: Context | None = None, *, progress: bool = Tr
         As for :func:`find`; the first row that matches.
     context : Context, optional
         Prepare one and pass it to several calls, so that they share network, embeddings and map.
-    progress : bool
-        Show progress bars.
+    where, progress, workers
+        As for :func:`prepare`.
     **options
-        Of a new :class:`Context`, if none is given.
+        Options of a new :class:`Context`, if none is given.
     """
     row = find([name])[0]
-    return _draw(row, prepare(context or Context(**options), row.needs, progress=progress))
+    context = prepare(context or Context(**options), row.needs, where=where, progress=progress, workers=workers)
+    return _draw(row, context)
 
 
 def _draw(row: Entry, context: Context) -> plots.Figure:

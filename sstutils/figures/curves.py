@@ -33,7 +33,7 @@ def distances(
     sample : int
         Number of items above which some classes are left out; all pairs of the rest are compared.
     seed : int
-        Of the choice of classes.
+        Seed for the choice of those classes.
     style : str
         See :func:`style`.
 
@@ -192,7 +192,7 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
     values : sequence of float
         At least one.
     level : float
-        How often such intervals hold the true mean.
+        Confidence level: the share of such intervals that contain the true mean.
 
     Returns
     -------
@@ -223,9 +223,9 @@ def comparison(
     results : dict of (series, group) to values
         For example ``{("SST", "local"): [0.92, 0.93], ...}``: groups are rows, series share a colour and a marker.
     measure : str
-        What the values are.
+        Name of the measure, for the axis and the alternative text.
     level : float
-        Of the confidence interval of the mean (Student's t; none for a single run).
+        Confidence level of the interval of the mean (Student's t; no interval for a single run).
     style : str
         See :func:`style`.
 
@@ -292,7 +292,7 @@ def progress(
         For example ``{("SST", "local"): [history, history], ...}``: groups are columns, series share a colour, a
         marker and a line style. A history is a list of rows, one an epoch, with ``recall@1`` and ``seconds``.
     clock : str
-        What the seconds are.
+        Label of the time axis.
     style : str
         See :func:`style`.
 

@@ -38,7 +38,7 @@ def gradients(loss: str = "sst", margin: float = 1.0, *, style: str = "default")
     ----------
     loss : {"sst", "triplet"}
     margin : float
-        Of the triplet loss.
+        Margin of the triplet loss; the SST loss has none.
     style : str
         See :func:`style`.
 
@@ -120,7 +120,7 @@ def field(loss: str = "sst", margin: float = 1.0, *, style: str = "default") -> 
     ----------
     loss : {"sst", "triplet"}
     margin : float
-        Of the triplet loss.
+        Margin of the triplet loss; the SST loss has none.
     style : str
         See :func:`style`.
     """

@@ -42,7 +42,7 @@ def idea(
     batch : sequence of int
         Numbers of the items of one neighborhood.
     seed : int
-        Draws the images that represent it.
+        Seed for the choice of the images that represent it.
     style : str
         See :func:`style`.
 

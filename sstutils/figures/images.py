@@ -119,7 +119,7 @@ def gallery(
     names : sequence of str, optional
         Names of the classes, written below each image.
     columns : int
-        How many queries stand side by side.
+        Number of queries side by side.
     style : str
         See :func:`style`.
 
@@ -191,16 +191,16 @@ def samples(
     seed: int = 0,
     style: str = "default",
 ) -> Figure:
-    """Show a few images of a few classes, a class a row.
+    """Show a few images of a few classes, one class per row.
 
     Parameters
     ----------
     images, labels, names
         As for :func:`gallery`.
     classes, per_class : int
-        How many rows and columns, at most.
+        Maximum number of rows and columns.
     seed : int
-        Draws the classes and the images.
+        Seed for the choice of classes and images.
     style : str
         See :func:`style`.
     """

@@ -139,7 +139,7 @@ def scatter(
     points : (N, 2) array
     labels : sequence of N int
     names : sequence of str, optional
-        Of the classes, for a legend (up to 16 classes).
+        Names of the classes, for a legend (up to 16 classes).
     title : str
     style : str
         See :func:`style`.

@@ -121,7 +121,7 @@ class Figure(matplotlib.figure.Figure):
     Attributes
     ----------
     alt : str
-        What is seen, in words: shown to readers who do not see the picture.
+        Alternative text: what the picture shows, in words, for readers who cannot see it.
     style : str
         The style it was drawn in, and is saved in.
     """

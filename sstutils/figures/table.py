@@ -36,7 +36,7 @@ class Context:
     style : str
         See :func:`sstutils.figures.plots.style`.
     seed : int
-        Of the queries, the neighborhoods and t-SNE.
+        Seed for the queries, the neighborhoods and t-SNE.
     tsne : {"barnes-hut", "fft"}
         See :func:`sstutils.figures.plots.tsne_layout`.
     network : dict, optional
@@ -130,11 +130,11 @@ class Entry:
     alt : str
         Alternative text; ``{data}`` stands for the data set, ``{seen}`` for what the plot function counted.
     draw : callable
-        From a :class:`Context` to a figure.
+        Takes a :class:`Context`, returns a figure.
     needs : {"nothing", "embeddings", "layout"}
         What of the context must be prepared.
     also : tuple of str
-        Further names.
+        Other names that :func:`find` accepts.
     """
 
     id: str

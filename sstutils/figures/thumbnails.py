@@ -45,7 +45,7 @@ def thumbnails(
     enlarged : bool, optional
         Whether to enlarge places; by default on a map of more than 5,000 points.
     width : float
-        Of the figure, in inches.
+        Width of the figure, in inches.
     style : str
         See :func:`style`.
 

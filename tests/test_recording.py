@@ -90,9 +90,9 @@ def test_turning_finds_the_turn_and_keeps_distances(mirrored):
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     if mirrored:
         turn = turn @ np.diag([1, -1])
-    assert np.allclose(recording.turned(x @ turn, x), x)
+    assert np.allclose(recording.align(x @ turn, x), x)
     other = rng.normal(size=(30, 2))
-    near = recording.turned(other, x)
+    near = recording.align(other, x)
     assert np.allclose(distances(near), distances(other))
     for a in np.linspace(0, 2 * np.pi, 60):  # no turn is nearer
         for flip in (1, -1):
@@ -107,15 +107,15 @@ def test_names_of_runs():
 
 @pytest.mark.parametrize("every", [0, -1, float("nan")])
 def test_an_interval_that_is_none(glyphs, every):
-    with pytest.raises(ValueError, match="every is a number of epochs above 0"):
+    with pytest.raises(ValueError, match="every must be a positive number of epochs"):
         next(recording.record(*glyphs[:1], TINY, glyphs[1], every=every))
 
 
 def test_a_class_that_is_not_there(glyphs):
     with pytest.raises(ValueError, match="no class ☃"):
-        recording.watched(glyphs[1], ["☃"])
+        recording.select_classes(glyphs[1], ["☃"])
     two = glyphs[1].classes[3], glyphs[1].classes[1]
-    assert set(recording.watched(glyphs[1], two).classes) == set(two)
+    assert set(recording.select_classes(glyphs[1], two).classes) == set(two)
 
 
 # ---- files ----
@@ -189,10 +189,10 @@ def test_files_that_are_no_recording(tmp_path):
 def test_runs_that_watch_different_images(glyphs, frames):
     training, _ = glyphs
     other = next(recording.record(training, TINY, training, run="other"))
-    other = recording.Frame(**vars(other) | {"watch": recording.watched(training, training.classes[:3])})
+    other = recording.Frame(**vars(other) | {"watch": recording.select_classes(training, training.classes[:3])})
     with pytest.raises(ValueError, match="same images"):
         recording.collect([*frames, other])
-    with pytest.raises(ValueError, match="no frame"):
+    with pytest.raises(ValueError, match="no frames"):
         recording.collect([])
 
 
@@ -216,7 +216,7 @@ def test_thin_weights_load_and_do_not_resume(glyphs, tmp_path):
 def test_the_command_refuses_an_unknown_name(capsys):
     with pytest.raises(SystemExit):
         recording.main(["nonsense"])
-    assert "no recording is called nonsense: there are glyphs.pt, replay.npz" in capsys.readouterr().err
+    assert "unknown recording nonsense; choose from glyphs.pt, replay.npz" in capsys.readouterr().err
 
 
 def test_the_command_makes_what_is_asked_for(monkeypatch, tmp_path, capsys):

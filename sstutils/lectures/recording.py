@@ -12,14 +12,14 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.linalg import orthogonal_procrustes
 
 from ..files import whole_file
 
@@ -28,14 +28,11 @@ if TYPE_CHECKING:
 
     from ..recipes import Recipe
 
-__all__ = ["Frame", "collect", "load", "pack", "plane", "record", "run_name", "save", "sprite", "turned", "unpack"]
+__all__ = ["Frame", "align", "collect", "load", "pack", "plane", "record", "run_name", "save", "sprite", "unpack"]
 
 FORMAT = 1  # of recordings
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Frames of a run
-# ---------------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, eq=False)
 class Frame:
     """What is seen of a network at one moment of its training.
@@ -103,26 +100,14 @@ def plane(embeddings: np.ndarray) -> tuple[np.ndarray, float, float]:
     return points, float(s[:2] @ s[:2]) / total if total else 0.0, (total / len(centred)) ** 0.5
 
 
-def turned(points: np.ndarray, towards: np.ndarray) -> np.ndarray:
-    """Turn (and mirror) points about the origin to lie as near as can be to other points: orthogonal Procrustes.
+def align(points: np.ndarray, towards: np.ndarray) -> np.ndarray:
+    """Rotate (and mirror) points about the origin to lie as near as possible to others: orthogonal Procrustes.
 
     Principal axes have no sign, and change places when they are of like length. Distances between points are kept.
 
-    Parameters
-    ----------
-    points, towards : (N, 2) array
-
-    Returns
-    -------
-    (N, 2) array
+    Both are (N, 2) arrays, and so is the result.
     """
-    return points @ rotation(points, towards)
-
-
-def rotation(points: np.ndarray, towards: np.ndarray) -> np.ndarray:
-    """Return the (2, 2) rotation or reflection of :func:`turned`."""
-    u, _, vt = np.linalg.svd(points.T @ towards)
-    return u @ vt
+    return points @ orthogonal_procrustes(points, towards)[0]
 
 
 def run_name(recipe: Recipe) -> str:
@@ -156,11 +141,7 @@ def record(
     Raises
     ------
     ValueError
-        If `every` is not positive, or Recall@1 of the watched images cannot be (one class only).
-
-    Examples
-    --------
-    >>> frames = list(record(train, sst.recipe_for("glyphs", epochs=3), watch))  # doctest: +SKIP
+        If `every` is not positive, or Recall@1 of the watched images is undefined (one class only).
     """
     import torch
 
@@ -168,7 +149,7 @@ def record(
     from ..evaluation import embed, recall_at_k
 
     if not every > 0:
-        raise ValueError(f"every is a number of epochs above 0 between frames, got {every}")
+        raise ValueError(f"every must be a positive number of epochs, got {every}")
     recipe = recipe or recipes.Recipe()
     run = run or run_name(recipe)
     before = None
@@ -179,7 +160,7 @@ def record(
         recall = recall_at_k(embeddings, watch.targets, (1,))[1]
         points, shown, spread = plane(embeddings.numpy())
         points /= max(float(np.sqrt((points**2).sum(axis=1).mean())), 1e-12)
-        before = points if before is None else turned(points, before)
+        before = points if before is None else align(points, before)
         loss = float(np.mean(losses)) if losses else None
         return Frame(run, epoch, loss, recall, shown, spread, before, watch, recipe)
 
@@ -197,18 +178,7 @@ def record(
 
 
 def sprite(images: Any, side: int = 32, columns: int = 16, quality: int = 40) -> bytes:
-    """Return pictures on one sheet, row by row, as a WebP file: small enough to go into a page.
-
-    Parameters
-    ----------
-    images : Dataset or sequence of images
-    side : int
-        Of each picture in pixels.
-    columns : int
-        Pictures in a row.
-    quality : int
-        Of WebP, 0 to 100.
-    """
+    """Put pictures of `side` pixels on one sheet, row by row, as a WebP file small enough to go into a page."""
     from PIL import Image
 
     from ..figures.plots import fit_square, read_image
@@ -223,7 +193,7 @@ def sprite(images: Any, side: int = 32, columns: int = 16, quality: int = 40) ->
 
 
 def collect(frames: Iterable[Frame]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return the frames of one or several runs as arrays, and all else that a replay needs: see :func:`save`.
+    """Collect the frames of one or several runs as arrays, and all else that a replay needs: see :func:`save`.
 
     Parameters
     ----------
@@ -238,16 +208,13 @@ def collect(frames: Iterable[Frame]) -> tuple[dict[str, np.ndarray], dict[str, A
         ``scale`` of the points, ``classes``, and ``runs``: of each its :attr:`Frame.head`, and a list each of epoch,
         loss, recall, shown and spread.
 
-    Raises
-    ------
-    ValueError
-        If there is no frame, or the runs watch different images.
+    Raises ValueError if there is no frame, or the runs watch different images.
     """
     runs: dict[str, list[Frame]] = {}
     for frame in frames:
         runs.setdefault(frame.run, []).append(frame)
     if not runs:
-        raise ValueError("there is no frame to record")
+        raise ValueError("no frames to record")
     ordered = [frame for run in runs.values() for frame in run]
     watch = ordered[0].watch
     if any(list(frame.watch.targets) != list(watch.targets) for frame in ordered):
@@ -258,7 +225,7 @@ def collect(frames: Iterable[Frame]) -> tuple[dict[str, np.ndarray], dict[str, A
         "scale": scale,
         "classes": list(watch.classes),
         "runs": [
-            run[0].head | {curve: [rounded(getattr(frame, curve)) for frame in run] for curve in curves}
+            run[0].head | {curve: [round_digits(getattr(frame, curve)) for frame in run] for curve in curves}
             for run in runs.values()
         ],
     }
@@ -266,25 +233,16 @@ def collect(frames: Iterable[Frame]) -> tuple[dict[str, np.ndarray], dict[str, A
     return arrays | {"sprite": np.frombuffer(sprite(watch), np.uint8)}, about
 
 
-def rounded(value: float | None) -> float | None:
-    """Return a number with six digits, enough for a curve; None for what is not finite, as JSON wants it."""
+def round_digits(value: float | None) -> float | None:
+    """Round to six digits, enough for a curve; give None for what is not finite, as JSON wants it."""
     return float(f"{value:.6g}") if value is not None and np.isfinite(value) else None
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Files
-# ---------------------------------------------------------------------------------------------------------------------
 def pack(values: Any) -> tuple[np.ndarray, float]:
-    """Return `values` as int16 and the scale to multiply them with; the error is below half a scale.
-
-    Raises
-    ------
-    ValueError
-        If a value is not finite.
-    """
+    """Quantise finite `values` to int16, and return the scale to multiply them with; the error is below half of it."""
     values = np.asarray(values, dtype=np.float64)
     if not np.isfinite(values).all():
-        raise ValueError("a recording keeps finite numbers only, found NaN or infinity")
+        raise ValueError("values must be finite, found NaN or infinity")
     scale = float(np.abs(values).max(initial=0)) / 32767 or 1.0
     return np.rint(values / scale).astype("<i2"), scale
 
@@ -317,16 +275,10 @@ def save(path: str | PathLike, kind: str, arrays: Mapping[str, np.ndarray], abou
 def load(path: str | PathLike, kind: str) -> dict[str, Any]:
     """Read a recording; nothing in it is executed.
 
-    Parameters
-    ----------
-    path : path
-    kind : str
-        As it was saved.
-
     Returns
     -------
     dict
-        The arrays by name, and ``about`` (dict).
+        The arrays by name, and ``about`` (dict), as :func:`save` was given them with this `kind`.
 
     Raises
     ------
@@ -342,33 +294,16 @@ def load(path: str | PathLike, kind: str) -> dict[str, Any]:
         if about["sstutils"] != FORMAT:
             raise ValueError("another format")
     if about["kind"] != kind:
-        raise ValueError(f"{path} is a recording of {about['kind']!r}, not of {kind!r}: choose another file")
+        raise ValueError(f"{path} is a recording of {about['kind']!r}, not of {kind!r}; choose another file")
     return {**arrays, "about": about}
 
-
-# ---------------------------------------------------------------------------------------------------------------------
-# All recordings of the notebooks
-# ---------------------------------------------------------------------------------------------------------------------
-# File and its maker, a function of the path to write. The makers of widgets stand beside them.
-MAKERS = {
-    "glyphs.pt": ".recording:make_glyphs",
-    "replay.npz": ".recording:make_replay",
-    "stages.npz": ".widgets.neighborhoods:make_recording",
-    "tsne.npz": ".widgets.tsne:make_recording",
-}
 
 # The letters that the replay watches: three pairs of near twins, and two that stand alone.
 WATCHED = ["Æ", "Ǽ", "K", "Ķ", "ɸ", "ф", "M", "V"]
 
 
-def watched(dataset: Dataset, names: Sequence[str]) -> Dataset:
-    """Return the images of some classes of a data set.
-
-    Raises
-    ------
-    ValueError
-        If the data set has no class of such a name.
-    """
+def select_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """Select the images of some classes, by name; ValueError if the data set has no such class."""
     from ..datasets.subsets import ClassSubset
 
     if absent := [name for name in names if name not in dataset.classes]:
@@ -394,34 +329,42 @@ def make_replay(path: Path) -> None:
 
     # Letters as they stand: with turned classes beside them, 12 epochs end lower.
     train = datasets.load("glyphs", "train")
-    watch = watched(datasets.load("glyphs", "test", images=28), WATCHED)
-    recipes = [
-        recipes.recipe_for("glyphs", epochs=12, turn=False, loss=loss, sampler=sampler)
-        for loss, sampler in (("sst", "local"), ("triplet", "local"), ("sst", "balanced"))
-    ]
-    frames = []
-    for recipe in recipes:
+    watch = select_classes(datasets.load("glyphs", "test", images=28), WATCHED)
+    frames, used = [], []
+    for loss, sampler in (("sst", "local"), ("triplet", "local"), ("sst", "balanced")):
+        recipe = recipes.recipe_for("glyphs", epochs=12, turn=False, loss=loss, sampler=sampler)
         frames += tqdm(record(train, recipe, watch, every=1 / 3), desc=run_name(recipe), total=37, unit="frame")
+        used.append(asdict(recipe))
     arrays, about = collect(frames)
-    save(path, "replay", arrays, about | {"recipes": [asdict(recipe) for recipe in recipes]})
+    save(path, "replay", arrays, about | {"recipes": used})
+
+
+def makers() -> dict[str, Callable[[Path], None]]:
+    """Return for each recording the function that makes it at a path; those of widgets stand with the widgets."""
+    from .widgets import neighborhoods, tsne
+
+    return {
+        "glyphs.pt": make_glyphs,
+        "replay.npz": make_replay,
+        "stages.npz": neighborhoods.make_recording,
+        "tsne.npz": tsne.make_recording,
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make recordings, all or some by name."""
-    parser = argparse.ArgumentParser(prog="python -m sstutils.lectures.recording", description=main.__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MAKERS)}; all by default")
+    every = makers()
+    parser = argparse.ArgumentParser("python -m sstutils.lectures.recording", description=main.__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(every)}; all by default")
     parser.add_argument("--out", type=Path, default=Path("notebooks/recordings"), help="folder (%(default)s)")
     options = parser.parse_args(arguments)
-    chosen = {Path(name).stem for name in options.names}
-    if unknown := chosen - {Path(file).stem for file in MAKERS}:
-        parser.error(f"no recording is called {', '.join(sorted(unknown))}: there are {', '.join(MAKERS)}")
-    for file, maker in MAKERS.items():
-        if chosen and Path(file).stem not in chosen:
-            continue
-        module, name = maker.split(":")
+    chosen = {Path(name).stem for name in options.names or every}
+    if unknown := chosen - {Path(file).stem for file in every}:
+        parser.error(f"unknown recording {', '.join(sorted(unknown))}; choose from {', '.join(every)}")
+    for file in (file for file in every if Path(file).stem in chosen):
         path, started = options.out / file, time.perf_counter()
         print(f"{path} ...", file=sys.stderr, flush=True)
-        getattr(import_module(module, __package__), name)(path)
+        every[file](path)
         seconds = time.perf_counter() - started
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB in {seconds:.0f} s", file=sys.stderr)
 

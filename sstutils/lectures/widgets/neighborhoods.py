@@ -177,7 +177,7 @@ def _map(x: np.ndarray, before: np.ndarray | None, seed: int) -> np.ndarray:
     layout = plots.tsne_layout(x, seed=seed) if len(x) >= 20 else recording.plane(x)[0]
     layout = layout.astype(np.float64) - layout.mean(axis=0)
     if before is not None:
-        layout = recording.turned(layout, before - before.mean(axis=0))
+        layout = recording.align(layout, before - before.mean(axis=0))
     gap = 1.5 / len(layout) ** 0.5
     for _ in range(60):
         layout = _filling(layout)
@@ -285,7 +285,7 @@ def make_recording(path: str | PathLike) -> None:
     from ... import datasets, models, recipes, training
     from ...evaluation import embed
 
-    data = recording.watched(datasets.load("glyphs", "train", images=20), LETTERS)
+    data = recording.select_classes(datasets.load("glyphs", "train", images=20), LETTERS)
     recipe = recipes.recipe_for("glyphs", batch_size=100, epochs=EPOCHS[-1])
     torch.manual_seed(recipe.seed)  # as `train` begins: the same untrained network
     stages = {"untrained": embed(recipes.make_model(recipe).to(models.device()), data).numpy()}

@@ -143,7 +143,7 @@ class TrainingReplay(Drawn):
             curves.append(frame.head | {key: [] for key in _CURVES})
         run = curves[names.index(frame.run) if frame.run in names else -1]
         for key in _CURVES:
-            run[key] = [*run[key], recording.rounded(getattr(frame, key))]
+            run[key] = [*run[key], recording.round_digits(getattr(frame, key))]
         # One scale for all that may come, with room for outliers: 6.5 times the root mean square.
         scale = self.scale if self.curves else 2e-4
         fresh = np.clip(np.rint(np.asarray(frame.points) / scale), -32767, 32767).astype("<i2").tobytes()

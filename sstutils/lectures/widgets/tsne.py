@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import traitlets
+from scipy.linalg import orthogonal_procrustes
 
 from ...figures import plots
 from .. import recording
@@ -200,7 +201,7 @@ def lay_out(
     for perplexity, seed, angle in product(affinities, seeds, angles):
         run = trace(affinities[perplexity], seed, angle, iterations)
         before = [last[key] for key in ((seed, angle), (seed, angles[0]), (seeds[0], angles[0])) if key in last]
-        turn = recording.rotation(run[-1], before[0]) if before else np.eye(2)
+        turn = orthogonal_procrustes(run[-1], before[0])[0] if before else np.eye(2)
         last[seed, angle] = run[-1] @ turn
         maps |= {(perplexity, seed, angle, i): points @ turn for i, points in zip(iterations, run, strict=True)}
         done()
@@ -342,7 +343,7 @@ def watched() -> Any:
     """Return the images of the recording: 25 each of 20 letters that the default network never saw."""
     from ... import datasets
 
-    return recording.watched(datasets.load("glyphs", "test", images=25), LETTERS)
+    return recording.select_classes(datasets.load("glyphs", "test", images=25), LETTERS)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

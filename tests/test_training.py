@@ -1,5 +1,6 @@
 """Training: it learns, resumes bit for bit, stops when it must, and never leaves half a checkpoint."""
 
+import inspect
 import itertools
 import json
 import os
@@ -14,6 +15,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+import tqdm.auto
 from PIL import Image
 
 from sstutils import (
@@ -36,6 +38,7 @@ from sstutils.augmentation import augment, crop
 from sstutils.datasets.subsets import Readable
 from sstutils.recipes import MODERN, PAPER, make_loss, make_model, make_scheduler, view
 from sstutils.sampling import ClassBalancedSampler
+from sstutils.training import train_epoch
 
 TINY = {"epochs": 3, "warmup": 0.3, "batch_size": 64, "dim": 32, "precision": "float32"}
 
@@ -264,6 +267,40 @@ def test_a_checkpoint_that_was_tampered_with_is_refused(run, tmp_path):
         torch.save({**content, "training": {**content["training"], name: value}}, tmp_path / "net.pt")
         with pytest.raises(ValueError, match=r"net\.pt does not hold what resuming needs .*train into"):
             next(run(resume=True))
+
+
+def test_an_unfinished_checkpoint_of_an_older_version_is_used_but_not_resumed(run, glyphs, tmp_path):
+    next(run())
+    content = load_checkpoint(tmp_path / "net.pt")
+    state = {name: value for name, value in content["training"].items() if name != "scheduler"}
+    torch.save(
+        {**content, "training": state | {"plateau": {"best": 1.0, "stale": 0, "factor": 1.0}}}, tmp_path / "net.pt"
+    )
+    assert embed(load_model(tmp_path / "net.pt", "cpu")[0], glyphs["test"]).isfinite().all()
+    with pytest.raises(
+        ValueError, match=r"net\.pt does not hold what resuming needs \('scheduler'\), and may be of an older"
+    ):
+        next(run(resume=True))
+
+
+def test_the_loop_fits_on_a_screen():
+    lines = [line.strip() for line in inspect.getsource(train_epoch).splitlines()]
+    assert sum(bool(line) and not line.startswith("#") for line in lines) <= 40
+
+
+def test_the_time_left_counts_the_epochs_of_this_run_only(glyphs, tmp_path, monkeypatch):
+    bars = []
+
+    class Bar(tqdm.auto.tqdm):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            bars.append(self)
+
+    recipe, how = Recipe(**TINY), {"out": tmp_path / "net.pt", "where": "cpu"}
+    fit(glyphs["train"], replace(recipe, epochs=2), progress=False, **how)
+    monkeypatch.setattr(tqdm.auto, "tqdm", Bar)
+    fit(glyphs["train"], recipe, resume=True, **how)
+    assert [(bar.initial, bar.n) for bar in bars] == [(2, pytest.approx(3))]
 
 
 def test_hostile_checkpoint_is_not_executed(tmp_path):

@@ -290,8 +290,8 @@ def test_what_is_read_depends_on_the_numbers(functions_of, panel):
     page = functions_of("tsne")
     read = lambda **change: page.evaluate("([c, s]) => m.reading(c, s)", [panel.content, panel.setting | change])  # noqa: E731
     first, tidier, gaps, seeds, angles = read()
-    assert first.startswith("Who is near whom may be read: the map keeps 0.78 of the 10 nearest neighbors")
-    assert "R-precision 0.72 against 0.68" in tidier and "a hint, no measure" in gaps
+    assert first.startswith("You can read who is near whom: the map keeps 0.78 of the 10 nearest neighbors")
+    assert "R-precision 0.72 against 0.68" in tidier and "a hint, not a measurement" in gaps
     assert seeds.startswith("Another seed shares") and "no difference to speak of" in angles
     first, second, *_ = read(perplexity=2)
     assert first.startswith("Perplexity 2 tears letters apart: 0.66") and "do not read them" in second
@@ -299,10 +299,10 @@ def test_what_is_read_depends_on_the_numbers(functions_of, panel):
     words = page.evaluate("([c, s]) => m.reading(c, s)", [blurred, panel.setting | {"perplexity": 80}])[0]
     assert words.startswith("Perplexity 80 blurs near twins: 0.7") and "at perplexity 2" in words
     (only,) = read(data="shuffled")
-    assert "colours that mean nothing" in only
+    assert "meaningless colours" in only
     first, second = read(data="noise", iterations=250)
-    assert first.startswith("Not done: after 250 of 750") and "12 times" in first
-    assert "Noise of 50 dimensions" in second
+    assert first.startswith("Not finished: after 250 of 750") and "12 times" in first
+    assert "Noise in 50 dimensions" in second
 
 
 def test_every_control_changes_the_map_and_its_numbers(page_of, panel):
@@ -333,7 +333,7 @@ def test_every_control_changes_the_map_and_its_numbers(page_of, panel):
         seen.append(drawn(page))
         agrees(page, panel)
     assert "perplexity 5, 20 iterations" in page.locator(".sst-tsne-map").get_attribute("aria-label")
-    page.wait_for_function("sst.model(sst.ids[0]).get('said').includes('Not done: after 20')")
+    page.wait_for_function("sst.model(sst.ids[0]).get('said').includes('Not finished: after 20')")
     assert not page.bad
 
 

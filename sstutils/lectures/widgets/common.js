@@ -225,3 +225,35 @@ function mark(pen, kind, x, y, r) {
   else if (kind === 6) turn(8, 0.45, Math.PI / 4);
   else turn(10, 0.5, -Math.PI / 2);
 }
+
+/** Draw the mark of the number-th group on its own small canvas, for a legend. */
+function drawSign(node, number, palette) {
+  const pen = node.getContext("2d"), [hue, kind] = looks(number), middle = node.width / 2;
+  pen.clearRect(0, 0, node.width, node.height);
+  pen.fillStyle = palette[hue];
+  pen.beginPath();
+  mark(pen, kind, middle, middle, 0.57 * middle);
+  pen.fill();
+}
+
+/** The nearest of `count` points, at X(i) and Y(i) on a node, within 14 pixels of the pointer; -1 if there is none. */
+function pointed(event, node, count, X, Y) {
+  const box = node.getBoundingClientRect(), x = event.clientX - box.left, y = event.clientY - box.top;
+  let near = -1, best = 14 ** 2;
+  for (let i = 0; i < count; i++) {
+    const far = (X(i) - x) ** 2 + (Y(i) - y) ** 2;
+    if (far < best) { best = far; near = i; }
+  }
+  return near;
+}
+
+/** Fill a tip with a picture from a sheet, if there is one, and a name; put it where there is room next to (x, y). */
+function showTip(tip, { sheet, item, side, columns, name, x, y, width, height }) {
+  const picture = h("canvas", { width: side, height: side });
+  if (sheet) picture.getContext("2d").drawImage(sheet, (item % columns) * side, Math.floor(item / columns) * side, side, side, 0, 0, side, side);
+  tip.replaceChildren(...(sheet ? [picture] : []), h("span", {}, name));
+  const right = x > width / 2;
+  tip.style.left = right ? "" : `${x + 12}px`;
+  tip.style.right = right ? `${width - x + 12}px` : "";
+  tip.style.top = `${y + (y > height / 2 ? -64 : 12)}px`;
+}

@@ -25,7 +25,7 @@ function sentences(entry, margin) {
   if (an < ap) {
     return [first, `n, ${other}, is nearer to the query than p` + (v.z > 0
       ? `, and inside the sphere: z > 0, and SST pushes it away with ${weight}.`
-      : `, but far from p and so outside the sphere: z < 0, and SST, which asks a and p alike, pushes it with ${weight} only.`)];
+      : `, but far from p and so outside the sphere: z < 0, and SST, which measures from a and p alike, pushes it with only ${weight}.`)];
   }
   return [first, `n, ${other}, is farther than p${v.z > 0 ? ", yet inside the sphere" : ", and outside the sphere"}` +
     `: SST still pushes it with ${weight}` +
@@ -47,8 +47,8 @@ function judged(guess, wrong) {
 
 function render({ model, el }) {
   const { root, body, say } = stage(el, model,
-    "A query, and the images whose embeddings are nearest to its own. Mark those that show another letter, then commit. " +
-    "Keys 1, 2, 3 ... mark, too.");
+    "A query, and the images whose embeddings are nearest to its own. Mark those that show a different letter, then commit. " +
+    "The keys 1, 2, 3 ... mark them, too.");
   root.querySelector(".sst-said").classList.add("sst-hidden"); // it repeats what the page shows
   const rounds = (model.get("rounds") ?? []).filter((entry) => entry?.neighbors?.length);
   if (!rounds.length) {

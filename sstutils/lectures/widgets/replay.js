@@ -243,14 +243,7 @@ function render({ model, el }) {
     const begins = [...new Set(runs.map((run) => run.local).filter((x) => x > 0))];
     note.textContent = (begins.length ? `Dotted: local batches begin at epoch ${begins.join(", ")}; until then they are class-balanced. ` : "") +
       "Each loss has an axis of its own: values of different losses, or of batches chosen differently, cannot be compared. Recall@1 can.";
-    [...legend.children].forEach((node, i) => {
-      const pen = node.firstChild.getContext("2d"), [hue, kind] = looks(i);
-      pen.clearRect(0, 0, 32, 32);
-      pen.fillStyle = palette[hue];
-      pen.beginPath();
-      mark(pen, kind, 16, 16, 9);
-      pen.fill();
-    });
+    [...legend.children].forEach((node, i) => drawSign(node.firstChild, i, palette));
     spoken = -1;
     show();
   }
@@ -319,13 +312,7 @@ function render({ model, el }) {
     say(chosen < 0 ? "All letters are shown." : `Only ${classes[chosen]} is shown.`);
   }
   function point(panel, event) {
-    const box = panel.node.getBoundingClientRect(), x = event.clientX - box.left, y = event.clientY - box.top;
-    let near = -1, best = 14 ** 2;
-    for (let i = 0; i < labels.length; i++) {
-      const far = (panel.at[2 * i] - x) ** 2 + (panel.at[2 * i + 1] - y) ** 2;
-      if (far < best) { best = far; near = i; }
-    }
-    hover(near);
+    hover(pointed(event, panel.node, labels.length, (i) => panel.at[2 * i], (i) => panel.at[2 * i + 1]));
   }
   function hover(image) {
     if (image === hovered) return;
@@ -334,13 +321,9 @@ function render({ model, el }) {
     for (const panel of panels) {
       panel.tip.hidden = image < 0 || !panel.run;
       if (panel.tip.hidden) continue;
-      const picture = h("canvas", { width: SIDE, height: SIDE });
-      if (sheet) picture.getContext("2d").drawImage(sheet, (image % COLUMNS) * SIDE, Math.floor(image / COLUMNS) * SIDE, SIDE, SIDE, 0, 0, SIDE, SIDE);
-      panel.tip.replaceChildren(...(sheet ? [picture] : []), h("span", {}, classes[labels[image]]));
-      const right = panel.at[2 * image] > panel.width / 2, low = panel.at[2 * image + 1] > panel.height / 2;
-      panel.tip.style.left = right ? "" : `${panel.at[2 * image] + 12}px`;
-      panel.tip.style.right = right ? `${panel.width - panel.at[2 * image] + 12}px` : "";
-      panel.tip.style.top = `${panel.at[2 * image + 1] + (low ? -64 : 12)}px`;
+      const [x, y] = panel.at.slice(2 * image, 2 * image + 2);
+      showTip(panel.tip, { sheet, item: image, side: SIDE, columns: COLUMNS, name: classes[labels[image]],
+        x, y, width: panel.width, height: panel.height });
     }
   }
 

@@ -40,29 +40,29 @@ function measured(content, setting) {
 /** A length of any size, short: 157, 7.3, 0.0047. */
 const unit = (x) => (x >= 10 ? x.toFixed(0) : x >= 0.001 ? String(Number(x.toPrecision(2))) : "less than 0.001");
 
-const rule = (correlation) => (correlation < 0.6 ? "do not read them" : "a hint, no measure");
+const rule = (correlation) => (correlation < 0.6 ? "do not read them" : "a hint, not a measurement");
 
 /** What may and what may not be read from a map, in sentences made of its numbers. */
 function reading(content, setting) {
   const last = content.iterations.at(-1), here = measured(content, setting), end = measured(content, { ...setting, iterations: last });
   const head = setOf(content, setting.data), { data, perplexity, iterations, angle } = setting, chance = tidy(head.chance), told = [];
   if (iterations < last) {
-    told.push(`Not done: after ${iterations} of ${last} iterations the KL divergence is ${tidy(here.kl)}, and ${tidy(end.kl)} in the end` +
-      `${iterations <= EARLY ? "; attractions still count 12 times" : ""}. Read nothing yet.`);
+    told.push(`Not finished: after ${iterations} of ${last} iterations the KL divergence is ${tidy(here.kl)}, and ${tidy(end.kl)} at the end` +
+      `${iterations <= EARLY ? "; attractions still count 12 times as much" : ""}. Do not read anything yet.`);
   }
   if (data === "noise") {
-    told.push(`Noise of ${head.dimensions} dimensions, without any group: whatever clumps there are were made by t-SNE at perplexity ` +
-      `${perplexity}. It keeps ${tidy(here.kept)} of the 10 nearest neighbors.`);
+    told.push(`Noise in ${head.dimensions} dimensions, without any groups: any clumps are the work of t-SNE at perplexity ` +
+      `${perplexity}. The map keeps ${tidy(here.kept)} of the 10 nearest neighbors.`);
   }
   if (data === "shuffled") {
-    told.push(`The same map, the letters dealt out at random: Recall@1 ${tidy(here.shuffled)}, chance is ${chance}. So look colours ` +
-      "that mean nothing. The points are where they were: t-SNE never sees a label.");
+    told.push(`The same map with labels dealt out at random: Recall@1 ${tidy(here.shuffled)}, chance is ${chance}. This is what ` +
+      "meaningless colours look like. The points have not moved: t-SNE never sees a label.");
   }
   if (data !== "letters" || iterations < last) return told;
   const rivals = content.perplexities.map((p) => [measured(content, { ...setting, perplexity: p }).kept, p]);
   const [best, at] = rivals.reduce((a, b) => (b[0] > a[0] ? b : a));
   if (here.kept > best - 0.03) {
-    told.push(`Who is near whom may be read: the map keeps ${tidy(here.kept)} of the 10 nearest neighbors, no other perplexity here ` +
+    told.push(`You can read who is near whom: the map keeps ${tidy(here.kept)} of the 10 nearest neighbors, and no other perplexity here ` +
       "keeps many more.");
   } else {
     told.push(`Perplexity ${perplexity} ${perplexity < at ? "tears letters apart" : "blurs near twins"}: ${tidy(here.kept)} of the 10 ` +
@@ -74,7 +74,7 @@ function reading(content, setting) {
   told.push(`Distances between islands: ${rule(here.gaps)} (rank correlation with the true ones ${tidy(here.gaps)}); ` +
     `sizes: ${rule(here.sizes)} (${tidy(here.sizes)}).`);
   if (here.agree !== null) {
-    told.push(`Another seed shares ${tidy(here.agree)} of the neighbors on this map; where an island lies is chance.`);
+    told.push(`Another seed shares ${tidy(here.agree)} of the neighbors on this map; where an island lies is a matter of chance.`);
   }
   if (angle && head.angles.includes(0)) {
     const exact = measured(content, { ...setting, angle: 0 });
@@ -139,7 +139,7 @@ function render({ model, el }) {
   });
   main.append(h("div", { class: "sst-tsne-pair" },
     h("div", {}, h("div", { class: "sst-tsne-plane" }, node, tip), fit),
-    h("div", {}, title, table, h("h5", {}, "What may be read"), words)), legend);
+    h("div", {}, title, table, h("h5", {}, "What you can read from it"), words)), legend);
 
   // -- state
   let at = null, from = null, goal = null, began = 0, frame = 0, side = 0, palette = {}, labels = model.get("labels");
@@ -213,14 +213,7 @@ function render({ model, el }) {
     node.style.height = `${width}px`;
     node.width = node.height = Math.round(width * size);
     pen.setTransform(size, 0, 0, size, 0, 0);
-    signs.forEach(({ sign }, i) => {
-      const to = sign.getContext("2d"), [hue, kind] = looks(i);
-      to.clearRect(0, 0, 28, 28);
-      to.fillStyle = palette[hue];
-      to.beginPath();
-      mark(to, kind, 14, 14, 8);
-      to.fill();
-    });
+    signs.forEach(({ sign }, i) => drawSign(sign, i, palette));
     if (at) draw();
   }
   const X = (i) => side / 2 + at[2 * i] * (side / 2 - 10), Y = (i) => side / 2 - at[2 * i + 1] * (side / 2 - 10);
@@ -264,28 +257,11 @@ function render({ model, el }) {
     if (at) draw();
     tip.hidden = image < 0;
     if (image < 0) return;
-    const parts = [h("span", {}, model.get("data") === "noise" ? "noise" : classes[labels[image]])];
-    if (sheet && model.get("data") !== "noise") {
-      const picture = h("canvas", { width: SIDE, height: SIDE });
-      picture.getContext("2d").drawImage(sheet, (image % COLUMNS) * SIDE, Math.floor(image / COLUMNS) * SIDE, SIDE, SIDE, 0, 0, SIDE, SIDE);
-      parts.unshift(picture);
-    }
-    tip.replaceChildren(...parts);
-    const right = X(image) > side / 2, low = Y(image) > side / 2;
-    tip.style.left = right ? "" : `${X(image) + 12}px`;
-    tip.style.right = right ? `${side - X(image) + 12}px` : "";
-    tip.style.top = `${Y(image) + (low ? -64 : 12)}px`;
+    const noise = model.get("data") === "noise";
+    showTip(tip, { sheet: noise ? null : sheet, item: image, side: SIDE, columns: COLUMNS, name: noise ? "noise" : classes[labels[image]],
+      x: X(image), y: Y(image), width: side, height: side });
   }
-  const point = (event) => {
-    if (frame || !at) return;
-    const box = node.getBoundingClientRect(), x = event.clientX - box.left, y = event.clientY - box.top;
-    let near = -1, best = 14 ** 2;
-    for (let i = 0; i < count; i++) {
-      const far = (X(i) - x) ** 2 + (Y(i) - y) ** 2;
-      if (far < best) { best = far; near = i; }
-    }
-    hover(near);
-  };
+  const point = (event) => { if (!frame && at) hover(pointed(event, node, count, X, Y)); };
   node.addEventListener("pointermove", point);
   node.addEventListener("pointerdown", point);
   node.addEventListener("pointerleave", () => hover(-1));

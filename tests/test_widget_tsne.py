@@ -90,7 +90,7 @@ def test_numbers_are_squeezed_without_loss():
     assert len(raw) == 1248
     np.testing.assert_array_equal(tsne.expand(raw, 998), whole)
     points = RNG.normal(size=(50, 2)) * 30
-    whole, step = tsne.squeezed(points)
+    whole, step = tsne.quantize(points)
     assert whole.min() >= 1 and whole.max() <= 1023
     np.testing.assert_allclose((whole - 512) * step, points, atol=step / 2 * 1.0001)
 

@@ -156,19 +156,19 @@ def trace(affinities: Any, seed: int, angle: float, iterations: Sequence[int] = 
 
 
 def squeeze(values: np.ndarray) -> bytes:
-    """Return whole numbers from 0 to 1023 as bytes, 10 bits each, the lowest bit first."""
+    """Pack whole numbers from 0 to 1023 into bytes, 10 bits each, the lowest bit first."""
     bits = (np.asarray(values, dtype=np.uint16).reshape(-1, 1) >> np.arange(BITS)) & 1
     return np.packbits(bits.astype(np.uint8), bitorder="little").tobytes()
 
 
 def expand(raw: bytes, count: int) -> np.ndarray:
-    """Return the first `count` numbers of :func:`squeeze`."""
+    """Unpack the first `count` numbers of :func:`squeeze`."""
     bits = np.unpackbits(np.frombuffer(raw, np.uint8), count=count * BITS, bitorder="little").reshape(-1, BITS)
     return bits.astype(np.int64) @ (1 << np.arange(BITS))
 
 
-def squeezed(points: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the coordinates of a map as whole numbers from 0 to 1023, and the width of one step."""
+def quantize(points: np.ndarray) -> tuple[np.ndarray, float]:
+    """Round the coordinates of a map to whole numbers from 0 to 1023; return them and the width of one step."""
     step = float(np.abs(points).max()) / (MIDDLE - 1) or 1.0
     return np.rint(points / step).astype(int) + MIDDLE, step
 
@@ -276,7 +276,7 @@ def prepare(
             )
             affinities = {perplexity: affinity(x, perplexity) for perplexity in perplexities}
             whole = {
-                key: squeezed(points)
+                key: quantize(points)
                 for key, points in lay_out(affinities, seeds, angles, iterations, bar.update).items()
             }
             packed += [squeeze(numbers) for numbers, _ in whole.values()]

@@ -239,6 +239,7 @@ def test_own_embedding_one_array_or_stages():
     d2 = ((x[:, None] - x) ** 2).sum(2)
     assert np.allclose(one.squared_distances(), d2, atol=1e-3 * d2.max())
     two = NeighborhoodExplorer({"before": x, "after": 3 * x}, labels, sizes=[12])
+    assert two.picture().alt.startswith("after")  # without images, too
     two.stage = "after"
     assert np.allclose(two.squared_distances(), 9 * d2, atol=1e-3 * 9 * d2.max())
 

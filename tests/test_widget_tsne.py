@@ -1,6 +1,8 @@
 """The t-SNE panel: its measures against naive loops, its recording, its page in a real browser against its twin."""
 
 import itertools
+import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -111,6 +113,20 @@ def test_a_small_panel_is_made_as_the_recorded_one():
     for turn in np.linspace(0, 6, 30):  # no other rotation brings the seeds nearer
         other = ends[1] @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
         assert (other.T @ ends[0]).trace() / np.sqrt((ends[0] ** 2).sum() * (ends[1] ** 2).sum()) <= overlap + 1e-3
+
+
+def test_the_maker_of_the_recording(tmp_path, monkeypatch):
+    monkeypatch.setattr(tsne, "LETTERS", "ÆǼKĶ")
+    monkeypatch.setattr(tsne, "SEEDS", (0,))
+    monkeypatch.setattr(tsne, "ANGLES", (0.5, 1.0))
+    monkeypatch.setattr(tsne, "prepare", partial(tsne.prepare, perplexities=(5,), iterations=(20,)))
+    monkeypatch.setattr(recording, "make_glyphs", lambda path: shutil.copy("notebooks/recordings/glyphs.pt", path))
+    tsne.make_recording(tmp_path / "tsne.npz", progress=False)
+    small = TsnePanel.from_recording(tmp_path / "tsne.npz")
+    assert small.content["perplexities"] == [5] and small.points().shape == (100, 2) and small.sprite
+    assert set(small.classes) == set("ÆǼKĶ") and small.numbers["agree"] is None
+    assert [head["name"] for head in small.content["sets"]] == ["letters", "noise"]
+    assert (tmp_path / "glyphs.pt").is_file()
 
 
 @pytest.mark.parametrize(

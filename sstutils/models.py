@@ -89,8 +89,8 @@ def _small(width: int = 32) -> tuple[nn.Module, int]:
 def no_download(name: str, error: Exception) -> OSError:
     """Return the error of weights that cannot be downloaded."""
     return OSError(
-        f"the weights of {name} cannot be downloaded ({error}): connect, give their file as weights, or train from "
-        "scratch with weights=None (--weights none)"
+        f"the weights of {name} cannot be downloaded ({error}); connect to the network, give their file as weights, or "
+        "train from scratch with weights=None (--weights none)"
     )
 
 
@@ -102,16 +102,15 @@ def _torchvision(name: str, weights: str | None) -> tuple[nn.Module, int, Normal
     if name not in names:
         close = difflib.get_close_matches(name, ["small", *_ELSEWHERE, *names], n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else "see torchvision.models.list_models()"
-        raise ValueError(f"no backbone is called {name!r}: {hint}")
+        raise ValueError(f"unknown backbone {name!r}; {hint}")
     try:
         chosen = models.get_model_weights(name)[weights] if weights else None
-        with warnings.catch_warnings(
-            category=FutureWarning, action="ignore"
-        ):  # GoogLeNet's and Inception's start weights
+        # GoogLeNet and Inception warn of a change of their initial weights.
+        with warnings.catch_warnings(category=FutureWarning, action="ignore"):
             network = models.get_model(name, weights=chosen)
     except (ValueError, KeyError):
         known = ", ".join(w.name for w in models.get_model_weights(name))
-        raise ValueError(f"{name} has no weights {weights!r}: there are {known}, DEFAULT, a file, or none") from None
+        raise ValueError(f"{name} has no weights {weights!r}; choose from {known}, DEFAULT, a file, or none") from None
     except OSError as error:
         raise no_download(name, error) from None
     if getattr(network, "aux_logits", False):  # GoogLeNet and Inception: classifiers halfway are not needed
@@ -244,7 +243,9 @@ class EmbeddingNet(nn.Module):
         if dim < 1:
             raise ValueError(f"dim must be at least 1, got {dim}")
         if backbone == "small" and weights:
-            raise ValueError(f"backbone 'small' has no weights {weights!r}: it is trained from scratch")
+            raise ValueError(
+                f"backbone 'small' has no weights {weights!r}; it is trained from scratch, with weights none"
+            )
         file = weights if weights and Path(weights).suffix in (".pt", ".pth", ".ckpt", ".bin") else None
         if backbone == "small":
             (self.backbone, features), (mean, std) = _small(), ((0.0,) * 3, (1.0,) * 3)

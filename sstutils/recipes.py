@@ -43,11 +43,11 @@ class Recipe:
     k: int = field(default=5, metadata={"help": "nearest positives of an anchor"})
     sampler: str = field(default="local", metadata={"help": "local, balanced or shuffled"})
     batch_size: int = field(default=200, metadata={"help": "B, the size of a neighborhood"})
-    per_class: int = field(default=5, metadata={"help": "images a class in a class-balanced batch"})
+    per_class: int = field(default=5, metadata={"help": "images per class in a class-balanced batch"})
     warmup: float = field(default=0.5, metadata={"help": "share of the epochs, class-balanced, before local sampling"})
-    refresh: int = field(default=1, metadata={"help": "epochs that neighborhoods are kept before new ones are found"})
-    neighborhoods: int = field(default=1, metadata={"help": "batches that an optimiser step takes the mean of"})
-    positives: str = field(default="epoch", metadata={"help": "chosen once an epoch, or afresh in each batch"})
+    refresh: int = field(default=1, metadata={"help": "epochs between searches for new neighborhoods"})
+    neighborhoods: int = field(default=1, metadata={"help": "batches averaged in one optimiser step"})
+    positives: str = field(default="epoch", metadata={"help": "when they are chosen: once per epoch, or in each batch"})
     backbone: str = field(default="small", metadata={"help": "small, or a torchvision network such as resnet50"})
     weights: str | None = field(default=None, metadata={"help": "of the backbone: DEFAULT, a file, or none"})
     dim: int = field(default=512, metadata={"help": "length of an embedding"})
@@ -55,10 +55,12 @@ class Recipe:
     head: str = field(default="trained", metadata={"help": "trained, or frozen as in the paper's code"})
     scale: float = field(default=0.1, metadata={"help": "factor on embeddings, in place of a temperature"})
     size: int = field(default=32, metadata={"help": "side of the square input in pixels"})
-    resize: int = field(default=0, metadata={"help": "side that pictures are scaled to, of which size is cropped"})
-    flip: bool = field(default=False, metadata={"help": "mirror every other picture"})
+    resize: int = field(
+        default=0, metadata={"help": "side that images are resized to before cropping to size; 0: no crop"}
+    )
+    flip: bool = field(default=False, metadata={"help": "mirror half of the images"})
     augment: float = field(default=1.0, metadata={"help": "strength of augmentation; 0 is none"})
-    turn: bool = field(default=False, metadata={"help": "turn and mirror whole classes: 8 times as many"})
+    turn: bool = field(default=False, metadata={"help": "rotate and mirror whole classes, for 8 times as many"})
     epochs: int = field(default=30, metadata={"help": "passes over the training set"})
     lr: float = field(default=3e-3, metadata={"help": "learning rate of Adam"})
     head_lr: float = field(default=1.0, metadata={"help": "factor on the learning rate of the linear layer"})
@@ -66,7 +68,7 @@ class Recipe:
     schedule: str = field(default="cosine", metadata={"help": "of the learning rate: cosine, plateau or constant"})
     patience: int = field(default=15, metadata={"help": "epochs without a better loss before a plateau run stops"})
     holdout: float = field(default=0.0, metadata={"help": "share of training classes held out to choose the epoch"})
-    batch_norm: str = field(default="trained", metadata={"help": "its statistics: trained, or frozen as they come"})
+    batch_norm: str = field(default="trained", metadata={"help": "its statistics: trained, or frozen"})
     precision: str = field(default="auto", metadata={"help": "of convolutions: auto, float32 or bfloat16"})
     compile: bool = field(default=False, metadata={"help": "compile the backbone: slow at first, then faster"})
     seed: int = field(default=0, metadata={"help": "of everything random"})
@@ -82,10 +84,10 @@ class Recipe:
         if not self.lr > 0:
             raise ValueError(f"lr must be positive, got {self.lr}")
         if self.resize and self.resize < self.size:
-            raise ValueError(f"resize is the side before a crop of size {self.size}: no less, or 0; got {self.resize}")
+            raise ValueError(f"resize must be 0 or at least size, {self.size}; got {self.resize}")
         for name in ("holdout", "warmup"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is a share, from 0 to below 1: got {getattr(self, name)}")
+                raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
 
 
 _CHOICES = {
@@ -113,15 +115,15 @@ PAPER: dict[str, Any] = {
 
 # What today's practice changes in it: the value, and why.
 MODERN: dict[str, tuple[Any, str]] = {
-    "backbone": ("resnet50", "better features from ImageNet at a similar cost, and kept up by torchvision"),
-    "weights": ("IMAGENET1K_V2", "the better of the two sets of weights of this network"),
-    "precision": ("auto", "convolutions in bfloat16 take half the time and memory where the hardware knows it"),
-    "augment": (0.5, "pictures a little turned, scaled and shifted: less overfitting on 60 images a class"),
-    "batch_norm": ("frozen", "a neighborhood is no random sample, so that its statistics are no estimate for others"),
-    "positives": ("batch", "the nearest positives of this moment; those of the epoch's start grow stale"),
-    "refresh": (2, "to embed the training set costs a forward pass of it; neighborhoods change slowly"),
+    "backbone": ("resnet50", "better ImageNet features at a similar cost, maintained by torchvision"),
+    "weights": ("IMAGENET1K_V2", "the better of this network's two sets of weights"),
+    "precision": ("auto", "bfloat16 convolutions take half the time and memory on hardware that supports them"),
+    "augment": (0.5, "small rotations, scalings and shifts: less overfitting on 60 images per class"),
+    "batch_norm": ("frozen", "a neighborhood is not a random sample: its statistics do not estimate those of others"),
+    "positives": ("batch", "the current nearest positives; those found at the start of the epoch grow stale"),
+    "refresh": (2, "embedding the training set costs a forward pass of it, and neighborhoods change slowly"),
     "warmup": (0.1, "the neighborhoods of an untrained head are arbitrary"),
-    "schedule": ("cosine", "a budget that is known beforehand, and no waiting for a plateau of a noisy loss"),
+    "schedule": ("cosine", "a budget known in advance, and no waiting for a noisy loss to level off"),
     "epochs": (60, "enough with that schedule"),
     "holdout": (0.1, "the epoch is chosen on training classes held out: never on the test, never by the training loss"),
 }  # fmt: skip
@@ -167,7 +169,8 @@ def recipe_for(data: str, recipe: str = "default", **values: Any) -> Recipe:
         if name not in names:
             close = get_close_matches(name, names, n=1)
             raise ValueError(
-                f"a recipe has no {name!r}: " + (f"did you mean {close[0]!r}?" if close else ", ".join(names))
+                f"unknown field {name!r} of a recipe; "
+                + (f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(names)}")
             )
     return Recipe(**{**presets[recipe], **values})
 
@@ -200,21 +203,22 @@ def make_loss(recipe: Recipe, classes: int = 0) -> nn.Module:
         from pytorch_metric_learning import losses
     except ImportError:
         raise ValueError(
-            f"the loss {recipe.loss} is taken from pytorch-metric-learning, which is not installed: "
-            "pip install pytorch-metric-learning, or choose sst, triplet or contrastive"
+            f"the loss {recipe.loss} needs pytorch-metric-learning, which is not installed; "
+            "run pip install pytorch-metric-learning, or choose sst, triplet or contrastive"
         ) from None
     if not hasattr(losses, recipe.loss):
         names = [name for name in dir(losses) if name.endswith("Loss")]
         close = get_close_matches(recipe.loss, names, n=1)
         raise ValueError(
-            f"no loss is called {recipe.loss!r}: " + (f"did you mean {close[0]!r}?" if close else ", ".join(names))
+            f"unknown loss {recipe.loss!r}; "
+            + (f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(names)}")
         )
     cls = getattr(losses, recipe.loss)
     known = {"num_classes": classes, "embedding_size": recipe.dim, **margin}
     try:
         return cls(**{name: value for name, value in known.items() if name in inspect.signature(cls).parameters})
     except TypeError as error:
-        raise ValueError(f"the loss {recipe.loss} needs more than a recipe holds ({error}): choose another") from None
+        raise ValueError(f"the loss {recipe.loss} needs more than a recipe holds ({error}); choose another") from None
 
 
 def make_model(recipe: Recipe) -> EmbeddingNet:

@@ -332,7 +332,7 @@ def test_losses_of_pytorch_metric_learning_by_name(run, tmp_path, loss):
 
 
 def test_losses_that_do_not_exist_or_need_more():
-    with pytest.raises(ValueError, match="no loss is called 'MultySimilarityLoss': did you mean 'MultiSimilarityLoss'"):
+    with pytest.raises(ValueError, match="unknown loss 'MultySimilarityLoss'; did you mean 'MultiSimilarityLoss'"):
         make_loss(Recipe(loss="MultySimilarityLoss"))
     with pytest.raises(ValueError, match="SelfSupervisedLoss needs more than a recipe holds"):
         make_loss(Recipe(loss="SelfSupervisedLoss"))
@@ -390,8 +390,8 @@ def test_a_compiled_backbone_learns_the_same(glyphs, tmp_path):
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"k": 0}, "k must be at least 1"),
         ({"lr": 0.0}, "lr must be positive"),
-        ({"holdout": 1.0}, "holdout is a share"),
-        ({"warmup": -0.1}, "warmup is a share"),
+        ({"holdout": 1.0}, "holdout must be at least 0 and below 1"),
+        ({"warmup": -0.1}, "warmup must be at least 0 and below 1"),
         ({"lr": float("nan")}, "lr must be positive"),
     ],
 )
@@ -505,7 +505,7 @@ def test_recipes_by_name():
     assert all(len(reason) > 20 for _, reason in MODERN.values())
     with pytest.raises(ValueError, match="recipe must be one of default, paper, modern; got 'papre'"):
         recipe_for("cub200", "papre")
-    with pytest.raises(ValueError, match="resize is the side before a crop of size 32"):
+    with pytest.raises(ValueError, match="resize must be 0 or at least size, 32; got 16"):
         Recipe(resize=16)
 
 

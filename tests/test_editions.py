@@ -541,7 +541,7 @@ def test_widgets_react_and_the_theme_is_kept(shown):
     assert page.get_by_text("5 squared is 25").is_visible()
     paper = "getComputedStyle(document.body).backgroundColor"
     assert page.evaluate(paper) == "rgb(255, 255, 255)"
-    page.get_by_role("button", name="Switch to dark colours").click()
+    page.get_by_role("button", name="Switch to dark mode").click()
     assert page.evaluate(paper) == "rgb(22, 24, 29)"
     assert page.evaluate("localStorage.getItem('sst-theme')") == "dark"
     assert page.evaluate("getComputedStyle(document.querySelector('.sst-widget')).backgroundColor") == "rgb(22, 24, 29)"

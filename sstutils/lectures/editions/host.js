@@ -1,4 +1,4 @@
-// Widgets without a kernel: a model for each saved state, with what anywidget's `model` offers to a script.
+// Widgets without a kernel: a model for each saved state, with the part of anywidget's `model` that scripts use.
 // The page holds the states in <script type="application/json" id="sst-widgets"> and a <div data-widget="ID"> for each view.
 (() => {
   const saved = JSON.parse(document.getElementById("sst-widgets").textContent);
@@ -44,7 +44,7 @@
       await widget.render({ model: model(id), el: place });
       place.dataset.ready = "";
     } catch (error) {
-      place.textContent = "This figure could not be started in your browser: " + error.message;
+      place.textContent = "This figure could not start in your browser: " + error.message;
       console.error(error);
     }
   }

@@ -13,7 +13,7 @@ _HOST = (Path(__file__).parent / "host.js").read_text(encoding="utf-8")
 
 
 def place(model_id: str) -> str:
-    """Return the HTML in which the host draws a widget."""
+    """Return the HTML element in which the host draws a widget."""
     return f'<div class="sst-place" data-widget="{escape(model_id)}"></div>'
 
 

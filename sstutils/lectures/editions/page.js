@@ -1,11 +1,11 @@
-// What a page does by itself: the theme, the contents beside a wide page, boxes that scroll by the keyboard.
+// Behaviour of a page: the theme, the contents next to a wide page, boxes that scroll by the keyboard.
 (() => {
   const root = document.documentElement, system = matchMedia("(prefers-color-scheme: dark)");
   const button = document.querySelector(".theme");
   const dark = () => (root.dataset.theme ?? (system.matches ? "dark" : "light")) === "dark";
   const name = () => {
     button.textContent = dark() ? "Light" : "Dark";
-    button.setAttribute("aria-label", `Switch to ${dark() ? "light" : "dark"} colours`);
+    button.setAttribute("aria-label", `Switch to ${dark() ? "light" : "dark"} mode`);
   };
   if (button) {
     button.hidden = false;
@@ -36,13 +36,13 @@
     mark();
   }
 
-  // What is wider than its box can be scrolled, so it must be reachable by the keyboard, too.
+  // A box that scrolls must be reachable by the keyboard.
   const watch = new ResizeObserver((entries) => {
     for (const { target } of entries) {
       if (target.scrollWidth > target.clientWidth + 1) {
         target.tabIndex = 0;
         if (!target.hasAttribute("role")) target.setAttribute("role", "group");
-        target.setAttribute("aria-label", target.matches("pre") ? "code or text, scrolls sideways" : "scrolls sideways");
+        target.setAttribute("aria-label", target.matches("pre") ? "code or text, scrolls horizontally" : "scrolls horizontally");
       } else target.removeAttribute("tabindex");
     }
   });

@@ -1,5 +1,5 @@
-// Starts the deck, and makes each slide fit the screen: smaller letters first, down to what can be read from the last
-// row; what is still too long scrolls, by the wheel, a finger or the up and down keys, and says so.
+// Starts the deck, and makes each slide fit the screen: smaller letters first, as small as can still be read from the
+// last row; what is still too long scrolls by the wheel, a finger or the up and down keys, and says so.
 (() => {
   const SMALLEST = 0.7, SCROLLS = 0.85;
   const slides = [...document.querySelectorAll(".slides > section")];
@@ -20,7 +20,7 @@
     slide.classList.toggle("long", long);
     if (long) {
       slide.tabIndex = 0;
-      slide.setAttribute("aria-label", "A long slide: the up and down keys scroll it");
+      slide.setAttribute("aria-label", "A long slide: scroll it with the up and down arrow keys");
     } else {
       slide.removeAttribute("tabindex");
       slide.removeAttribute("aria-label");

@@ -1,4 +1,4 @@
-// Before anything is painted: the theme that the reader chose the last time.
+// Before anything is painted: the theme that the reader chose last time.
 try {
   const theme = localStorage.getItem("sst-theme");
   if (theme) document.documentElement.dataset.theme = theme;

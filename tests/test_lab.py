@@ -57,7 +57,12 @@ def until(page, holds, seconds=10):
     raise AssertionError(f"waited {seconds} s in vain: Python sees {page.seen()}")
 
 
-@pytest.mark.parametrize("name", ["02-triplet-loss", "05-neighborhoods", "08-tsne"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "name", ["02-triplet-loss", pytest.param("05-neighborhoods", marks=SLOW), pytest.param("08-tsne", marks=SLOW)]
+)
 def test_a_notebook_runs_without_an_error(lab, tab, name):
     page = tab()
     open_and_run(page, lab, f"notebooks/{name}.ipynb")
@@ -127,7 +132,10 @@ pixels = sst.tensors(data)[0].flatten(1).float()
 """
 
 
-@pytest.mark.parametrize("name", MOVED)
+# All share one way to the kernel; two stand for the others in the ordinary run.
+@pytest.mark.parametrize(
+    "name", [name if name in ("replay", "game") else pytest.param(name, marks=SLOW) for name in MOVED]
+)
 def test_python_follows_the_keys(opened, name):
     made, before, control, key = MOVED[name]
     page = opened(name, f"import sstutils as sst{PIXELS * (name == 'game')}\nwidget = {made}\nwidget", list(before))

@@ -1,4 +1,4 @@
-"""Widgets in a page without a kernel: their saved states, their scripts, and a host of 60 lines for them."""
+"""Widgets in a page without a kernel: their saved states, their scripts, and the script that hosts them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,8 @@ def place(model_id: str) -> str:
 def live(states: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the HTML at the end of a page that brings its widgets to life.
 
-    Parameters
-    ----------
-    states : mapping
-        Widget states as a notebook keeps them (``metadata.widgets``), by model id: those of anywidgets are used.
-
-    Returns
-    -------
-    str
-        Style sheets, states, scripts (each once, however many widgets share it) and the host.
+    It holds style sheets, states, scripts (each once, however many widgets share it) and the host. `states` are as a
+    notebook keeps them (``metadata.widgets``), by model id; those of anywidgets are used.
     """
     scripts, styles, models = {}, {}, {}
     for key, model in states.items():

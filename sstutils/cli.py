@@ -195,8 +195,9 @@ def _add(parser: Any, usage: str, text: str, **how: Any) -> None:
 def _add_recipe(parser: argparse.ArgumentParser, command: str) -> None:
     """Add an option for each field of the recipe, from its type, default and help."""
     from .recipes import Recipe
+    from .study import DEFAULTS
 
-    other = {"epochs": 10, "holdout": 0.2} if command == "study" else {}
+    other = DEFAULTS if command == "study" else {}
     note = "Defaults are those for small images; photographs use the values of the paper for many of them."
     group, types = parser.add_argument_group("recipe", note), get_type_hints(Recipe)
     for entry in fields(Recipe):

@@ -92,4 +92,4 @@ def format_duration(seconds: float) -> str:
         if seconds >= 2 * size:
             amount = seconds / size
             return f"{amount:.1f} {name}" if name == "days" and amount < 10 else f"{amount:,.0f} {name}"
-    return f"{seconds:.0f} seconds"
+    return "1 second" if round(seconds) == 1 else f"{seconds:.0f} seconds"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sstutils import cli
+from sstutils import cli, figures
 
 TRAIN = ["train", "digits", "--epochs", "2", "--warmup", "0.5", "--dim", "16"]
 
@@ -215,12 +215,29 @@ def test_help_names_every_command_and_option(capsys):
         assert word.replace("[no-]", "") in text
 
 
-def test_data_lists_and_describes_data_sets(capsys):
+def test_data_lists_and_describes_data_sets(capsys, tmp_path, monkeypatch):
     assert cli.main(["data"]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in ("glyphs", "digits", "fashion", "omniglot", "folder"))
     assert cli.main(["data", "digits"]) == 0
     assert "5 classes" in capsys.readouterr().out
+    monkeypatch.setenv("SSTUTILS_DATA", str(tmp_path))
+    assert cli.main(["data", "omniglot"]) == 0
+    missing = capsys.readouterr().out
+    for words in (
+        "download   images_background.zip (9.5 MB) from https://",
+        "sst data omniglot --download`",
+        "By hand: ",
+    ):
+        assert words in missing
+    assert cli.main(["figures", "--list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(figures.FIGURES)
+
+
+def test_a_backbone_may_have_no_weights():
+    command, options = cli.parse(["train", "digits", "--weights", "None", "--no-cache", "--part", "all"])
+    assert command == "train"
+    assert options == {"data": "digits", "weights": None, "cache": False, "part": "all"}  # nothing that was not given
 
 
 HEAVY = {"torch", "torchvision", "matplotlib", "sklearn", "scipy"}

@@ -95,7 +95,7 @@ def paper(
         raise ValueError("a study has one or more seeds; use seeds, not seed")
     names = list(dict.fromkeys([data] if isinstance(data, str) else data or DATA))
     present = {name: info(name)["present"] or download for name in names}
-    if data is None:
+    if not data:
         names = [name for name in names if present[name]]
     if not names:
         raise ValueError(
@@ -113,7 +113,7 @@ def paper(
     with exclusive(folder / "report.html"):
         for number, name in enumerate(names):
             plan = {"recipe": recipe, "part": _part(name, folder, seeds, part), "where": where, **values}
-            if line := forecast(name, **plan, download=download):
+            if progress and (line := forecast(name, **plan, download=download)):
                 say(line)
             first, found = _file(folder, name, seeds[0]), []
             for seed in seeds:

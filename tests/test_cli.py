@@ -12,6 +12,8 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from sstutils import cli, figures
@@ -163,6 +165,35 @@ def test_mistakes_get_one_line(arguments, line, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("SSTUTILS_DATA", str(tmp_path))
     assert line in fails(capsys, *arguments)
     assert not list(tmp_path.rglob("*.p*"))  # neither checkpoints nor figures
+
+
+ODD = [
+    "",
+    "-",
+    "--",
+    "-x",
+    "--foo=1",
+    "--epochs=",
+    "--k",
+    "-3",
+    "nan",
+    "%s",
+    "@x",
+    "\n",
+    "digits",
+    "--no-cache",
+    "--data",
+]
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.lists(st.sampled_from([*cli.OPTIONS, *ODD]), max_size=6))
+def test_any_command_line_is_parsed_or_refused_in_words(argv):
+    try:
+        command, _ = cli.parse(argv)
+        assert command in cli.OPTIONS
+    except ValueError as error:
+        assert str(error).strip()
 
 
 def test_more_mistakes_with_a_checkpoint(checkpoint, capsys, tmp_path):

@@ -52,7 +52,7 @@ notebooks: $(VENV)/.test  ## run the notebooks in place, as they are committed
 	$(BIN)/python tests/run_notebooks.py
 
 recordings: $(VENV)/.base  ## make what the notebooks replay: trained networks, runs, maps
-	$(BIN)/python -m sstutils.lectures.recording
+	$(BIN)/python -m sstutils.lectures
 
 site slides: $(VENV)/.base  ## pages, or slides, of the notebooks in site/: self-contained, no network, no kernel
 	$(BIN)/python -m sstutils.lectures.editions $@

@@ -9,6 +9,7 @@ import torch
 from sstutils import Glyphs, Recipe, embed, load_checkpoint, load_model, recall_at_k, train
 from sstutils.checkpoints import save_weights
 from sstutils.lectures import recording
+from sstutils.lectures.__main__ import MAKERS, main
 from sstutils.recipes import make_model
 
 TINY = Recipe(epochs=2, warmup=0.5, batch_size=24, dim=8, precision="float32", seed=3)
@@ -215,12 +216,12 @@ def test_thin_weights_load_and_do_not_resume(glyphs, tmp_path):
 # ---- the command ----
 def test_the_command_refuses_an_unknown_name(capsys):
     with pytest.raises(SystemExit):
-        recording.main(["nonsense"])
+        main(["nonsense"])
     assert "unknown recording nonsense; choose from glyphs.pt, replay.npz" in capsys.readouterr().err
 
 
 def test_the_command_makes_what_is_asked_for(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(recording, "make_replay", lambda path: recording.save(path, "replay", {}, {}))
-    recording.main(["replay", "--out", str(tmp_path)])
+    monkeypatch.setitem(MAKERS, "replay.npz", lambda path: recording.save(path, "replay", {}, {}))
+    main(["replay", "--out", str(tmp_path)])
     assert [path.name for path in tmp_path.iterdir()] == ["replay.npz"]
     assert "replay.npz: 0 kB" in capsys.readouterr().err

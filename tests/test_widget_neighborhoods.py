@@ -137,7 +137,6 @@ def test_the_maker_of_the_recording(tmp_path, monkeypatch):
     assert [entry["name"] for entry in small.stages] == ["untrained", "epoch 1", "epoch 2"]
     assert sorted(small.classes) == ["A", "G", "H", "T"] and len(small._labels) == 80
     assert small.sizes == [25, 50, 75] and small.sprite
-    assert recording.makers()["stages.npz"] is neighborhoods.make_recording
 
 
 def test_what_the_recording_teaches(explorer):

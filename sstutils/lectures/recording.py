@@ -1,18 +1,15 @@
 """Recordings: what is kept of a run so that it can be watched again anywhere, without training.
 
 ``record`` yields frames while a network trains; ``save`` and ``load`` keep any recording as one small ``.npz``.
-``python -m sstutils.lectures.recording`` (``make recordings``) makes all that the notebooks show.
+``python -m sstutils.lectures`` (``make recordings``) makes all that the notebooks show.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import math
-import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -21,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
 
-from ..files import whole_file
+from ..files import atomic_write, whole_file
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
@@ -253,20 +250,11 @@ def unpack(values: np.ndarray, scale: float) -> np.ndarray:
 
 
 def save(path: str | PathLike, kind: str, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
-    """Write a recording: all of it, or nothing.
+    """Write a recording to an ``.npz`` file: all of it, or nothing.
 
-    Parameters
-    ----------
-    path : path
-        An ``.npz`` file.
-    kind : str
-        What :func:`load` is to ask for, such as "replay".
-    arrays : mapping of str to array
-    about : mapping
-        Everything else, as JSON can hold it: names, scales, recipes.
+    `kind`, such as "replay", is what :func:`load` will ask for; `about` is everything but the arrays, as JSON can hold
+    it: names, scales, recipes.
     """
-    from ..files import atomic_write
-
     head = json.dumps({"sstutils": FORMAT, "kind": kind, **about}, ensure_ascii=False, allow_nan=False)
     with atomic_write(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, about=np.array(head), **arrays)
@@ -337,37 +325,3 @@ def make_replay(path: Path) -> None:
         used.append(asdict(recipe))
     arrays, about = collect(frames)
     save(path, "replay", arrays, about | {"recipes": used})
-
-
-def makers() -> dict[str, Callable[[Path], None]]:
-    """Return for each recording the function that makes it at a path; those of widgets stand with the widgets."""
-    from .widgets import neighborhoods, tsne
-
-    return {
-        "glyphs.pt": make_glyphs,
-        "replay.npz": make_replay,
-        "stages.npz": neighborhoods.make_recording,
-        "tsne.npz": tsne.make_recording,
-    }
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Make recordings, all or some by name."""
-    every = makers()
-    parser = argparse.ArgumentParser("python -m sstutils.lectures.recording", description=main.__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(every)}; all by default")
-    parser.add_argument("--out", type=Path, default=Path("notebooks/recordings"), help="folder (%(default)s)")
-    options = parser.parse_args(arguments)
-    chosen = {Path(name).stem for name in options.names or every}
-    if unknown := chosen - {Path(file).stem for file in every}:
-        parser.error(f"unknown recording {', '.join(sorted(unknown))}; choose from {', '.join(every)}")
-    for file in (file for file in every if Path(file).stem in chosen):
-        path, started = options.out / file, time.perf_counter()
-        print(f"{path} ...", file=sys.stderr, flush=True)
-        every[file](path)
-        seconds = time.perf_counter() - started
-        print(f"{path}: {path.stat().st_size / 1000:.0f} kB in {seconds:.0f} s", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    main()

@@ -43,7 +43,7 @@ def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as served:
         served.asked, served.cut, served.ranges = [], [], True
         served.url = f"http://127.0.0.1:{served.server_port}/file.bin"
-        Thread(target=served.serve_forever, daemon=True).start()
+        Thread(target=served.serve_forever, args=(0.01,), daemon=True).start()
         yield served
         served.shutdown()
 

@@ -27,8 +27,9 @@ def iterate(files: DataLoader) -> Iterator:
     except OSError as error:
         if "DataLoader worker" not in str(error):
             raise
+        error.__traceback__ = None  # it holds the workers in a circle, and ended late they take 5 seconds each
         # With the traceback of the worker comes, in its last line, the kind of error and what it says.
-        raise OSError(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
+        raise OSError(str(error).strip().splitlines()[-1].partition(": ")[2]) from None
 
 
 def batches(

@@ -209,6 +209,12 @@ def test_long_formulas_may_be_broken_at_their_relations(display):
 
 def test_punctuation_stays_with_the_formula_before_it():
     html = Text(ROOT).markdown("If $z > 0$, then $m$ (of $t$).")
+    display = Text(ROOT).markdown("$$a = b$$. So $c$,\n$$d$$ and $e$.\n\n$$f = g$$")
+    assert display.count("<div") == display.count("</div>") == 1
+    assert re.sub(r"<math.*?</math>", "M", display.split("<div")[0]) == (
+        '<p><span class="display"><span class="line">M</span></span>. So <span class="whole">M,</span>\n'
+        '<span class="display"><span class="line">M</span></span> and <span class="whole">M.</span></p>\n'
+    )
     assert re.findall(r"(?<=</math>)[^<]*</span>|(?<=</math>)[^<]+", html) == [",</span>", " (of ", ").</span>"]
 
 

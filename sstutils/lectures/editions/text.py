@@ -24,7 +24,8 @@ _MATH = re.compile(
     r"|\$(?=\S)(?P<inline>(?:[^$\\]|\\.)+?)(?<=\S)\$(?!\d)",
     re.DOTALL | re.MULTILINE,
 )
-_ALONE = re.compile(r'<p><span class="display">((?:(?!</?p>).)*)</span></p>', re.DOTALL)  # is no paragraph
+_LINES = r'(?:<span class="line">(?:(?!</?span).)*</span>)+'
+_ALONE = re.compile(rf'<p><span class="display">({_LINES})</span></p>', re.DOTALL)  # is no paragraph
 _PLACE = re.compile("\ue000(\\d+)\ue001([.,;:?!)]*)")  # of a formula, and the marks after it
 _QUAD = re.compile(r"\\q?quad(?![A-Za-z])")
 _RELATION = re.compile(r"(?:=|<|>|\\(?:leq?|geq?|approx|notin|in|sim|to)(?![A-Za-z]))\s*")
@@ -98,9 +99,11 @@ def _split(tex: str, pattern: re.Pattern, template: str = "\0") -> list[str]:
 
 
 def _closed(formula: str, mark: str) -> str:
-    """Let no line begin with the punctuation mark after a formula."""
+    """Let no line begin with the punctuation mark after a formula of the text."""
+    if not mark or not formula.startswith("<math"):
+        return formula + mark
     head, sep, last = formula.rpartition("<wbr>")
-    return f'{head}{sep}<span class="whole">{last}{mark}</span>' if mark else formula
+    return f'{head}{sep}<span class="whole">{last}{mark}</span>'
 
 
 def _formula(match: re.Match) -> str:

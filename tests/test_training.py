@@ -78,9 +78,11 @@ def test_training_raises_recall_on_unseen_classes(tmp_path):
     assert step.history[-1]["loss"] < step.history[0]["loss"]
 
 
-@pytest.mark.parametrize("sampler", ["local", "balanced", "shuffled"])
-@pytest.mark.parametrize("loss", ["sst", "triplet", "contrastive"])
-def test_every_loss_with_every_sampler(run, loss, sampler):
+@pytest.mark.parametrize(
+    ("loss", "sampler"),
+    [("sst", "shuffled"), ("triplet", "local"), ("triplet", "balanced"), ("contrastive", "local")],
+)
+def test_losses_with_samplers(run, loss, sampler):
     steps = list(run(loss=loss, sampler=sampler, epochs=2, positives="batch"))
     assert np.isfinite([step.loss for step in steps]).all()
     assert {step.epoch for step in steps} == {0, 1}
@@ -88,7 +90,7 @@ def test_every_loss_with_every_sampler(run, loss, sampler):
 
 
 def test_same_seed_same_numbers(run):
-    once, again, other = (list(run(seed=seed)) for seed in (0, 0, 1))
+    once, again, other = (list(run(seed=seed, epochs=2)) for seed in (0, 0, 1))
     assert [s.loss for s in once] == [s.loss for s in again] != [s.loss for s in other]
     assert all(map(torch.equal, once[-1].model.parameters(), again[-1].model.parameters()))
 
@@ -237,7 +239,7 @@ def test_training_ends_where_nothing_is_left_to_learn(tmp_path):
     easy = Glyphs(tmp_path, "train", classes=6, images=24, difficulty=0.0)
     recipe = Recipe(**{**TINY, "batch_size": 24, "epochs": 40, "warmup": 0.2})
     last = list(train(easy, recipe, out=tmp_path / "net.pt"))[-1]
-    assert 8 < len(last.history) < 40
+    assert 8 <= len(last.history) < 40  # not within the 8 epochs before local sampling
     assert not last.model.training
     with pytest.raises(ValueError, match="is finished: every neighborhood holds one class"):
         next(train(easy, recipe, out=tmp_path / "net.pt", resume=True))

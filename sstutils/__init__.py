@@ -25,12 +25,15 @@ if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ):
 _MODULES = {
     "augmentation": "",
     "checkpoints": "load_checkpoint load_model",
+    "checks": "",
+    "clustering": "kmeans",
     "datasets": (
         "CUB200 Cars196 ClassSubset Digits FashionMNIST Folder Glyphs Omniglot StanfordOnlineProducts "
         "batches info load split_classes tensors with_transform"
     ),
     "distributed": "",
-    "evaluation": "embed evaluate map_at_r nmi recall_at_k top_k",
+    "embedding": "embed",
+    "evaluation": "evaluate map_at_r nmi r_precision recall_at_k top_k",
     "figures": "",
     "geometry": "",
     "lectures.editions": "",
@@ -44,7 +47,7 @@ _MODULES = {
     "figures.plots": "",
     "recipes": "Recipe recipe_for",
     "runs": "run",
-    "sampling": "ClassBalancedSampler LocalSampler ShuffledSampler kmeans",
+    "sampling": "ClassBalancedSampler LocalSampler ShuffledSampler",
     "study": "",
     "study.paper": "",
     "training": "fit train",

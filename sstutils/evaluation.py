@@ -16,87 +16,12 @@ import math
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.v2.functional import center_crop
+from torch import Tensor
 
-from .datasets.reading import batches
-from .datasets.subsets import innermost
-from .sampling import class_labels, full_precision, kmeans, matrix
+from .checks import class_labels, finite_matrix, full_precision, item_numbers, whole_number
+from .clustering import kmeans, standardise
 
-__all__ = ["embed", "evaluate", "map_at_r", "nmi", "recall_at_k", "top_k"]
-
-
-_PIXELS = 8_000_000  # that are embedded at once
-
-
-@torch.no_grad()
-def embed(
-    model: nn.Module,
-    dataset: Dataset,
-    *,
-    size: int | None = None,
-    crop: int | None = None,
-    batch_size: int | None = None,
-    workers: int = 0,
-    device: str | torch.device | None = None,
-    progress: bool = False,
-) -> Tensor:
-    """Embed a whole data set in evaluation mode, in its order, without augmentation.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Afterwards every part of it is again in the mode, training or evaluation, that it was in.
-    dataset : Dataset
-        Of (image, label) pairs. If it has a transform of its own and `size` is None, the images are taken as it gives
-        them, which must be as tensors; otherwise as they are before any transform.
-    size : int, optional
-        Side of the square that images are scaled to; None leaves them as they are.
-    crop : int, optional
-        Side of the central part of that square which is embedded; by default all of it.
-    batch_size : int, optional
-        Images embedded at once; by default 500, and fewer of large ones (122 of 256 x 256), which take much memory.
-    workers : int
-        Processes that read images from files.
-    device : device, optional
-        Where to compute, and where the model stays; by default, where it is.
-    progress : bool
-        Show a progress bar.
-
-    Returns
-    -------
-    (N, d) float32 tensor on the CPU
-    """
-    count = len(dataset)
-    if not count:
-        raise ValueError("there is nothing to embed: the data set is empty")
-    if batch_size is None:
-        batch_size = min(500, max(1, _PIXELS // (size or 1) ** 2))
-    if device is not None:
-        model.to(device)
-    where = next(model.parameters(), torch.empty(0)).device
-    chunks = [range(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]
-    inner = innermost(dataset)
-    if size is None and getattr(inner, "transform", inner) is not None:
-        steps = DataLoader(dataset, batch_sampler=chunks, num_workers=workers)
-    else:
-        steps = batches(dataset, chunks, size, workers)
-    if progress:
-        from tqdm.auto import tqdm
-
-        steps = tqdm(steps, total=len(chunks), desc="embed", unit="batch", leave=False)
-    modes = [(part, part.training) for part in model.modules()]
-    model.eval()
-    try:
-        parts = []
-        for images, *_ in steps:
-            images = images.to(where, non_blocking=True)
-            parts.append(model(center_crop(images, [crop, crop]) if crop else images).float().cpu())
-    finally:
-        for part, mode in modes:
-            part.training = mode
-    return torch.cat(parts)
+__all__ = ["evaluate", "map_at_r", "nmi", "recall_at_k", "top_k"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -104,8 +29,7 @@ def embed(
 # ---------------------------------------------------------------------------------------------------------------------
 def _factors(x: Tensor) -> Tensor:
     """Return rows (x, 1, -|x|^2 / 2), centred and scaled, whose products with (x, -|x|^2 / 2, 1) are scores."""
-    x = x - x.mean(0)  # the rounding error of products grows with the norm
-    x /= 2.0 ** x.abs().max().clamp(min=torch.finfo(x.dtype).tiny).log2().round()  # their range is that of the numbers
+    x, _, _ = standardise(x)
     return torch.cat([x, x.new_ones(len(x), 1), -x.square().sum(1, keepdim=True) / 2], 1)
 
 
@@ -155,8 +79,8 @@ def _double_rows(x: Tensor, queries: Tensor) -> Iterator[tuple[Tensor, Tensor, T
 
 def _by_class(embeddings: Tensor, labels: Sequence[int] | Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return embeddings sorted by class, small classes first; classes in ascending order; other items of the class."""
-    x = matrix(embeddings)
-    _, classes, sizes = class_labels(labels, len(x)).unique(return_inverse=True, return_counts=True)
+    x = finite_matrix(embeddings)
+    _, classes, sizes = class_labels(labels, len(x)).cpu().unique(return_inverse=True, return_counts=True)
     if len(sizes) < 2:
         raise ValueError("all items are of one class: any ranking is perfect, so that there is nothing to measure")
     if sizes.max() < 2:
@@ -200,8 +124,7 @@ def recall_at_k(
     x, y, peers = _by_class(embeddings, labels)
     ks = list(ks)
     for k in ks:
-        if not 1 <= k < len(x):
-            raise ValueError(f"Recall@{k} cannot be: K must be from 1 to {len(x) - 1}, the number of other items")
+        whole_number("K", k, 1, len(x) - 1)
     factors = _factors(x)
     closer, perhaps = _count_closer(factors, y, peers)
     queries = (peers > 0).nonzero()[:, 0]
@@ -361,8 +284,8 @@ def nmi(
     """
     from sklearn.metrics import normalized_mutual_info_score
 
-    x = matrix(embeddings)
-    labels = class_labels(labels, len(x))
+    x = finite_matrix(embeddings)
+    labels = class_labels(labels, len(x)).cpu()
     classes = len(labels.unique())
     if classes < 2:
         raise ValueError("all items are of one class: there is nothing to measure")
@@ -396,14 +319,9 @@ def top_k(embeddings: Tensor, k: int, *, queries: Sequence[int] | Tensor | None 
     ValueError
         For embeddings that are no finite matrix, a k or a query out of range.
     """
-    x = matrix(embeddings)
-    if not 1 <= k < len(x):
-        raise ValueError(f"k must be from 1 to {len(x) - 1}, the number of other items; got {k}")
-    queries = torch.arange(len(x)) if queries is None else torch.as_tensor(queries)
-    wrong = (queries < 0) | (queries >= len(x)) | (queries != queries.long())
-    if queries.ndim != 1 or wrong.any():
-        raise ValueError(f"queries must be a list of item numbers from 0 to {len(x) - 1}")
-    queries = queries.long().to(x.device)
+    x = finite_matrix(embeddings)
+    whole_number("k", k, 1, len(x) - 1)
+    queries = item_numbers(range(len(x)) if queries is None else queries, len(x), "queries").to(x.device)
     distances, indices = [torch.empty(0, k, dtype=x.dtype)], [torch.empty(0, k, dtype=torch.long)]
     for chunk, scores in _score_rows(_factors(x), queries):
         # some more than k, because products order close calls at random; the differences of the points decide

@@ -22,12 +22,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from numbers import Integral
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+
+from .checks import class_labels, float_matrix, full_precision, index_tuple, raise_not_finite, whole_number
 
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From D, (B, B), to the value of a loss and its derivative dl/dD, (B, B)."""
@@ -39,7 +40,7 @@ _BLOCK = 2**19  # numbers in a block of (pair, negative): 2 MB in float32, which
 
 
 def squared_distances(x: Tensor) -> Tensor:
-    """Return the squared Euclidean distances between all rows.
+    """Compute the squared Euclidean distances between all rows.
 
     Parameters
     ----------
@@ -55,22 +56,23 @@ def squared_distances(x: Tensor) -> Tensor:
     ValueError
         If `x` has another shape or type, or a row that is not finite.
     """
-    _check_embeddings(x)
-    with _full_precision(x):
-        return _centred_distances(x)[1]
+    with full_precision():
+        return _centred_distances(float_matrix(x))[1]
 
 
 def _centred_distances(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the rows less their mean, and their squared distances."""
+    """Subtract their mean from the rows; return them and their squared distances."""
     # The Gram matrix cancels badly far from the origin; and float16 holds no squared distance above 65504.
     centred = x if x.dtype == torch.float64 else x.float()
     centred = centred - centred.mean(0)
     gram = centred @ centred.T
     norms = gram.diagonal()  # taken from here, so that the distance of an item to itself is exactly zero
-    d2 = (norms[:, None] + norms).sub(gram, alpha=2).clamp_min(0)
+    d2 = (norms[:, None] + norms).sub(gram, alpha=2)
+    with torch.no_grad():  # what rounding made negative becomes zero; its derivatives stay those of a distance
+        d2.clamp_min_(0)
     # Cheap and safe: no distance exceeds 4 times the sum, and the mean has spread what is not finite to every row.
     if not math.isfinite(4 * norms.detach().sum()):
-        _raise_not_finite(x, d2)
+        raise_not_finite(x)
     return centred, d2
 
 
@@ -98,7 +100,7 @@ def nearest_positives(d2: Tensor, labels: Tensor, k: int | None = 5) -> tuple[Te
     """
     if d2.ndim != 2 or d2.shape[0] != d2.shape[1]:
         raise ValueError(f"d2 must be a square matrix of distances, got shape {tuple(d2.shape)}")
-    labels = _check_labels(labels, d2)
+    labels = class_labels(labels, len(d2)).to(d2.device)
     _check_k(k)
     same = labels[:, None] == labels
     anchor, positive = _nearest(d2, same, k)
@@ -179,7 +181,7 @@ def contrastive_loss(
     in `indices_tuple` are read as the pairs (a, p) and (a, n). By default (`k` is ``None``) all items of the same
     class are positives.
     """
-    labels, indices = _check(embeddings, labels, indices_tuple, k)
+    labels, indices = _checked(embeddings, labels, indices_tuple, k)
 
     def objective(d2: Tensor) -> tuple[Tensor, Tensor]:
         same = None if labels is None else labels[:, None] == labels
@@ -245,31 +247,30 @@ class _OfDistances(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, embeddings: Tensor, objective: Objective) -> Tensor:
-        with _full_precision(embeddings):
+        with full_precision():
             x, d2 = _centred_distances(embeddings)
             value, slope = objective(d2)
             # With S = dl/dD + (dl/dD)', the gradient at x_i is 2 sum_j S_ij (x_i - x_j). As a product it is -2 P x,
             # where P is S less its row sums on the diagonal.
             pull = slope + slope.T
             pull.diagonal().sub_(pull.sum(1))
-        ctx.save_for_backward(x, pull)
+        ctx.save_for_backward(embeddings, x, pull)
+        ctx.objective = objective
         return value
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        x, pull = ctx.saved_tensors
-        with _full_precision(x):
-            return (-2 * grad * pull) @ x, None  # autograd casts it to the type of the embeddings
-
-
-def _full_precision(x: Tensor) -> torch.autocast:
-    """Keep autocast from rounding distances to half precision."""
-    return torch.autocast(x.device.type, enabled=False)
+        embeddings, x, pull = ctx.saved_tensors
+        with full_precision():
+            if not torch.is_grad_enabled():
+                return (-2 * grad * pull) @ x, None  # autograd casts it to the type of the embeddings
+            # Somebody will differentiate the gradient (create_graph=True): torch records how it is computed.
+            value, _ = ctx.objective(_centred_distances(embeddings)[1])
+            return *torch.autograd.grad(value, embeddings, grad, create_graph=True), None
 
 
 def _sums(d2: Tensor, i: Tensor, j: Tensor, values: Tensor | None = None) -> Tensor:
-    """Return a matrix like `d2` that holds at (i, j) the sum of the values (or the count) listed there."""
+    """Add up the values (or the count) listed for each (i, j), in a matrix like `d2`."""
     values = d2.new_ones(len(i)) if values is None else values
     return torch.zeros_like(d2).view(-1).index_add_(0, i * len(d2) + j, values).view_as(d2)
 
@@ -280,19 +281,21 @@ Link = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def _logistic(z: Tensor) -> tuple[Tensor, Tensor]:
+    if z.requires_grad:  # as plain as it can be, for second derivatives; beyond the threshold it is exactly z
+        return F.softplus(z, threshold=50), z.detach().sigmoid()
     # log(1 + exp(z)) = max(0, z) - log(sigmoid(|z|)): safe for all z, and up to six times faster than log1p.
     value = z.clamp_min(0).sub_(z.abs().sigmoid_().log_())
     return value, z.sigmoid_()  # overwrites z: fresh memory costs as much as the arithmetic
 
 
 def _hinge(z: Tensor) -> tuple[Tensor, Tensor]:
-    return z.clamp_min(0), (z > 0).to(z.dtype)
+    return z.relu(), (z > 0).to(z.dtype)
 
 
 def _triplet_mean(
     embeddings: Tensor, labels: Tensor | None, indices_tuple: Any, k: int | None, link: Link, symmetric: bool
 ) -> Tensor:
-    labels, indices = _check(embeddings, labels, indices_tuple, k)
+    labels, indices = _checked(embeddings, labels, indices_tuple, k)
 
     def objective(d2: Tensor) -> tuple[Tensor, Tensor]:
         if len(indices) > 2:
@@ -345,7 +348,7 @@ def _over_negatives(
 
 
 def _joined(a1: Tensor, p: Tensor, a2: Tensor, n: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return all triplets (a, p, n) of positive pairs (a1, p) and negative pairs (a2, n) with a1 == a2."""
+    """Join positive pairs (a1, p) and negative pairs (a2, n) with a1 == a2 to triplets (a, p, n)."""
     n = n[a2.argsort()]  # the negatives of an anchor now stand together,
     many = torch.bincount(a2, minlength=size)  # so many of them,
     first = many.cumsum(0) - many  # from here on
@@ -355,18 +358,20 @@ def _joined(a1: Tensor, p: Tensor, a2: Tensor, n: Tensor, size: int) -> tuple[Te
     return a1[pair], p[pair], n[first[a1[pair]] + nth]
 
 
-# Checks of what users pass
+def _check_k(k: int | None) -> None:
+    if k is not None:
+        whole_number("k", k)
 
 
-def _check(
+def _checked(
     embeddings: Tensor, labels: Tensor | None, indices_tuple: Any, k: int | None
 ) -> tuple[Tensor | None, tuple[Tensor, ...]]:
-    """Return labels and indices as tensors on the device of the embeddings; no indices as an empty tuple."""
-    _check_embeddings(embeddings)
+    """Convert labels and indices to tensors on the device of the embeddings; no indices are an empty tuple."""
+    float_matrix(embeddings)
     _check_k(k)
-    indices = () if indices_tuple is None else _check_indices(indices_tuple, embeddings)
+    indices = () if indices_tuple is None else index_tuple(indices_tuple, embeddings)
     if labels is not None:
-        labels = _check_labels(labels, embeddings)
+        labels = class_labels(labels, len(embeddings)).to(embeddings.device)
     elif len(indices) <= 2:
         raise ValueError("labels are None: they may be left out only if indices_tuple holds 3 or 4 tensors")
     if len(indices) == 2:
@@ -377,53 +382,3 @@ def _check(
                 f"indices_tuple: {int(wrong.sum())} of {len(a)} pairs (a, p) do not join two items of one class"
             )
     return labels, indices
-
-
-def _check_embeddings(x: Tensor) -> None:
-    if not isinstance(x, Tensor) or x.ndim != 2 or not x.is_floating_point():
-        found = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise ValueError(f"embeddings must be a floating-point tensor of shape (B, D), got {found}")
-
-
-def _check_labels(labels: Any, like: Tensor) -> Tensor:
-    labels = torch.as_tensor(labels, device=like.device)
-    if labels.shape != like.shape[:1] or labels.is_floating_point() or labels.is_complex():
-        found = f"{labels.dtype} of shape {tuple(labels.shape)}"
-        raise ValueError(f"labels must be {len(like)} integers, one for each item of the batch, got {found}")
-    return labels
-
-
-def _check_k(k: int | None) -> None:
-    if k is not None and (not isinstance(k, Integral) or k < 1):
-        raise ValueError(f"k, the positives of an anchor, must be a whole number from 1, or None for all: got {k}")
-
-
-def _check_indices(indices_tuple: Any, like: Tensor) -> tuple[Tensor, ...]:
-    if not isinstance(indices_tuple, (tuple, list)) or len(indices_tuple) not in (2, 3, 4):
-        found = len(indices_tuple) if isinstance(indices_tuple, (tuple, list)) else type(indices_tuple).__name__
-        raise ValueError(f"indices_tuple must hold (a, p), (a, p, n) or (a1, p, a2, n), got {found}")
-    indices = tuple(torch.as_tensor(i, device=like.device) for i in indices_tuple)
-    indices = tuple(i if i.numel() else i.long() for i in indices)  # empty tensors are float by default
-    lengths = [len(i) if i.ndim == 1 else tuple(i.shape) for i in indices]
-    parts = (lengths[:2], lengths[2:]) if len(indices) == 4 else (lengths,)
-    if any(i.ndim != 1 for i in indices) or any(len(set(part)) > 1 for part in parts):
-        raise ValueError(f"indices_tuple must hold 1-D tensors of equal lengths, got {lengths}")
-    if any(i.dtype in (torch.bool, torch.uint8) or i.is_floating_point() or i.is_complex() for i in indices):
-        raise ValueError(f"indices_tuple must hold integers, got {[str(i.dtype) for i in indices]}")
-    listed = torch.cat(indices).long()
-    if len(listed):
-        low, high = (int(end) for end in listed.aminmax())
-        if low < 0 or high >= len(like):
-            raise ValueError(f"indices_tuple must lie from 0 to {len(like) - 1}, got {low} to {high}")
-    return tuple(i.long() for i in indices)
-
-
-def _raise_not_finite(x: Tensor, d2: Tensor) -> None:
-    rows = int((~x.isfinite().all(1)).sum())
-    if rows:
-        raise ValueError(
-            f"embeddings: {rows} of {len(x)} rows are not finite (NaN or inf); is the learning rate too high?"
-        )
-    raise ValueError(
-        f"embeddings: squared distances overflow {d2.dtype}, as numbers go up to {float(x.abs().max()):.3g}"
-    )

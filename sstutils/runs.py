@@ -20,7 +20,7 @@ from .checkpoints import checkpoint_path, differing, load_checkpoint, load_model
 from .datasets import load
 from .datasets.base import ArrayDataset
 from .datasets.subsets import Readable, innermost
-from .evaluation import embed
+from .embedding import embed
 from .models import device
 from .recipes import MODERN, Recipe, recipe_for, view
 from .training import Step, fit

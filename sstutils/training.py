@@ -26,7 +26,8 @@ from . import distributed
 from .augmentation import augment, crop
 from .datasets.reading import batches
 from .datasets.subsets import unreadable
-from .evaluation import embed, recall_at_k
+from .embedding import embed
+from .evaluation import recall_at_k
 from .files import exclusive
 from .models import EmbeddingNet, device
 from .recipes import Recipe, view

@@ -17,9 +17,10 @@ from torch import nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 from sstutils import evaluation
+from sstutils.clustering import kmeans
 from sstutils.datasets.base import ArrayDataset
-from sstutils.evaluation import embed, evaluate, map_at_r, nmi, recall_at_k, top_k
-from sstutils.sampling import kmeans
+from sstutils.embedding import embed
+from sstutils.evaluation import evaluate, map_at_r, nmi, recall_at_k, top_k
 
 
 def classes(sizes, dim=6, noise=1.0, seed=0, dtype=torch.float32):
@@ -241,10 +242,10 @@ def test_input_of_any_kind():
     ("x", "labels", "says"),
     [
         (torch.zeros(20, 2), [0] * 20, "one class"),
-        (torch.zeros(20, 2), [0, 1] * 9, "18 labels for 20 embeddings"),
-        (torch.zeros(20), [0, 1] * 10, "matrix"),
+        (torch.zeros(20, 2), [0, 1] * 9, "labels must be 20 integers, one for each item, got 18"),
+        (torch.zeros(20), [0, 1] * 10, "embeddings must be"),
         (torch.full((20, 2), math.nan), [0, 1] * 10, "finite"),
-        (torch.zeros(20, 2), [0.5] * 20, "whole numbers"),
+        (torch.zeros(20, 2), [0.5] * 20, "labels must be 20 integers, .* got float64"),
     ],
 )
 def test_measures_say_what_is_wrong(measure, x, labels, says):
@@ -255,7 +256,7 @@ def test_measures_say_what_is_wrong(measure, x, labels, says):
 def test_recall_says_what_is_wrong():
     x = torch.arange(10.0)[:, None]
     for k in (0, 10, -1):
-        with pytest.raises(ValueError, match=rf"Recall@{k} .* from 1 to 9"):
+        with pytest.raises(ValueError, match=rf"K must be between 1 and 9, got {k}"):
             recall_at_k(x, [0, 1] * 5, (1, k))
     for measure in (recall_at_k, map_at_r):
         with pytest.raises(ValueError, match="class of its own"):
@@ -297,10 +298,10 @@ def test_top_k_of_duplicates():
 def test_top_k_says_what_is_wrong():
     x = torch.zeros(5, 2)
     for k in (0, 5):
-        with pytest.raises(ValueError, match="from 1 to 4"):
+        with pytest.raises(ValueError, match="k must be between 1 and 4"):
             top_k(x, k)
-    for queries in ([5], [-1], [[1]], [0.5]):
-        with pytest.raises(ValueError, match="from 0 to 4"):
+    for queries in ([5], [-1], [[1]], [0.5], [True]):
+        with pytest.raises(ValueError, match=r"queries must be (between 0 and 4|a one-dim)"):
             top_k(x, 2, queries=queries)
 
 
@@ -318,6 +319,12 @@ def test_nmi_of_good_and_bad_embeddings():
     x, labels = classes([20] * 15, noise=1e-3)
     assert nmi(x, labels) == pytest.approx(1)
     assert nmi(torch.randn(2000, 4, generator=torch.Generator().manual_seed(0)), [0, 1] * 1000) < 0.01
+
+
+def test_nmi_sees_clusters_of_any_scale():
+    x, labels = classes([20] * 15, noise=1e-3)
+    assert nmi(x * 1e-24, labels) == pytest.approx(1)
+    assert recall_at_k(x * 1e-24, labels, (1,)) == {1: 1}
 
 
 def test_nmi_takes_as_many_starts_as_are_affordable(monkeypatch):

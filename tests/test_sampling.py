@@ -12,7 +12,8 @@ from sklearn.cluster import KMeans
 from torch.utils.data import DataLoader, TensorDataset
 
 from sstutils import sampling
-from sstutils.sampling import ClassBalancedSampler, LocalSampler, ShuffledSampler, kmeans
+from sstutils.clustering import kmeans
+from sstutils.sampling import ClassBalancedSampler, LocalSampler, ShuffledSampler
 
 
 def blobs(sizes, dim=8, spread=0.1, seed=0, dtype=torch.float32):
@@ -122,6 +123,16 @@ def test_far_from_the_origin_and_in_half_precision():
     assert torch.equal(half, assignment)
 
 
+@pytest.mark.parametrize("scale", [2.0**-80, 1e-24, 1e17])
+def test_the_scale_of_the_points_does_not_matter(scale):
+    x, _ = blobs([30, 40, 50])
+    centres, assignment, inertia = kmeans(x, 3, seed=1)
+    scaled = kmeans(x * scale, 3, seed=1)
+    assert torch.equal(scaled[1], assignment)
+    torch.testing.assert_close(scaled[0], centres * scale, rtol=1e-4, atol=0)
+    assert scaled[2] == pytest.approx(inertia * scale**2, rel=1e-4)
+
+
 def test_clusters_do_not_depend_on_low_precision_products():
     x = cloud(300, 32)
     wanted = kmeans(x, 10)
@@ -139,12 +150,9 @@ def test_clusters_do_not_depend_on_low_precision_products():
 @pytest.mark.parametrize(
     ("x", "options", "says"),
     [
-        (torch.zeros(5), {"k": 1}, "matrix"),
-        (torch.zeros(0, 2), {"k": 1}, "matrix"),
-        (torch.tensor([[0.0], [math.nan]]), {"k": 1}, "1 of 2 rows .* the first is 1"),
-        (torch.tensor([[0.0], [1e30]]), {"k": 1}, "finite"),
-        (torch.zeros(5, 2), {"k": 6}, "k = 6"),
-        (torch.zeros(5, 2), {"k": 0}, "k = 0"),
+        (torch.zeros(5), {"k": 1}, r"x must be .* of shape \(N, D\), got .* of shape \(5,\)"),
+        (torch.zeros(5, 2), {"k": 6}, "k must be between 1 and 5, got 6"),
+        (torch.zeros(5, 2), {"k": 0}, "k must be between 1 and 5, got 0"),
         (torch.zeros(5, 2), {"k": 2, "init": "best"}, "best"),
         (torch.zeros(5, 2), {"k": 2, "restarts": 0}, "restarts"),
         (torch.zeros(5, 2), {"k": 2, "iterations": -1}, "iterations"),
@@ -342,10 +350,13 @@ def test_embeddings_of_any_kind():
     [
         (lambda: list(LocalSampler([0, 1, 0])), "refresh"),
         (lambda: len(LocalSampler([0, 1, 0])), "refresh"),
-        (lambda: LocalSampler([0, 1, 0]).refresh(torch.zeros(4, 2)), "3 labels for 4 embeddings"),
+        (
+            lambda: LocalSampler([0, 1, 0]).refresh(torch.zeros(4, 2)),
+            "labels must be 4 integers, .* got 3",
+        ),
         (lambda: LocalSampler([0, 1, 0]).refresh(torch.full((3, 2), math.inf)), "finite"),
-        (lambda: LocalSampler([0, 1, 0]).refresh(torch.zeros(3)), "matrix"),
-        (lambda: LocalSampler([0.5, 1.0]), "whole numbers"),
+        (lambda: LocalSampler([0, 1, 0]).refresh(torch.zeros(3)), "embeddings must be"),
+        (lambda: LocalSampler([0.5, 1.0]), "labels must be integers"),
         (lambda: LocalSampler([]), "labels"),
         (lambda: LocalSampler([0, 1, 0], 2), "batch_size must be at least 3"),
         (lambda: LocalSampler([0, 1, 0], k=0), "k must"),

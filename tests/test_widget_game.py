@@ -93,8 +93,8 @@ def test_what_cannot_be_played_is_refused_in_a_sentence():
     broken = x.clone()
     broken[3, 1] = float("nan")
     for arguments, options, message in [
-        ((broken, labels, images), {}, "must be finite"),
-        ((x, labels[:9], images), {}, "9 labels for 60 embeddings"),
+        ((broken, labels, images), {}, "1 of 60 rows are not finite"),
+        ((x, labels[:9], images), {}, "labels must be 60 integers, .* got 9"),
         ((x, labels, images[:9]), {}, "9 images for 60 embeddings"),
         ((x, labels * 0, images), {}, "all items are of one class"),
         ((x, labels, images, ["a"]), {}, "names must have one for each class"),

@@ -9,12 +9,12 @@ import torch
 import traitlets
 
 import sstutils as sst
+from sstutils.clustering import kmeans
 from sstutils.lectures import recording
 from sstutils.lectures.widgets import NeighborhoodExplorer
 from sstutils.lectures.widgets.neighborhoods import MATTERS, SAMPLERS, SHARES, draw_batches, list_triplets, measure
 from sstutils.lectures.widgets.neighborhoods import _percent as percent
 from sstutils.recipes import Recipe, make_sampler
-from sstutils.sampling import kmeans
 
 RECORDING = Path(__file__).parent.parent / "notebooks" / "recordings" / "stages.npz"
 STATES = [

@@ -143,7 +143,8 @@ def record(
     import torch
 
     from .. import models, recipes, training
-    from ..evaluation import embed, recall_at_k
+    from ..embedding import embed
+    from ..evaluation import recall_at_k
 
     if not every > 0:
         raise ValueError(f"every must be a positive number of epochs, got {every}")

@@ -18,7 +18,8 @@ import torch
 from ..checkpoints import hardware, versions
 from ..datasets import load
 from ..datasets.subsets import split_classes
-from ..evaluation import embed, evaluate
+from ..embedding import embed
+from ..evaluation import evaluate
 from ..files import atomic_write, digest, exclusive, file_name, one_line
 from ..recipes import Recipe, make_loss, recipe_for, view
 from ..runs import ON_A_PART, cache_photos, default_workers

@@ -13,7 +13,7 @@ from .. import distributed
 from ..datasets import load
 from ..datasets.base import ArrayDataset
 from ..datasets.subsets import innermost
-from ..evaluation import embed
+from ..embedding import embed
 from ..recipes import Recipe, recipe_for, view
 from ..runs import plan
 from ..training import fit

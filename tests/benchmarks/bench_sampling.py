@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
+from sstutils.clustering import kmeans
 from sstutils.models import device
-from sstutils.sampling import LocalSampler, kmeans
+from sstutils.sampling import LocalSampler
 
 TRAIN = (59_551, 11_318)
 K, ITERATIONS = 297, 20

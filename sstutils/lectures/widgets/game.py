@@ -255,13 +255,11 @@ def _checked(
     seed: int,
 ) -> tuple[Tensor, np.ndarray, np.ndarray]:
     """Return embeddings, labels and the numbers of the queries of a game that can be played; or raise ValueError."""
-    import torch
-
+    from ...checks import class_labels, finite_matrix
     from ...evaluation import top_k
-    from ...sampling import class_labels, matrix
 
-    x = matrix(torch.as_tensor(embeddings)).cpu()
-    y = class_labels(torch.as_tensor(np.asarray(labels)), len(x)).numpy()
+    x = finite_matrix(embeddings).cpu()
+    y = class_labels(labels, len(x)).cpu().numpy()
     if len(images) != len(x):
         raise ValueError(f"got {len(images)} images for {len(x)} embeddings; there must be one for each, in one order")
     kinds, sizes = np.unique(y, return_counts=True)

@@ -228,7 +228,7 @@ def prepare(
     ValueError
         That says what is wrong with the embeddings, the labels or the sizes.
     """
-    from ...sampling import kmeans
+    from ...clustering import kmeans
 
     stages = dict(embeddings) if isinstance(embeddings, Mapping) else {"this embedding": embeddings}
     stages, present, labels = _checked(stages, np.asarray(labels), images, classes)
@@ -283,7 +283,7 @@ def make_recording(path: str | PathLike) -> None:
     import torch
 
     from ... import datasets, models, recipes, training
-    from ...evaluation import embed
+    from ...embedding import embed
 
     data = recording.select_classes(datasets.load("glyphs", "train", images=20), LETTERS)
     recipe = recipes.recipe_for("glyphs", batch_size=100, epochs=EPOCHS[-1])

@@ -325,7 +325,7 @@ def _check(sets: Mapping[str, tuple], labels: np.ndarray, perplexities: Sequence
 def make_recording(path: str | PathLike, progress: bool = True) -> None:
     """Embed 500 unseen letters by the default network, map them in all settings, and write ``tsne.npz``."""
     from ... import checkpoints
-    from ...evaluation import embed
+    from ...embedding import embed
 
     weights = Path(path).with_name("glyphs.pt")
     if not weights.is_file():

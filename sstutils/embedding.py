@@ -1,0 +1,80 @@
+"""The embedding of a whole data set: from images to the matrix that samplers and measures work on."""
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.v2.functional import center_crop
+
+from .datasets.reading import batches
+from .datasets.subsets import innermost
+
+_PIXELS = 8_000_000  # that are embedded at once
+
+
+@torch.no_grad()
+def embed(
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    size: int | None = None,
+    crop: int | None = None,
+    batch_size: int | None = None,
+    workers: int = 0,
+    device: str | torch.device | None = None,
+    progress: bool = False,
+) -> Tensor:
+    """Embed a whole data set in evaluation mode, in its order, without augmentation.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Afterwards every part of it is again in the mode, training or evaluation, that it was in.
+    dataset : Dataset
+        Of (image, label) pairs. If it has a transform of its own and `size` is None, the images are taken as it gives
+        them, which must be as tensors; otherwise as they are before any transform.
+    size : int, optional
+        Side of the square that images are scaled to; None leaves them as they are.
+    crop : int, optional
+        Side of the central part of that square which is embedded; by default all of it.
+    batch_size : int, optional
+        Images embedded at once; by default 500, and fewer of large ones (122 of 256 x 256), which take much memory.
+    workers : int
+        Processes that read images from files.
+    device : device, optional
+        Where to compute, and where the model stays; by default, where it is.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    (N, d) float32 tensor on the CPU
+    """
+    count = len(dataset)
+    if not count:
+        raise ValueError("there is nothing to embed: the data set is empty")
+    if batch_size is None:
+        batch_size = min(500, max(1, _PIXELS // (size or 1) ** 2))
+    if device is not None:
+        model.to(device)
+    where = next(model.parameters(), torch.empty(0)).device
+    chunks = [range(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]
+    inner = innermost(dataset)
+    if size is None and getattr(inner, "transform", inner) is not None:
+        steps = DataLoader(dataset, batch_sampler=chunks, num_workers=workers)
+    else:
+        steps = batches(dataset, chunks, size, workers)
+    if progress:
+        from tqdm.auto import tqdm
+
+        steps = tqdm(steps, total=len(chunks), desc="embed", unit="batch", leave=False)
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        parts = []
+        for images, *_ in steps:
+            images = images.to(where, non_blocking=True)
+            parts.append(model(center_crop(images, [crop, crop]) if crop else images).float().cpu())
+    finally:
+        for part, mode in modes:
+            part.training = mode
+    return torch.cat(parts)

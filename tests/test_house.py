@@ -107,6 +107,8 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
                 imported |= {name.name.split(".")[0] for name in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(node.module.split(".")[0])
+            elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "importorskip":
+                imported.add(node.args[0].value.split(".")[0])
     used = {name.lower() for module in imported for name in distributions.get(module, [])} - {"sstutils"}
     programs = {"jupyterlab", "nbval", "ruff", "setuptools", "pytest-xdist"}  # run by name, or asked for by torch
     assert used - declared == set()

@@ -21,7 +21,7 @@ from torch import Tensor
 from .checks import class_labels, finite_matrix, full_precision, item_numbers, whole_number
 from .clustering import kmeans, standardise
 
-__all__ = ["evaluate", "map_at_r", "nmi", "recall_at_k", "top_k"]
+__all__ = ["evaluate", "map_at_r", "nmi", "r_precision", "recall_at_k", "top_k"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -190,13 +190,11 @@ def _count_closer(factors: Tensor, y: Tensor, peers: Tensor) -> tuple[Tensor, Te
     return surely, perhaps
 
 
-@full_precision()
-def map_at_r(embeddings: Tensor, labels: Sequence[int] | Tensor) -> dict[str, float]:
-    """MAP@R and R-precision (Musgrave et al., A Metric Learning Reality Check, 2020).
+def map_at_r(embeddings: Tensor, labels: Sequence[int] | Tensor) -> float:
+    """MAP@R (Musgrave et al., A Metric Learning Reality Check, 2020).
 
-    With R other items of a query's class, R-precision is the share of that class among the query's R nearest items.
-    MAP@R also asks for their order: the mean, over ranks r = 1..R, of the precision of the first r items where the r-th
-    is of the class, else 0.
+    With R other items of a query's class: the mean, over ranks r = 1..R, of the precision of the first r items where
+    the r-th is of the class, else 0; and the mean of that over the queries.
 
     Parameters
     ----------
@@ -206,15 +204,28 @@ def map_at_r(embeddings: Tensor, labels: Sequence[int] | Tensor) -> dict[str, fl
 
     Returns
     -------
-    dict
-        "map_at_r" and "r_precision", means over the queries. For ties and classes of one item see the head of this
-        module.
+    float
+        From 0 to 1, at most :func:`r_precision`. For ties and classes of one item see the head of this module.
 
     Raises
     ------
     ValueError
         For embeddings that are no finite matrix, or labels that do not fit.
     """
+    return _precisions(embeddings, labels)[0]
+
+
+def r_precision(embeddings: Tensor, labels: Sequence[int] | Tensor) -> float:
+    """R-precision: the share of a query's class among its R nearest items, where R is the size of the class less one.
+
+    Parameters, ties and errors are those of :func:`map_at_r`.
+    """
+    return _precisions(embeddings, labels)[1]
+
+
+@full_precision()
+def _precisions(embeddings: Tensor, labels: Sequence[int] | Tensor) -> tuple[float, float]:
+    """Measure MAP@R and R-precision in one pass over the ranked items."""
     x, y, peers = _by_class(embeddings, labels)
     factors = _factors(x)
     queries = (peers > 0).nonzero()[:, 0]
@@ -251,7 +262,7 @@ def map_at_r(embeddings: Tensor, labels: Sequence[int] | Tensor) -> dict[str, fl
             (counts * (before + 1 + (rank - start) * (right - 1) / (length - 1).clamp(min=1)) / (rank + 1)).sum()
         )
         precision += float(counts.sum())
-    return {"map_at_r": average / len(queries), "r_precision": precision / len(queries)}
+    return average / len(queries), precision / len(queries)
 
 
 def nmi(
@@ -343,7 +354,7 @@ def evaluate(
     restarts: int | None = None,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Measure an embedding by all of `recall_at_k`, `map_at_r` and `nmi`, whose parameters these are.
+    """Measure an embedding by all of `recall_at_k`, `map_at_r`, `r_precision` and `nmi`, whose parameters these are.
 
     Returns
     -------
@@ -351,10 +362,10 @@ def evaluate(
         "recall@1" and so on, "map@r", "r_precision", "nmi".
     """
     recall = recall_at_k(embeddings, labels, ks)
-    ranking = map_at_r(embeddings, labels)
+    map_r, precision = _precisions(embeddings, labels)
     return {
         **{f"recall@{k}": value for k, value in recall.items()},
-        "map@r": ranking["map_at_r"],
-        "r_precision": ranking["r_precision"],
+        "map@r": map_r,
+        "r_precision": precision,
         "nmi": nmi(embeddings, labels, restarts=restarts, seed=seed),
     }

@@ -20,7 +20,7 @@ from sstutils import evaluation
 from sstutils.clustering import kmeans
 from sstutils.datasets.base import ArrayDataset
 from sstutils.embedding import embed
-from sstutils.evaluation import evaluate, map_at_r, nmi, recall_at_k, top_k
+from sstutils.evaluation import evaluate, map_at_r, nmi, r_precision, recall_at_k, top_k
 
 
 def classes(sizes, dim=6, noise=1.0, seed=0, dtype=torch.float32):
@@ -59,7 +59,7 @@ def naive(x, labels, ks, order=None):
 
 
 def measured(x, labels, ks):
-    return {**recall_at_k(x, labels, ks), **map_at_r(x, labels)}
+    return {**recall_at_k(x, labels, ks), "map_at_r": map_at_r(x, labels), "r_precision": r_precision(x, labels)}
 
 
 def assert_same(found, wanted):
@@ -237,7 +237,7 @@ def test_input_of_any_kind():
         assert_same(measured(x, labels, KS), wanted)
 
 
-@pytest.mark.parametrize("measure", [recall_at_k, map_at_r, nmi, evaluate])
+@pytest.mark.parametrize("measure", [recall_at_k, map_at_r, r_precision, nmi, evaluate])
 @pytest.mark.parametrize(
     ("x", "labels", "says"),
     [
@@ -258,7 +258,7 @@ def test_recall_says_what_is_wrong():
     for k in (0, 10, -1):
         with pytest.raises(ValueError, match=rf"K must be between 1 and 9, got {k}"):
             recall_at_k(x, [0, 1] * 5, (1, k))
-    for measure in (recall_at_k, map_at_r):
+    for measure in (recall_at_k, map_at_r, r_precision):
         with pytest.raises(ValueError, match="class of its own"):
             measure(x, range(10))
 
@@ -343,12 +343,12 @@ def test_nmi_takes_as_many_starts_as_are_affordable(monkeypatch):
 def test_evaluate_is_all_measures():
     x, labels = classes([20] * 15, noise=0.5)
     found = evaluate(x, labels, (1, 5), seed=2)
-    recall, ranked = recall_at_k(x, labels, (1, 5)), map_at_r(x, labels)
+    recall = recall_at_k(x, labels, (1, 5))
     assert found == {
         "recall@1": recall[1],
         "recall@5": recall[5],
-        "map@r": ranked["map_at_r"],
-        "r_precision": ranked["r_precision"],
+        "map@r": map_at_r(x, labels),
+        "r_precision": r_precision(x, labels),
         "nmi": nmi(x, labels, seed=2),
     }
     assert all(type(value) is float for value in found.values())

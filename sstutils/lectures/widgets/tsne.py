@@ -101,7 +101,7 @@ def measure(points: np.ndarray, embeddings: np.ndarray, labels: np.ndarray, affi
     from scipy.stats import spearmanr
     from sklearn.manifold import trustworthiness
 
-    from ...evaluation import map_at_r, recall_at_k
+    from ...evaluation import r_precision, recall_at_k
 
     flat = torch.as_tensor(points)
     gaps, sizes = between_classes(points, labels)
@@ -111,7 +111,7 @@ def measure(points: np.ndarray, embeddings: np.ndarray, labels: np.ndarray, affi
         "trust": float(trustworthiness(embeddings, points, n_neighbors=NEAR)),
         "kept": overlap(nearest(embeddings), nearest(points)),
         "recall": recall_at_k(flat, labels, (1,))[1],
-        "precision": map_at_r(flat, labels)["r_precision"],
+        "precision": r_precision(flat, labels),
         "gaps": float(spearmanr(gaps, true_gaps).statistic),
         "sizes": float(spearmanr(sizes, true_sizes).statistic),
     }
@@ -245,7 +245,7 @@ def prepare(
     import torch
     from tqdm.auto import tqdm
 
-    from ...evaluation import map_at_r, recall_at_k
+    from ...evaluation import r_precision, recall_at_k
 
     labels = np.asarray(labels)
     _check(sets, labels, perplexities)
@@ -271,7 +271,7 @@ def prepare(
                     "first": len(packed),
                     "dimensions": x.shape[1],
                     "recall": {str(k): round(value, 4) for k, value in recalls.items()},
-                    "precision": round(map_at_r(torch.as_tensor(x), labels)["r_precision"], 4),
+                    "precision": round(r_precision(torch.as_tensor(x), labels), 4),
                 }
             )
             affinities = {perplexity: affinity(x, perplexity) for perplexity in perplexities}

@@ -1,34 +1,57 @@
-"""Every speed claim, measured beside its peers in one run.
+"""Every speed claim, measured against its peers in one run, and written to ``output/benchmarks.md``.
 
-``python -m tests.benchmarks``. It fails if a target is missed."""
+``python -m tests.benchmarks``; with names (``losses disturbed``) only those are measured and printed, and nothing is
+written. It fails if a target is missed.
+"""
 
+import os
+import sys
+from collections.abc import Sequence
+from datetime import date
 from importlib import import_module
+from pathlib import Path
 
-MODULES = (
-    "bench_losses",
-    "bench_sampling",
-    "bench_evaluation",
-    "bench_loader",
-    "bench_training",
-    "bench_tsne",
-)
+from sstutils.checkpoints import hardware, versions
+from sstutils.files import atomic_write
+
+NAMES = ("losses", "sampling", "evaluation", "loader", "training", "tsne", "disturbed")
+OUT = Path(__file__).parents[2] / "output" / "benchmarks.md"
 
 
 def seconds(value: float | None) -> str:
     return "" if value is None else f"{value * 1e3:.2f} ms" if value < 1 else f"{value:.1f} s"
 
 
-def main() -> int:
-    missed = 0
-    print("| what | ours | peer | | ratio | target | |\n|---|---|---|---|---|---|---|")
-    for module in MODULES:
-        for row in import_module(f"tests.benchmarks.{module}").rows():
+def load() -> str:
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+
+
+def main(names: Sequence[str] = ()) -> int:
+    if unknown := set(names) - set(NAMES):
+        raise SystemExit(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    before, missed = load(), 0
+    lines = ["| what | ours | peer | | ratio | target | |", "|---|---|---|---|---|---|---|"]
+    print("\n".join(lines))
+    for name in names or NAMES:
+        for row in import_module(f"tests.benchmarks.bench_{name}").rows():
             ratio = f"{row['ratio']:,.2f} x" if row["ratio"] else ""
             cells = (row["name"], seconds(row["ours_s"]), row["peer"], seconds(row["peer_s"]), ratio, row["target"])
-            print("|", " | ".join(cells), "|", "reached" if row["ok"] else "MISSED", "|", flush=True)
+            lines.append(f"| {' | '.join(cells)} | {'reached' if row['ok'] else 'MISSED'} |")
+            print(lines[-1], flush=True)
             missed += not row["ok"]
+    if not names:
+        machine, of = hardware(), versions()
+        about = (
+            f"Written by `make bench` on {date.today().isoformat()}: {machine['processor']}, {machine['cores']} cores, "
+            f"{machine['threads']} threads of torch{', ' + machine['gpu'] if 'gpu' in machine else ', no GPU'}; load "
+            f"average {before} at the start, {load()} at the end; Python {of['python']}, torch {of['torch']}. Each "
+            "claim is measured against its peers in one process, in turns; medians."
+        )
+        with atomic_write(OUT) as temporary:
+            temporary.write_text("\n".join(["# Benchmarks", "", about, "", *lines, ""]), encoding="utf-8")
+        print(OUT)
     return min(missed, 1)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

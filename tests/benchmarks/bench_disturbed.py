@@ -1,0 +1,58 @@
+"""Training, k-means and a sampler refresh while another process uses a core: ``python -m tests.benchmarks disturbed``.
+
+Threads of torch that spin while they wait for each other wait for one that is not running as soon as another program
+computes. The package keeps them from spinning (see ``sstutils/__init__.py``); the peer here is the same work with
+libgomp's default, which is in force where torch is imported first.
+"""
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+
+from tests.benchmarks.bench_sampling import row
+
+# Each prints the median seconds of some runs; the first one warms up.
+WORK = {
+    "short training on Glyphs": (
+        "train = sst.load('glyphs', 'train', part=600)\n"
+        "run = lambda: sst.fit(train, sst.Recipe(epochs=2, batch_size=100, turn=True), progress=False)"
+    ),
+    "k-means, 20,000 x 512, K = 100": "x = torch.randn(20_000, 512)\nrun = lambda: sst.kmeans(x, 100, iterations=10)",
+    "sampler refresh, 20,000 x 512, B = 200": (
+        "x = torch.randn(20_000, 512)\nsampler = sst.LocalSampler(torch.arange(20_000) % 1_000)\n"
+        "run = lambda: sampler.refresh(x)"
+    ),
+}
+TIMED = (
+    "import {first}\nimport statistics, time, torch, sstutils as sst\n{work}\nrun()\ntimes = []\nfor _ in range(3):\n"
+    "    started = time.perf_counter(); run(); times.append(time.perf_counter() - started)\n"
+    "print(statistics.median(times))"
+)
+
+
+def measure(work: str, first: str) -> float:
+    """Run some work in a process that imports `first` first, and return the median of its seconds."""
+    plain = {key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    command = [sys.executable, "-c", TIMED.format(first=first, work=work)]
+    done = subprocess.run(command, env=plain, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+@contextmanager
+def busy():
+    """Keep one core busy."""
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        other.kill()
+        other.wait()
+
+
+def rows():
+    peer = "libgomp's default"
+    for name, work in WORK.items():
+        yield row(f"{name}, quiet", measure(work, "sstutils"), peer, measure(work, "torch"), least=0.67)
+        with busy():
+            yield row(f"{name}, with a busy process", measure(work, "sstutils"), peer, measure(work, "torch"), least=1)

@@ -110,6 +110,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
             elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "importorskip":
                 imported.add(node.args[0].value.split(".")[0])
     used = {name.lower() for module in imported for name in distributions.get(module, [])} - {"sstutils"}
+    installed = {name.lower() for known in distributions.values() for name in known}  # of peers, only for benchmarks
     programs = {"jupyterlab", "nbval", "ruff", "setuptools", "pytest-xdist"}  # run by name, or asked for by torch
     assert used - declared == set()
-    assert declared - used - programs == set()
+    assert (declared & installed) - used - programs == set()

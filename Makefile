@@ -14,7 +14,7 @@ figures: $(VENV)/.base  ## regenerate the figures of the paper, training include
 
 UNIT := $(BIN)/pytest -p no:nbval
 NBVAL := $(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=900 --nbval-kernel-startup-timeout=120
-METHOD := house geometry losses sampling evaluation models training datasets glyphs
+METHOD := house checks geometry losses sampling evaluation models training datasets glyphs
 
 lint: $(VENV)/.test  ## ruff
 	$(BIN)/ruff check .
@@ -26,7 +26,7 @@ check: lint  ## the method in less than 90 seconds: ruff, its tests, one short t
 
 test: lint  ## all that protects a user in less than 10 minutes: unit and browser tests, all notebooks
 	$(UNIT) -rs -n 2 --dist loadfile -m "not slow" tests
-	$(NBVAL) -n 2 --dist loadfile notebooks
+	$(NBVAL) notebooks
 
 test-full: lint  ## before a release: kills by the dozen, every seed, every look of a widget
 	$(UNIT) -rs -n 2 --dist loadfile tests

@@ -1,6 +1,6 @@
 """Evaluation at the size of Stanford Online Products.
 
-``python -m tests.benchmarks.bench_evaluation``, three minutes."""
+``python -m tests.benchmarks evaluation``, three minutes."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ import sys
 
 from sstutils.evaluation import map_at_r, nmi, recall_at_k
 from sstutils.models import device
-from tests.benchmarks.bench_sampling import products, row, seconds, show
+from tests.benchmarks.bench_sampling import products, row, seconds
 
 TEST = (60_502, 11_316)
 KS = (1, 10, 100, 1000)
@@ -55,7 +55,3 @@ def rows() -> list[dict]:
         row(f"MAP@R and R-precision, {size}", seconds(lambda: map_at_r(here, y)), most=180),
         row(f"NMI, {TEST[1]:,} clusters, {here.device.type}", seconds(lambda: nmi(here, y)), most=180),
     ]
-
-
-if __name__ == "__main__":
-    show(rows())

@@ -1,4 +1,4 @@
-"""Pictures at the paper's scale, from the disk to a batch: ``python -m tests.benchmarks.bench_loader``, two minutes."""
+"""Pictures at the paper's scale, from the disk to a batch: ``python -m tests.benchmarks loader``, two minutes."""
 
 import os
 import tempfile
@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 
 from sstutils.datasets import Folder, StanfordOnlineProducts, batches
 from sstutils.photos.cache import cache_resized
-from tests.benchmarks.bench_sampling import row, show
+from tests.benchmarks.bench_sampling import row
 
 SIDE, BATCH, WORKERS = 256, 200, 2
 PHOTOS, NAMES = 400, 5  # pictures, and the files that each is linked to: 2,000 images, of which the cache takes 393 MB
@@ -97,7 +97,3 @@ def rows() -> list[dict]:
             for (split, (_, images)), took in zip(StanfordOnlineProducts.counts.items(), listed, strict=True)
         ),
     ]
-
-
-if __name__ == "__main__":
-    show(rows())

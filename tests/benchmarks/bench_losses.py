@@ -121,10 +121,3 @@ def rows() -> list[dict]:
             }
         )
     return table
-
-
-if __name__ == "__main__":
-    for r in rows():
-        what = r["name"] + (f" / {r['peer']}" if r["peer"] else "")
-        theirs = f"{r['peer_s'] * 1e3:10.2f} ms {r['ratio']:9.2f} x" if r["ratio"] else f"{'':25}"
-        print(f"{what:94} {r['ours_s'] * 1e3:8.2f} ms {theirs}  {r['target']:18} {'ok' if r['ok'] else 'MISSED'}")

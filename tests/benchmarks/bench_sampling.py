@@ -1,6 +1,6 @@
 """Local sampling at the size of Stanford Online Products.
 
-``python -m tests.benchmarks.bench_sampling``, two minutes."""
+``python -m tests.benchmarks sampling``, two minutes."""
 
 import statistics
 import time
@@ -56,16 +56,6 @@ def row(name: str, ours: float, peer: str = "", theirs: float | None = None, lea
     }
 
 
-def show(rows: list[dict]) -> None:
-    """Print rows as a table."""
-    print(f"{'':66} {'ours':>9} {'peer':>9} {'ratio':>7}  target")
-    for r in rows:
-        theirs, ratio = (f"{r['peer_s']:7.2f} s", f"{r['ratio']:5.2f} x") if r["ratio"] else ("", "")
-        what = r["name"] + (f" / {r['peer']}" if r["peer"] else "")
-        ours = f"{r['ours_s']:7.2f} s" if r["ours_s"] is not None else ""
-        print(f"{what:66} {ours:>9} {theirs:>9} {ratio:>7}  {r['target']} {'ok' if r['ok'] else 'MISSED'}")
-
-
 def rows() -> list[dict]:
     """Measure."""
     import faiss
@@ -103,7 +93,3 @@ def rows() -> list[dict]:
         row("local sampler, a whole refresh", refresh, "scikit-learn KMeans", scikit, least=10),
         row("local sampler, balanced", matching, "faiss, k-means only", theirs, least=1 / 1.5),
     ]
-
-
-if __name__ == "__main__":
-    show(rows())

@@ -1,4 +1,4 @@
-"""Training beside its bare step on tensors that are there: ``python -m tests.benchmarks.bench_training``, some minutes.
+"""Training beside its bare step on tensors that are there: ``python -m tests.benchmarks training``, some minutes.
 
 The bare step is what cannot be saved: forward, loss, backward, update, on one batch that stays where it is. Ours reads
 uint8 pictures, crops and mirrors them, and finds the neighborhoods. On a GPU it is the paper's network and size of
@@ -21,7 +21,7 @@ from sstutils import LocalSampler, embed, fit, load_checkpoint, sst_loss
 from sstutils.datasets.base import ArrayDataset
 from sstutils.models import device
 from sstutils.recipes import PAPER, Recipe, make_model, view
-from tests.benchmarks.bench_sampling import row, show
+from tests.benchmarks.bench_sampling import row
 
 ROUNDS = 3
 SMALL = {"backbone": "resnet18", "resize": 72, "size": 64, "batch_size": 64}
@@ -113,7 +113,3 @@ def share(name: str, value: float, most: float = 0.2) -> dict:
         "target": f"< {most:.0%} ({value:.1%})",
         "ok": value < most,
     }
-
-
-if __name__ == "__main__":
-    show(rows())

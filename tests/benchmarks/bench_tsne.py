@@ -1,12 +1,12 @@
 """t-SNE at the size of Stanford Online Products.
 
-``python -m tests.benchmarks.bench_tsne``, a quarter of an hour or less."""
+``python -m tests.benchmarks tsne``, a quarter of an hour or less."""
 
 import json
 import subprocess
 import sys
 
-from tests.benchmarks.bench_sampling import row, show
+from tests.benchmarks.bench_sampling import row
 
 TEST = (60_502, 11_316)
 MOST = {"fft": 600, "barnes-hut": 1200}  # seconds
@@ -58,7 +58,3 @@ def rows() -> list[dict]:
         )
         rows.append(result)
     return rows
-
-
-if __name__ == "__main__":
-    show(rows())

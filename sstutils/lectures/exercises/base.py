@@ -15,7 +15,7 @@ import re
 import traceback
 import types
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
@@ -460,7 +460,16 @@ def _inputs(names: list[str]) -> str:
     return f"{len(names)} input{'s' * (len(names) > 1)} ({', '.join(f'`{name}`' for name in names)})"
 
 
-def exercise(model: Callable[..., Any], **parts: Any) -> Exercise:
-    """Make an `Exercise` of a model answer and its other parts, and enter it in `EXERCISES`."""
-    EXERCISES[model.__name__] = made = Exercise(model, **parts)
+def exercise(
+    model: Callable[..., Any],
+    properties: Mapping[str, Callable[..., bool]],
+    mistakes: Mapping[str, Callable[..., Any]],
+    **parts: Any,
+) -> Exercise:
+    """Make an `Exercise` of a model answer and its other parts, and enter it in `EXERCISES`.
+
+    Properties and mistakes stand behind their messages, as in a dictionary of replies.
+    """
+    pairs = {"properties": [*properties.items()], "mistakes": [*mistakes.items()]}
+    EXERCISES[model.__name__] = made = Exercise(model, **pairs, **parts)
     return made

@@ -1,4 +1,4 @@
-"""Random cases that several exercises share."""
+"""What several exercises share: random cases, and the formulas that properties and mistakes are made of."""
 
 import numpy as np
 
@@ -6,6 +6,16 @@ import numpy as np
 def d2(x, y):
     """Return the squared Euclidean distance of two points."""
     return ((x - y) ** 2).sum()
+
+
+def logit(a, p, n):
+    """Return z of the SST loss."""
+    return d2(a, p) - (d2(a, n) + d2(p, n)) / 2
+
+
+def sigmoid(z):
+    """Return the slope of the SST loss."""
+    return 1 / (1 + np.exp(-z))
 
 
 def triples(rng, scale=1.0):

@@ -5,12 +5,9 @@ import math
 import numpy as np
 
 from .base import exercise, near
-from .cases import d2, triples, turned
+from .cases import d2, logit, sigmoid, triples, turned
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The triplet loss
-# ---------------------------------------------------------------------------------------------------------------------
 def triplet_loss(a, p, n, margin):
     """Return the triplet loss of one triplet."""
     d_ap = ((a - p) ** 2).sum()
@@ -32,87 +29,51 @@ exercise(
     ),
     praise="never negative, zero for a far negative, blind to where the origin is: a triplet loss as it should be.",
     cases=lambda rng: [(*triple, margin) for triple in triples(rng, 0.8) for margin in (0.2, 1.5)],
-    properties=[
-        ("A loss is never negative, but yours is for some triplets.", lambda f, a, p, n, m: f(a, p, n, m) >= 0),
-        (
-            "With the negative far away nothing is left to gain: the loss should be zero, and yours is not.",
-            lambda f, a, p, n, m: near(f(a, p, a + 100, m), 0),
+    properties={
+        "A loss is never negative, but yours is for some triplets.": lambda f, a, p, n, m: f(a, p, n, m) >= 0,
+        "With the negative far away nothing is left to gain: "
+        "the loss should be zero, and yours is not.": lambda f, a, p, n, m: near(f(a, p, a + 100, m), 0),
+        "If all three points coincide, the loss should be just the margin, and yours is not.": lambda f, a, p, n, m: (
+            near(f(a, a, a, m), m)
         ),
-        (
-            "If all three points coincide, the loss should be just the margin, and yours is not.",
-            lambda f, a, p, n, m: near(f(a, a, a, m), m),
-        ),
-        (
-            "With the negative on the anchor and no margin, the squared distance of a and p should be left.",
-            lambda f, a, p, n, m: near(f(a, p, a, 0.0), d2(a, p)),
-        ),
-        (
-            "Moving all three points by the same step should not change the loss, but it changes yours.",
-            lambda f, a, p, n, m: near(f(a + 3, p + 3, n + 3, m), f(a, p, n, m)),
-        ),
-        (
-            "Only its distance from the anchor counts for the negative: mirrored at the anchor it should cost the "
-            "same.",
-            lambda f, a, p, n, m: near(f(a, p, 2 * a - n, m), f(a, p, n, m)),
-        ),
-        (
-            "Squared distances grow by 4 when all points move twice as far apart; with 4 times the margin, "
-            "so should the loss.",
-            lambda f, a, p, n, m: near(f(2 * a, 2 * p, 2 * n, 4 * m), 4 * f(a, p, n, m)),
-        ),
-    ],
-    mistakes=[
-        (
-            "Your loss is small when the negative is near and the positive is far. With two differences to write, it "
-            "is easy to swap them. Which distance should training make smaller?",
-            lambda a, p, n, m: max(0, d2(a, n) + m - d2(a, p)),
-        ),
-        (
-            "Your loss uses plain distances. That is what one would measure with a ruler, but this loss is defined on "
-            "squared ones: which step of the formula did a square root undo?",
-            lambda a, p, n, m: max(0, math.sqrt(d2(a, p)) + m - math.sqrt(d2(a, n))),
-        ),
-        (
-            "The margin makes no difference to your loss. It still runs and looks right, but a negative that is "
-            "farther than the positive by a hair costs nothing. Where does the margin enter?",
-            lambda a, p, n, m: max(0, d2(a, p) - d2(a, n)),
-        ),
-        (
-            "A larger margin makes your loss smaller. Subtracting feels natural for a safety distance; but should a "
-            "stricter demand cost more, or less?",
-            lambda a, p, n, m: max(0, d2(a, p) - m - d2(a, n)),
-        ),
-        (
-            "Your loss becomes negative when the negative is far away, so training would push it on for ever. The sum "
-            "is right; what should happen once the demand is met?",
-            lambda a, p, n, m: d2(a, p) + m - d2(a, n),
-        ),
-        (
-            "You add the margin after cutting off at zero, so your loss never falls below the margin. Is the margin "
-            "part of the demand that is cut off, or paid on top of it?",
-            lambda a, p, n, m: max(0, d2(a, p) - d2(a, n)) + m,
-        ),
-        (
-            "Your loss measures the negative from the positive. The two points are close to each other, so this is "
-            "easily overlooked. From which point does the triplet loss measure both distances?",
-            lambda a, p, n, m: max(0, d2(a, p) + m - d2(p, n)),
-        ),
-        (
-            "You return one number for each coordinate. Squaring a difference of vectors works coordinate by "
-            "coordinate; what is missing before it is a squared distance?",
-            lambda a, p, n, m: np.maximum(0, (a - p) ** 2 + m - (a - n) ** 2),
-        ),
-        (
-            "Your squared distances are means over the coordinates. `mean` and `sum` look alike here, but by "
-            "Pythagoras, how do the squares of the sides combine?",
-            lambda a, p, n, m: max(0, d2(a, p) / len(a) + m - d2(a, n) / len(a)),
-        ),
-        (
-            "Your loss is zero where it should be positive, and negative where it should be zero: it keeps the wrong "
-            "side of zero. Read `min` and `max` aloud: the larger of which two numbers?",
-            lambda a, p, n, m: min(0, d2(a, p) + m - d2(a, n)),
-        ),
-    ],
+        "With the negative on the anchor and no margin, "
+        "the squared distance of a and p should be left.": lambda f, a, p, n, m: near(f(a, p, a, 0.0), d2(a, p)),
+        "Moving all three points by the same step should not change the loss, "
+        "but it changes yours.": lambda f, a, p, n, m: near(f(a + 3, p + 3, n + 3, m), f(a, p, n, m)),
+        "Only its distance from the anchor counts for the negative: mirrored "
+        "at the anchor it should cost the same.": lambda f, a, p, n, m: near(f(a, p, 2 * a - n, m), f(a, p, n, m)),
+        "Squared distances grow by 4 when all points move twice as far apart; with 4 times the margin, "
+        "so should the loss.": lambda f, a, p, n, m: near(f(2 * a, 2 * p, 2 * n, 4 * m), 4 * f(a, p, n, m)),
+    },
+    mistakes={
+        "Your loss is small when the negative is near and the positive is far. "
+        "With two differences to write, it is easy to swap them. "
+        "Which distance should training make smaller?": lambda a, p, n, m: max(0, d2(a, n) + m - d2(a, p)),
+        "Your loss uses plain distances. "
+        "That is what one would measure with a ruler, but this loss is defined on squared ones: which step of "
+        "the formula did a square root undo?": lambda a, p, n, m: max(0, math.sqrt(d2(a, p)) + m - math.sqrt(d2(a, n))),
+        "The margin makes no difference to your loss. "
+        "It still runs and looks right, but a negative that is farther than the positive by a hair costs nothing. "
+        "Where does the margin enter?": lambda a, p, n, m: max(0, d2(a, p) - d2(a, n)),
+        "A larger margin makes your loss smaller. Subtracting feels natural for a safety distance; "
+        "but should a stricter demand cost more, or less?": lambda a, p, n, m: max(0, d2(a, p) - m - d2(a, n)),
+        "Your loss becomes negative when the negative is far away, so training would push it on for ever. "
+        "The sum is right; what should happen once the demand is met?": lambda a, p, n, m: d2(a, p) + m - d2(a, n),
+        "You add the margin after cutting off at zero, so your loss never falls below the margin. Is the margin "
+        "part of the demand that is cut off, or paid on top of it?": lambda a, p, n, m: max(0, d2(a, p) - d2(a, n)) + m,
+        "Your loss measures the negative from the positive. "
+        "The two points are close to each other, so this is easily overlooked. From "
+        "which point does the triplet loss measure both distances?": lambda a, p, n, m: max(0, d2(a, p) + m - d2(p, n)),
+        "You return one number for each coordinate. "
+        "Squaring a difference of vectors works coordinate by coordinate; what is "
+        "missing before it is a squared distance?": lambda a, p, n, m: np.maximum(0, (a - p) ** 2 + m - (a - n) ** 2),
+        "Your squared distances are means over the coordinates. "
+        "`mean` and `sum` look alike here, but by Pythagoras, how "
+        "do the squares of the sides combine?": lambda a, p, n, m: max(0, d2(a, p) / len(a) + m - d2(a, n) / len(a)),
+        "Your loss is zero where it should be positive, and negative where it should be zero: "
+        "it keeps the wrong side of zero. Read `min` and `max` aloud: "
+        "the larger of which two numbers?": lambda a, p, n, m: min(0, d2(a, p) + m - d2(a, n)),
+    },
 )
 
 
@@ -134,73 +95,37 @@ exercise(
     ),
     praise="a negative at this distance from the anchor costs exactly nothing; one step closer, and it is pushed.",
     cases=lambda rng: [(a, p, margin) for a, p, _ in triples(rng) for margin in (0.2, 1.7)],
-    properties=[
-        (
-            "A negative at the distance that you return should have d2(a, p) + margin - d2(a, n) = 0. Put your radius "
-            "in for the distance of a and n, and see what is left.",
-            lambda f, a, p, m: near(d2(a, p) + m, f(a, p, m) ** 2),
+    properties={
+        "A negative at the distance that you return should have d2(a, p) + margin - d2(a, n) = 0. Put your radius "
+        "in for the distance of a and n, and see what is left.": lambda f, a, p, m: near(d2(a, p) + m, f(a, p, m) ** 2),
+        "Without a margin, the sphere goes through the positive; yours does not.": lambda f, a, p, m: near(
+            f(a, p, 0.0), math.sqrt(d2(a, p))
         ),
-        (
-            "Without a margin, the sphere goes through the positive; yours does not.",
-            lambda f, a, p, m: near(f(a, p, 0.0), math.sqrt(d2(a, p))),
-        ),
-        (
-            "A larger margin should push negatives from farther away, but your radius does not grow with it.",
-            lambda f, a, p, m: f(a, p, m + 1) > f(a, p, m),
-        ),
-    ],
-    mistakes=[
-        (
-            "You return the square of the radius. The loss speaks in squared distances, so its edge comes out squared. "
-            "What would you set a pair of compasses to?",
-            lambda a, p, m: d2(a, p) + m,
-        ),
-        (
-            "Your sphere goes through the positive whatever the margin is. The picture without a margin is the easier "
-            "one to remember. How much farther does the margin ask the negative to be?",
-            lambda a, p, m: math.sqrt(d2(a, p)),
-        ),
-        (
-            "You add the margin to the plain distance. It looks like a ring of that width around the positive, but the "
-            "margin is added in the loss: to a distance, or to its square?",
-            lambda a, p, m: math.sqrt(d2(a, p)) + m,
-        ),
-        (
-            "Your sphere shrinks when the margin grows, and may have no radius at all. A sign was lost when a term "
-            "changed sides: solve the equation of the edge once more.",
-            lambda a, p, m: np.sqrt(d2(a, p) - m),
-        ),
-        (
-            "You add the margin to the plain distance and take the root of that. One square root too many has crept "
-            "in: which of your terms are squared already?",
-            lambda a, p, m: math.sqrt(math.sqrt(d2(a, p)) + m),
-        ),
-        (
-            "You return twice the radius. A sphere is easily measured from side to side; from where does a radius "
-            "start?",
-            lambda a, p, m: 2 * math.sqrt(d2(a, p) + m),
-        ),
-        (
-            "You return half the radius. The sphere z = 0 of SST sits at the midpoint, but around which point does the "
-            "triplet loss measure?",
-            lambda a, p, m: math.sqrt(d2(a, p) + m) / 2,
-        ),
-        (
-            "You return one number for each coordinate. A radius is a single number: what happens to the squared "
-            "differences of the coordinates before the margin is added?",
-            lambda a, p, m: np.sqrt((a - p) ** 2 + m),
-        ),
-        (
-            "You take the roots of the two terms one by one and add them. The root of a sum is not the sum of the "
-            "roots: try 9 and 16.",
-            lambda a, p, m: math.sqrt(d2(a, p)) + math.sqrt(m),
-        ),
-        (
-            "You square the margin. In a formula full of squares that seems right, but look at how the margin stands "
-            "in the loss: is it in units of distance or of squared distance?",
-            lambda a, p, m: math.sqrt(d2(a, p) + m**2),
-        ),
-    ],
+        "A larger margin should push negatives from farther away, "
+        "but your radius does not grow with it.": lambda f, a, p, m: f(a, p, m + 1) > f(a, p, m),
+    },
+    mistakes={
+        "You return the square of the radius. The loss speaks in squared distances, so its edge comes out squared. "
+        "What would you set a pair of compasses to?": lambda a, p, m: d2(a, p) + m,
+        "Your sphere goes through the positive whatever the margin is. The picture without a margin is the easier one "
+        "to remember. How much farther does the margin ask the negative to be?": lambda a, p, m: math.sqrt(d2(a, p)),
+        "You add the margin to the plain distance. It looks like a ring of that width around the positive, but "
+        "the margin is added in the loss: to a distance, or to its square?": lambda a, p, m: math.sqrt(d2(a, p)) + m,
+        "Your sphere shrinks when the margin grows, and may have no radius at all. A sign was lost "
+        "when a term changed sides: solve the equation of the edge once more.": lambda a, p, m: np.sqrt(d2(a, p) - m),
+        "You add the margin to the plain distance and take the root of that. One square root too many has crept in: "
+        "which of your terms are squared already?": lambda a, p, m: math.sqrt(math.sqrt(d2(a, p)) + m),
+        "You return twice the radius. A sphere is easily measured from side to side; "
+        "from where does a radius start?": lambda a, p, m: 2 * math.sqrt(d2(a, p) + m),
+        "You return half the radius. The sphere z = 0 of SST sits at the midpoint, "
+        "but around which point does the triplet loss measure?": lambda a, p, m: math.sqrt(d2(a, p) + m) / 2,
+        "You return one number for each coordinate. A radius is a single number: what happens to the "
+        "squared differences of the coordinates before the margin is added?": lambda a, p, m: np.sqrt((a - p) ** 2 + m),
+        "You take the roots of the two terms one by one and add them. The "
+        "root of a sum is not the sum of the roots: try 9 and 16.": lambda a, p, m: math.sqrt(d2(a, p)) + math.sqrt(m),
+        "You square the margin. In a formula full of squares that seems right, but look at how the margin stands "
+        "in the loss: is it in units of distance or of squared distance?": lambda a, p, m: math.sqrt(d2(a, p) + m**2),
+    },
 )
 
 
@@ -224,105 +149,55 @@ exercise(
     cases=lambda rng: [
         (rng.gamma(2, size=count), rng.gamma(3, size=count), margin) for count in (40, 61) for margin in (0.2, 1.0, 2.5)
     ],
-    properties=[
-        (
-            "A share is a number from 0 to 1, and yours is not.",
-            lambda f, x, y, m: 0 <= f(x, y, m) <= 1,
+    properties={
+        "A share is a number from 0 to 1, and yours is not.": lambda f, x, y, m: 0 <= f(x, y, m) <= 1,
+        "With an enormous margin every triplet is active: "
+        "the share should be 1, and yours is not.": lambda f, x, y, m: f(x, y, 1e6) == 1,
+        "With negatives very far away no triplet is active: "
+        "the share should be 0, and yours is not.": lambda f, x, y, m: f(x, y + 1e6, m) == 0,
+        "Every triplet counted twice leaves the share as it is, but it changes yours.": lambda f, x, y, m: near(
+            f(np.tile(x, 2), np.tile(y, 2), m), f(x, y, m)
         ),
-        (
-            "With an enormous margin every triplet is active: the share should be 1, and yours is not.",
-            lambda f, x, y, m: f(x, y, 1e6) == 1,
+        "Adding the same number to both distances of a triplet changes no loss, "
+        "but it changes your share.": lambda f, x, y, m: near(f(x + 1, y + 1, m), f(x, y, m)),
+        "Of the four triplets with d_ap = 1, 1, 3, 3, d_an = 1.5, 4, 3.5, 2 and margin 1, "
+        "three have a loss above zero. You find another share: work "
+        "them out one by one.": lambda f, x, y, m: f(np.array([1.0, 1, 3, 3]), np.array([1.5, 4, 3.5, 2]), 1.0) == 0.75,
+    },
+    mistakes={
+        "You return the share of triplets that are satisfied. They are often the ones of interest in the end, but "
+        "here the others are asked for: which side of zero has a gradient?": lambda x, y, m: np.mean(x + m - y <= 0),
+        "Your share does not depend on the margin. You count the triplets whose negative is closer than the positive. "
+        "Are there triplets in the right order that still have a loss?": lambda x, y, m: np.mean(x - y > 0),
+        "You return how many triplets are active. A count can not be compared between batches of different size: "
+        "share of what?": lambda x, y, m: np.sum(x + m - y > 0),
+        "You return the mean loss. It is built from the same numbers, but says how much is left, "
+        "not for how many triplets. What is there to count?": lambda x, y, m: np.maximum(x + m - y, 0).mean(),
+        "With a larger margin you find fewer active triplets. Is a triplet easier or "
+        "harder to satisfy if more is demanded? Check the sign of the margin.": lambda x, y, m: np.mean(x - m - y > 0),
+        "You have the two distances swapped: you count where the negative is far. The formula "
+        "reads the same from both ends; which of the two should be small?": lambda x, y, m: np.mean(y + m - x > 0),
+        "You square the distances once more. The name d_ap does not show it, "
+        "but what does the task say that the arrays hold?": lambda x, y, m: np.mean(x**2 + m - y**2 > 0),
+        "You take square roots first. The order of two distances survives a root; but does a "
+        "difference of at least the margin survive it, too?": lambda x, y, m: np.mean(np.sqrt(x) + m - np.sqrt(y) > 0),
+        "You return percent. That is good on a slide, but what range does the task ask for?": lambda x, y, m: (
+            100 * np.mean(x + m - y > 0)
         ),
-        (
-            "With negatives very far away no triplet is active: the share should be 0, and yours is not.",
-            lambda f, x, y, m: f(x, y + 1e6, m) == 0,
-        ),
-        (
-            "Every triplet counted twice leaves the share as it is, but it changes yours.",
-            lambda f, x, y, m: near(f(np.tile(x, 2), np.tile(y, 2), m), f(x, y, m)),
-        ),
-        (
-            "Adding the same number to both distances of a triplet changes no loss, but it changes your share.",
-            lambda f, x, y, m: near(f(x + 1, y + 1, m), f(x, y, m)),
-        ),
-        (
-            "Of the four triplets with d_ap = 1, 1, 3, 3, d_an = 1.5, 4, 3.5, 2 and margin 1, three have a loss above "
-            "zero. You find another share: work them out one by one.",
-            lambda f, x, y, m: f(np.array([1.0, 1, 3, 3]), np.array([1.5, 4, 3.5, 2]), 1.0) == 0.75,
-        ),
-    ],
-    mistakes=[
-        (
-            "You return the share of triplets that are satisfied. They are often the ones of interest in the end, but "
-            "here the others are asked for: which side of zero has a gradient?",
-            lambda x, y, m: np.mean(x + m - y <= 0),
-        ),
-        (
-            "Your share does not depend on the margin. You count the triplets whose negative is closer than the "
-            "positive. Are there triplets in the right order that still have a loss?",
-            lambda x, y, m: np.mean(x - y > 0),
-        ),
-        (
-            "You return how many triplets are active. A count can not be compared between batches of different size: "
-            "share of what?",
-            lambda x, y, m: np.sum(x + m - y > 0),
-        ),
-        (
-            "You return the mean loss. It is built from the same numbers, but says how much is left, not for how many "
-            "triplets. What is there to count?",
-            lambda x, y, m: np.maximum(x + m - y, 0).mean(),
-        ),
-        (
-            "With a larger margin you find fewer active triplets. Is a triplet easier or harder to satisfy if more is "
-            "demanded? Check the sign of the margin.",
-            lambda x, y, m: np.mean(x - m - y > 0),
-        ),
-        (
-            "You have the two distances swapped: you count where the negative is far. The formula reads the same from "
-            "both ends; which of the two should be small?",
-            lambda x, y, m: np.mean(y + m - x > 0),
-        ),
-        (
-            "You square the distances once more. The name d_ap does not show it, but what does the task say that the "
-            "arrays hold?",
-            lambda x, y, m: np.mean(x**2 + m - y**2 > 0),
-        ),
-        (
-            "You take square roots first. The order of two distances survives a root; but does a difference of at "
-            "least the margin survive it, too?",
-            lambda x, y, m: np.mean(np.sqrt(x) + m - np.sqrt(y) > 0),
-        ),
-        (
-            "You return percent. That is good on a slide, but what range does the task ask for?",
-            lambda x, y, m: 100 * np.mean(x + m - y > 0),
-        ),
-        (
-            "You return True or False for each triplet. That is the better half of the way: how do these become one "
-            "number?",
-            lambda x, y, m: x + m - y > 0,
-        ),
-        (
-            "You count only the triplets that are in the right order and within the margin (called semi-hard). What "
-            "about those in the wrong order: is their loss zero?",
-            lambda x, y, m: np.mean((x + m - y > 0) & (x < y)),
-        ),
-    ],
+        "You return True or False for each triplet. "
+        "That is the better half of the way: how do these become one number?": lambda x, y, m: x + m - y > 0,
+        "You count only the triplets that are in the right order and within the margin (called semi-hard). "
+        "What about those in the wrong order: is their loss zero?": lambda x, y, m: np.mean((x + m - y > 0) & (x < y)),
+    },
 )
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The SST loss
-# ---------------------------------------------------------------------------------------------------------------------
 def sst_logit(a, p, n):
     """Return z, the argument of the SST loss."""
     d_ap = ((a - p) ** 2).sum()
     d_an = ((a - n) ** 2).sum()
     d_pn = ((p - n) ** 2).sum()
     return d_ap - (d_an + d_pn) / 2
-
-
-def _z(a, p, n):
-    return d2(a, p) - (d2(a, n) + d2(p, n)) / 2
 
 
 exercise(
@@ -338,98 +213,53 @@ exercise(
     ),
     praise="symmetric in a and p, unchanged by shifts and rotations, zero on a sphere around the midpoint.",
     cases=triples,
-    properties=[
-        (
-            "Swapping anchor and positive should not change z: that is the S for symmetric in SST. It changes yours.",
-            lambda f, a, p, n: near(f(a, p, n), f(p, a, n)),
+    properties={
+        "Swapping anchor and positive should not change z: that is the S for symmetric in SST. "
+        "It changes yours.": lambda f, a, p, n: near(f(a, p, n), f(p, a, n)),
+        "Moving all three points by the same step should not change z, but it changes yours.": lambda f, a, p, n: near(
+            f(a + 3, p + 3, n + 3), f(a, p, n)
         ),
-        (
-            "Moving all three points by the same step should not change z, but it changes yours.",
-            lambda f, a, p, n: near(f(a + 3, p + 3, n + 3), f(a, p, n)),
+        "Turning the whole space should not change z, but it changes yours.": lambda f, a, p, n: near(
+            f(*turned(a, p, n)), f(a, p, n)
         ),
-        (
-            "Turning the whole space should not change z, but it changes yours.",
-            lambda f, a, p, n: near(f(*turned(a, p, n)), f(a, p, n)),
-        ),
-        (
-            "With all points twice as far apart, squared distances are 4 times as large, and so should z be. "
-            "Yours grows by another factor.",
-            lambda f, a, p, n: near(f(2 * a, 2 * p, 2 * n), 4 * f(a, p, n)),
-        ),
-        (
-            "If anchor and positive coincide, z should be minus the squared distance to the negative; yours is not.",
-            lambda f, a, p, n: near(f(a, a, n), -d2(a, n)),
-        ),
-        (
-            "If the negative sits on the anchor, z should be half the squared distance of a and p; yours is not.",
-            lambda f, a, p, n: near(f(a, p, a), d2(a, p) / 2),
-        ),
-    ],
-    mistakes=[
-        (
-            "Your z has the opposite sign: it is large where the negative is far. Thinking of a score, that is "
-            "natural, but z goes into a loss: when should that be large?",
-            lambda a, p, n: -_z(a, p, n),
-        ),
-        (
-            "You subtract the sum of the two distances to the negative. They then weigh twice as much as the distance "
-            "to the positive. What makes one distance out of two?",
-            lambda a, p, n: d2(a, p) - (d2(a, n) + d2(p, n)),
-        ),
-        (
-            "You measure the negative from the anchor only, as the triplet loss does. What would swapping anchor and "
-            "positive do to your z, and what does *symmetric* promise?",
-            lambda a, p, n: d2(a, p) - d2(a, n),
-        ),
-        (
-            "You measure the negative from the positive only. Each of the two has a distance to the negative: which "
-            "one is missing?",
-            lambda a, p, n: d2(a, p) - d2(p, n),
-        ),
-        (
-            "You use plain distances. They are what a ruler shows, but here all three are squared. Is there a root or "
-            "a norm in your answer?",
-            lambda a, p, n: math.sqrt(d2(a, p)) - (math.sqrt(d2(a, n)) + math.sqrt(d2(p, n))) / 2,
-        ),
-        (
-            "You halve all three distances. The bracket has slipped: which of the three terms belong to the mean?",
-            lambda a, p, n: (d2(a, p) - d2(a, n) - d2(p, n)) / 2,
-        ),
-        (
-            "One of your distances to the negative is added instead of subtracted, and only that one is halved. "
-            "Python divides before it adds: where are brackets needed?",
-            lambda a, p, n: d2(a, p) - d2(a, n) + d2(p, n) / 2,
-        ),
-        (
-            "You return one number for each coordinate. `(a - p) ** 2` is a vector; what turns it into a squared "
-            "distance?",
-            lambda a, p, n: (a - p) ** 2 - ((a - n) ** 2 + (p - n) ** 2) / 2,
-        ),
-        (
-            "You measure the negative from the midpoint of a and p. That is close: the mean of two squared distances "
-            "is the squared distance from the midpoint, plus something that depends on a and p. What?",
-            lambda a, p, n: d2(a, p) - d2(n, (a + p) / 2),
-        ),
-        (
-            "You take the mean of the plain distances and then square it. Squaring last gives another number than "
-            "squaring first: try 1 and 3.",
-            lambda a, p, n: d2(a, p) - ((math.sqrt(d2(a, n)) + math.sqrt(d2(p, n))) / 2) ** 2,
-        ),
-        (
-            "You return the loss, log(1 + exp(z)), one step further than asked. What is its argument alone?",
-            lambda a, p, n: np.logaddexp(0, _z(a, p, n)),
-        ),
-    ],
+        "With all points twice as far apart, squared distances are 4 times as large, and so should z be. "
+        "Yours grows by another factor.": lambda f, a, p, n: near(f(2 * a, 2 * p, 2 * n), 4 * f(a, p, n)),
+        "If anchor and positive coincide, z should "
+        "be minus the squared distance to the negative; yours is not.": lambda f, a, p, n: near(f(a, a, n), -d2(a, n)),
+        "If the negative sits on the anchor, z should "
+        "be half the squared distance of a and p; yours is not.": lambda f, a, p, n: near(f(a, p, a), d2(a, p) / 2),
+    },
+    mistakes={
+        "Your z has the opposite sign: it is large where the negative is far. Thinking of a score, "
+        "that is natural, but z goes into a loss: when should that be large?": lambda a, p, n: -logit(a, p, n),
+        "You subtract the sum of the two distances to the negative. They then weigh twice as much as the distance "
+        "to the positive. What makes one distance out of two?": lambda a, p, n: d2(a, p) - (d2(a, n) + d2(p, n)),
+        "You measure the negative from the anchor only, as the triplet loss does. What would swapping "
+        "anchor and positive do to your z, and what does *symmetric* promise?": lambda a, p, n: d2(a, p) - d2(a, n),
+        "You measure the negative from the positive only. "
+        "Each of the two has a distance to the negative: which one is missing?": lambda a, p, n: d2(a, p) - d2(p, n),
+        "You use plain distances. They are what a ruler shows, but here all three are squared. Is there a root or "
+        "a norm in your answer?": lambda a, p, n: math.sqrt(d2(a, p)) - (math.sqrt(d2(a, n)) + math.sqrt(d2(p, n))) / 2,
+        "You halve all three distances. The bracket has slipped: "
+        "which of the three terms belong to the mean?": lambda a, p, n: (d2(a, p) - d2(a, n) - d2(p, n)) / 2,
+        "One of your distances to the negative is added instead of subtracted, and only that one is halved. "
+        "Python divides before it adds: where are brackets needed?": lambda a, p, n: d2(a, p) - d2(a, n) + d2(p, n) / 2,
+        "You return one number for each coordinate. `(a - p) ** 2` is a vector; "
+        "what turns it into a squared distance?": lambda a, p, n: (a - p) ** 2 - ((a - n) ** 2 + (p - n) ** 2) / 2,
+        "You measure the negative from the midpoint of a and p. "
+        "That is close: the mean of two squared distances is the squared distance from the midpoint, "
+        "plus something that depends on a and p. What?": lambda a, p, n: d2(a, p) - d2(n, (a + p) / 2),
+        "You take the mean of the plain distances and then square it. Squaring last gives another number than squaring "
+        "first: try 1 and 3.": lambda a, p, n: d2(a, p) - ((math.sqrt(d2(a, n)) + math.sqrt(d2(p, n))) / 2) ** 2,
+        "You return the loss, log(1 + exp(z)), one step further than asked. "
+        "What is its argument alone?": lambda a, p, n: np.logaddexp(0, logit(a, p, n)),
+    },
 )
 
 
 def sst_loss(z):
     """Return log(1 + exp(z)) without overflow."""
     return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
-
-
-def _sigmoid(z):
-    return 1 / (1 + np.exp(-z))
 
 
 exercise(
@@ -449,83 +279,49 @@ exercise(
         (rng.uniform(-20, 20, size=(3, 4)),),
         (np.array([-1e6, -1000.0, -40, 0, 40, 1000, 1e6]),),
     ],
-    properties=[
-        ("The loss is never negative, but yours is.", lambda f, z: (f(z) >= 0).all()),
-        (
-            "At z = 0 the loss should be log 2, about 0.693; yours is not.",
-            lambda f, z: near(f(np.zeros(3)), math.log(2)),
+    properties={
+        "The loss is never negative, but yours is.": lambda f, z: (f(z) >= 0).all(),
+        "At z = 0 the loss should be log 2, about 0.693; yours is not.": lambda f, z: near(f(np.zeros(3)), math.log(2)),
+        "For large z the 1 no longer matters, and the loss should be nearly z itself; yours is not.": lambda f, z: near(
+            f(np.array([50.0, 1e4, 1e6])), [50, 1e4, 1e6]
         ),
-        (
-            "For large z the 1 no longer matters, and the loss should be nearly z itself; yours is not.",
-            lambda f, z: near(f(np.array([50.0, 1e4, 1e6])), [50, 1e4, 1e6]),
+        "For z far below zero the loss should fade to 0; yours does not.": lambda f, z: near(
+            f(np.array([-50.0, -1e4])), 0
         ),
-        (
-            "For z far below zero the loss should fade to 0; yours does not.",
-            lambda f, z: near(f(np.array([-50.0, -1e4])), 0),
+        "The loss of z less the loss of -z should be z itself (why?); yours is not.": lambda f, z: near(
+            f(z) - f(-z), z
         ),
-        (
-            "The loss of z less the loss of -z should be z itself (why?); yours is not.",
-            lambda f, z: near(f(z) - f(-z), z),
+        "A greater z should always cost more, but not so with yours.": lambda f, z: (
+            np.diff(f(np.linspace(-5, 5, 50))) > 0
+        ).all(),
+    },
+    mistakes={
+        "Right for small z, but infinite from about 710 on, because exp(z) overflows there. "
+        "It is the formula as it stands in the text; "
+        "how can you rewrite it so that exp never sees a large number?": lambda z: np.log(1 + np.exp(z)),
+        "You return the sigmoid of z. It is the slope of this loss, and so always near it in the text. "
+        "Does it grow without end for large z, as the loss does?": sigmoid,
+        "Your loss falls when z grows. With -log(sigmoid(z)) in mind, as in logistic regression, that happens easily: "
+        "should a large z, a bad triplet, cost much or little?": lambda z: np.logaddexp(0, -z),
+        "You use the logarithm to base 2, so that the loss at z = 0 is 1. Which logarithm undoes exp?": lambda z: (
+            np.logaddexp(0, z) / math.log(2)
         ),
-        (
-            "A greater z should always cost more, but not so with yours.",
-            lambda f, z: (np.diff(f(np.linspace(-5, 5, 50))) > 0).all(),
+        "You use the logarithm to base 10. On a calculator that is `log`, but which logarithm undoes exp?": lambda z: (
+            np.logaddexp(0, z) / math.log(10)
         ),
-    ],
-    mistakes=[
-        (
-            "Right for small z, but infinite from about 710 on, because exp(z) overflows there. It is the formula as "
-            "it stands in the text; how can you rewrite it so that exp never sees a large number?",
-            lambda z: np.log(1 + np.exp(z)),
-        ),
-        (
-            "You return the sigmoid of z. It is the slope of this loss, and so always near it in the text. Does it "
-            "grow without end for large z, as the loss does?",
-            _sigmoid,
-        ),
-        (
-            "Your loss falls when z grows. With -log(sigmoid(z)) in mind, as in logistic regression, that happens "
-            "easily: should a large z, a bad triplet, cost much or little?",
-            lambda z: np.logaddexp(0, -z),
-        ),
-        (
-            "You use the logarithm to base 2, so that the loss at z = 0 is 1. Which logarithm undoes exp?",
-            lambda z: np.logaddexp(0, z) / math.log(2),
-        ),
-        (
-            "You use the logarithm to base 10. On a calculator that is `log`, but which logarithm undoes exp?",
-            lambda z: np.logaddexp(0, z) / math.log(10),
-        ),
-        (
-            "You return the hinge, max(0, z). For |z| large the two agree. What is the difference close to zero, and "
-            "why does it matter for the gradient?",
-            lambda z: np.maximum(z, 0),
-        ),
-        (
-            "You return the mean over all z. The batch loss is that mean, but here each number of z should keep its "
-            "own loss.",
-            lambda z: np.logaddexp(0, z).mean(),
-        ),
-        (
-            "You take log(1 + z), without exp. For small numbers exp(z) and 1 + z are close, but what is log(1 + z) at "
-            "z = -2?",
-            lambda z: np.log(1 + z),
-        ),
-        (
-            "The 1 is missing: log(exp(z)) is just z, until exp overflows. What does the 1 do for z far below zero?",
-            lambda z: np.log(np.exp(z)),
-        ),
-        (
-            "Your loss is negative everywhere. A logarithm of a probability is negative: what is done with it to make "
-            "it a loss?",
-            lambda z: -np.logaddexp(0, z),
-        ),
-        (
-            "You took exp(z) out of the bracket, which helps for large z. But now exp(-z) overflows when z is far "
-            "below zero: which form suits which sign?",
-            lambda z: z + np.log(1 + np.exp(-z)),
-        ),
-    ],
+        "You return the hinge, max(0, z). For |z| large the two agree. "
+        "What is the difference close to zero, and why does it matter for the gradient?": lambda z: np.maximum(z, 0),
+        "You return the mean over all z. The batch loss is that mean, "
+        "but here each number of z should keep its own loss.": lambda z: np.logaddexp(0, z).mean(),
+        "You take log(1 + z), without exp. "
+        "For small numbers exp(z) and 1 + z are close, but what is log(1 + z) at z = -2?": lambda z: np.log(1 + z),
+        "The 1 is missing: log(exp(z)) is just z, until exp overflows. "
+        "What does the 1 do for z far below zero?": lambda z: np.log(np.exp(z)),
+        "Your loss is negative everywhere. A logarithm of a probability is negative: "
+        "what is done with it to make it a loss?": lambda z: -np.logaddexp(0, z),
+        "You took exp(z) out of the bracket, which helps for large z. But now exp(-z) "
+        "overflows when z is far below zero: which form suits which sign?": lambda z: z + np.log(1 + np.exp(-z)),
+    },
 )
 
 
@@ -534,10 +330,6 @@ def zero_sphere(a, p):
     centre = (a + p) / 2
     radius = np.sqrt(3) / 2 * np.sqrt(((a - p) ** 2).sum())
     return centre, radius
-
-
-def _length(x):
-    return math.sqrt((x**2).sum())
 
 
 _HALF_ROOT_3 = math.sqrt(3) / 2
@@ -553,75 +345,43 @@ exercise(
     ),
     praise="on this sphere z = 0 and the loss is exactly log 2; a negative inside of it costs more.",
     cases=lambda rng: [(a, p) for a, p, _ in triples(rng)],
-    properties=[
-        (
-            "Swapping a and p should leave the sphere as it is, but it moves yours.",
-            lambda f, a, p: near(f(a, p)[0], f(p, a)[0]) and near(f(a, p)[1], f(p, a)[1]),
+    properties={
+        "Swapping a and p should leave the sphere as it is, but it moves yours.": lambda f, a, p: (
+            near(f(a, p)[0], f(p, a)[0]) and near(f(a, p)[1], f(p, a)[1])
         ),
-        (
-            "Moving both points by a step should move the centre by that step and keep the radius; not so with yours.",
-            lambda f, a, p: near(f(a + 3, p + 3)[0], f(a, p)[0] + 3) and near(f(a + 3, p + 3)[1], f(a, p)[1]),
+        "Moving both points by a step should move the centre by that step and keep the radius; not so with "
+        "yours.": lambda f, a, p: near(f(a + 3, p + 3)[0], f(a, p)[0] + 3) and near(f(a + 3, p + 3)[1], f(a, p)[1]),
+        "A sphere between points twice as far apart should have twice the radius; yours has not.": lambda f, a, p: near(
+            f(2 * a, 2 * p)[1], 2 * f(a, p)[1]
         ),
-        (
-            "A sphere between points twice as far apart should have twice the radius; yours has not.",
-            lambda f, a, p: near(f(2 * a, 2 * p)[1], 2 * f(a, p)[1]),
+        "A radius is not negative, but yours is.": lambda f, a, p: f(a, p)[1] >= 0,
+        "A negative placed on your sphere does not have z = 0. "
+        "Put a point at centre + radius in one direction, and compute its z.": lambda f, a, p: all(
+            near(logit(a, p, f(a, p)[0] + sign * f(a, p)[1] * axis), 0) for axis in np.eye(len(a)) for sign in (-1, 1)
         ),
-        ("A radius is not negative, but yours is.", lambda f, a, p: f(a, p)[1] >= 0),
-        (
-            "A negative placed on your sphere does not have z = 0. Put a point at centre + radius in one direction, "
-            "and compute its z.",
-            lambda f, a, p: all(
-                near(_z(a, p, f(a, p)[0] + sign * f(a, p)[1] * axis), 0) for axis in np.eye(len(a)) for sign in (-1, 1)
-            ),
+    },
+    mistakes={
+        "Your sphere is centred at the anchor, as the edge of the triplet loss is. But z treats a and p alike: "
+        "which point is as much a's as it is p's?": lambda a, p: (a, _HALF_ROOT_3 * np.linalg.norm(a - p)),
+        "You return the square of the radius: setting z to zero gives a squared distance. "
+        "What is left to do?": lambda a, p: ((a + p) / 2, 0.75 * d2(a, p)),
+        "Your radius is twice too large. The root of 3/4 is not the root of 3: "
+        "what happens to the 4 under the root?": lambda a, p: ((a + p) / 2, 2 * _HALF_ROOT_3 * np.linalg.norm(a - p)),
+        "You take 3/4 of the distance of a and p. The 3/4 belongs to the squared distance: "
+        "what becomes of it when you take the root?": lambda a, p: ((a + p) / 2, 0.75 * np.linalg.norm(a - p)),
+        "Your sphere goes through a and p. It is the natural one to draw around two points; "
+        "but is z zero if the negative sits on the anchor?": lambda a, p: ((a + p) / 2, np.linalg.norm(a - p) / 2),
+        "Your centre is a + p, which is not between the two points. What makes a mean of a sum?": lambda a, p: (
+            a + p,
+            _HALF_ROOT_3 * np.linalg.norm(a - p),
         ),
-    ],
-    mistakes=[
-        (
-            "Your sphere is centred at the anchor, as the edge of the triplet loss is. But z treats a and p alike: "
-            "which point is as much a's as it is p's?",
-            lambda a, p: (a, _HALF_ROOT_3 * _length(a - p)),
-        ),
-        (
-            "You return the square of the radius: setting z to zero gives a squared distance. What is left to do?",
-            lambda a, p: ((a + p) / 2, 0.75 * d2(a, p)),
-        ),
-        (
-            "Your radius is twice too large. The root of 3/4 is not the root of 3: what happens to the 4 under the "
-            "root?",
-            lambda a, p: ((a + p) / 2, 2 * _HALF_ROOT_3 * _length(a - p)),
-        ),
-        (
-            "You take 3/4 of the distance of a and p. The 3/4 belongs to the squared distance: what becomes of it when "
-            "you take the root?",
-            lambda a, p: ((a + p) / 2, 0.75 * _length(a - p)),
-        ),
-        (
-            "Your sphere goes through a and p. It is the natural one to draw around two points; but is z zero if the "
-            "negative sits on the anchor?",
-            lambda a, p: ((a + p) / 2, _length(a - p) / 2),
-        ),
-        (
-            "Your centre is a + p, which is not between the two points. What makes a mean of a sum?",
-            lambda a, p: (a + p, _HALF_ROOT_3 * _length(a - p)),
-        ),
-        (
-            "Your centre is half the difference of a and p. That is the arrow from the midpoint to the anchor, not a "
-            "place. Check it with a = p.",
-            lambda a, p: ((a - p) / 2, _HALF_ROOT_3 * _length(a - p)),
-        ),
-        (
-            "You return a radius for each coordinate. What makes one length out of the differences of the coordinates?",
-            lambda a, p: ((a + p) / 2, _HALF_ROOT_3 * np.abs(a - p)),
-        ),
-        (
-            "You return the radius first and the centre second. Both are right; in which order does the task name "
-            "them?",
-            lambda a, p: (_HALF_ROOT_3 * _length(a - p), (a + p) / 2),
-        ),
-        (
-            "Your radius is the distance of a and p. That would leave d2(a, p) alone, without the 3/4: what does the "
-            "mean of d2(a, n) and d2(p, n) contain besides d2(n, c)?",
-            lambda a, p: ((a + p) / 2, _length(a - p)),
-        ),
-    ],
+        "Your centre is half the difference of a and p. That is the arrow from the midpoint to the anchor, "
+        "not a place. Check it with a = p.": lambda a, p: ((a - p) / 2, _HALF_ROOT_3 * np.linalg.norm(a - p)),
+        "You return a radius for each coordinate. What makes one "
+        "length out of the differences of the coordinates?": lambda a, p: ((a + p) / 2, _HALF_ROOT_3 * np.abs(a - p)),
+        "You return the radius first and the centre second. Both are right; "
+        "in which order does the task name them?": lambda a, p: (_HALF_ROOT_3 * np.linalg.norm(a - p), (a + p) / 2),
+        "Your radius is the distance of a and p. That would leave d2(a, p) alone, without the 3/4: what does the "
+        "mean of d2(a, n) and d2(p, n) contain besides d2(n, c)?": lambda a, p: ((a + p) / 2, np.linalg.norm(a - p)),
+    },
 )

@@ -8,9 +8,6 @@ from .base import exercise, near
 from .cases import all_d2
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Perplexity
-# ---------------------------------------------------------------------------------------------------------------------
 def perplexity(p):
     """Return 2 to the entropy, in bits, of a distribution."""
     p = p[p > 0]
@@ -43,94 +40,50 @@ exercise(
     ),
     praise="the number of neighbors that count: m for m equally likely ones, 1 for a certain one.",
     cases=_distributions,
-    properties=[
-        (
-            "Of m equally likely outcomes the perplexity is m; you find another number.",
-            lambda f, p: near([f(np.full(m, 1 / m)) for m in (2, 4, 7)], [2, 4, 7]),
+    properties={
+        "Of m equally likely outcomes the perplexity is m; you find another number.": lambda f, p: near(
+            [f(np.full(m, 1 / m)) for m in (2, 4, 7)], [2, 4, 7]
         ),
-        (
-            "For 1/2, 1/4, 1/4 the entropy is 1.5 bits, and the perplexity 2 to the power 1.5, about 2.83. You find "
-            "another number.",
-            lambda f, p: near(f(np.array([0.5, 0.25, 0.25])), 2**1.5),
+        "For 1/2, 1/4, 1/4 the entropy is 1.5 bits, and the perplexity 2 to the power 1.5, about 2.83. "
+        "You find another number.": lambda f, p: near(f(np.array([0.5, 0.25, 0.25])), 2**1.5),
+        "If one outcome is certain the perplexity is 1; you find another number.": lambda f, p: near(
+            f(np.array([0.0, 1, 0])), 1
         ),
-        (
-            "If one outcome is certain the perplexity is 1; you find another number.",
-            lambda f, p: near(f(np.array([0.0, 1, 0])), 1),
+        "The perplexity is from 1 to the number of outcomes; yours is not.": lambda f, p: 1 <= f(p) <= len(p),
+        "The order of the outcomes should not matter, but it does to yours.": lambda f, p: near(f(p[::-1]), f(p)),
+        "An impossible outcome more should change nothing, but it changes yours.": lambda f, p: near(
+            f(np.append(p, 0.0)), f(p)
         ),
-        (
-            "The perplexity is from 1 to the number of outcomes; yours is not.",
-            lambda f, p: 1 <= f(p) <= len(p),
+        "For two independent draws the perplexities should multiply: the outcomes are then all pairs. "
+        "Yours do not.": lambda f, p: near(f(np.outer(p, [0.3, 0.7]).ravel()), f(p) * f(np.array([0.3, 0.7]))),
+    },
+    mistakes={
+        "You mix two logarithms: the entropy with the natural one, and then 2 to its power. "
+        "Which base belongs to which logarithm?": lambda p: 2 ** (_bits(p) * math.log(2)),
+        "You mix two bases: the entropy in bits, and then e to its power. Which number undoes log2?": lambda p: (
+            math.exp(_bits(p))
         ),
-        (
-            "The order of the outcomes should not matter, but it does to yours.",
-            lambda f, p: near(f(p[::-1]), f(p)),
+        "The sign of the entropy is lost, so your perplexity is below 1. "
+        "The logarithm of a probability is negative: what makes the entropy positive?": lambda p: 1 / perplexity(p),
+        "You return the entropy, in bits. "
+        "It is the number of yes-no questions; how many outcomes can that many questions tell apart?": _bits,
+        "You get `nan` where a probability is 0: 0 times minus infinity is not a number for the computer. "
+        "What does an outcome that never happens add to the entropy?": lambda p: 2 ** -(p * np.log2(p)).sum(),
+        "You return how many outcomes are possible at all. That is the perplexity if they are equally likely; "
+        "what if one takes nearly all?": lambda p: np.count_nonzero(p),
+        "You return 1 over the sum of squares. It, "
+        "too, is an effective number of outcomes (Simpson's), but where is the entropy?": lambda p: 1 / (p**2).sum(),
+        "You average over the outcomes instead of adding up. The weights in an entropy are the p themselves: "
+        "do they not add up to 1 already?": lambda p: 2 ** (_bits(p) / np.count_nonzero(p)),
+        "You return 1 over the largest probability. "
+        "That asks only for the most likely outcome; the entropy asks all of them.": lambda p: 1 / p.max(),
+        "You use the logarithm to base 10. How many bits is one decimal digit?": lambda p: (
+            2 ** (_bits(p) * math.log10(2))
         ),
-        (
-            "An impossible outcome more should change nothing, but it changes yours.",
-            lambda f, p: near(f(np.append(p, 0.0)), f(p)),
-        ),
-        (
-            "For two independent draws the perplexities should multiply: the outcomes are then all pairs. Yours do "
-            "not.",
-            lambda f, p: near(f(np.outer(p, [0.3, 0.7]).ravel()), f(p) * f(np.array([0.3, 0.7]))),
-        ),
-    ],
-    mistakes=[
-        (
-            "You mix two logarithms: the entropy with the natural one, and then 2 to its power. Which base belongs to "
-            "which logarithm?",
-            lambda p: 2 ** (_bits(p) * math.log(2)),
-        ),
-        (
-            "You mix two bases: the entropy in bits, and then e to its power. Which number undoes log2?",
-            lambda p: math.exp(_bits(p)),
-        ),
-        (
-            "The sign of the entropy is lost, so your perplexity is below 1. The logarithm of a probability is "
-            "negative: what makes the entropy positive?",
-            lambda p: 1 / perplexity(p),
-        ),
-        (
-            "You return the entropy, in bits. It is the number of yes-no questions; how many outcomes can that many "
-            "questions tell apart?",
-            _bits,
-        ),
-        (
-            "You get `nan` where a probability is 0: 0 times minus infinity is not a number for the computer. What "
-            "does an outcome that never happens add to the entropy?",
-            lambda p: 2 ** -(p * np.log2(p)).sum(),
-        ),
-        (
-            "You return how many outcomes are possible at all. That is the perplexity if they are equally likely; "
-            "what if one takes nearly all?",
-            lambda p: np.count_nonzero(p),
-        ),
-        (
-            "You return 1 over the sum of squares. It, too, is an effective number of outcomes (Simpson's), but where "
-            "is the entropy?",
-            lambda p: 1 / (p**2).sum(),
-        ),
-        (
-            "You average over the outcomes instead of adding up. The weights in an entropy are the p themselves: do "
-            "they not add up to 1 already?",
-            lambda p: 2 ** (_bits(p) / np.count_nonzero(p)),
-        ),
-        (
-            "You return 1 over the largest probability. That asks only for the most likely outcome; the entropy asks "
-            "all of them.",
-            lambda p: 1 / p.max(),
-        ),
-        (
-            "You use the logarithm to base 10. How many bits is one decimal digit?",
-            lambda p: 2 ** (_bits(p) * math.log10(2)),
-        ),
-    ],
+    },
 )
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# What a map keeps
-# ---------------------------------------------------------------------------------------------------------------------
 def neighbor_recall(d2, layout_d2, k):
     """Return the share of the k nearest others that are among the k nearest others on the map."""
     shares = []
@@ -181,85 +134,53 @@ exercise(
     ),
     praise="1 for a faithful map, and k / (N - 1) for one that is drawn at random.",
     cases=_maps,
-    properties=[
-        ("A share is from 0 to 1, and yours is not.", lambda f, x, y, k: 0 <= f(x, y, k) <= 1),
-        (
-            "A map with all distances as they were keeps every neighbor: 1. You find another number.",
-            lambda f, x, y, k: near(f(x, x, k), 1),
+    properties={
+        "A share is from 0 to 1, and yours is not.": lambda f, x, y, k: 0 <= f(x, y, k) <= 1,
+        "A map with all distances as they were keeps every neighbor: 1. You find another number.": lambda f, x, y, k: (
+            near(f(x, x, k), 1)
         ),
-        (
-            "With k as large as the number of other items nobody can be lost: 1. You find another number.",
-            lambda f, x, y, k: near(f(x, y, len(x) - 1), 1),
+        "With k as large as the number of other items nobody can be lost: 1. "
+        "You find another number.": lambda f, x, y, k: near(f(x, y, len(x) - 1), 1),
+        "If on the map each of four items has moved beside another partner, no nearest neighbor is kept: 0 for k = 1. "
+        "You find another number.": lambda f, x, y, k: near(f(all_d2(_PARTED[0]), all_d2(_PARTED[1]), 1), 0),
+        "Only who is near should count, not how far: plain distances should give the same. "
+        "Not so with yours.": lambda f, x, y, k: near(f(np.sqrt(x), np.sqrt(y), k), f(x, y, k)),
+        "Both sets have k members, so embedding and map can change places; not so with yours.": lambda f, x, y, k: near(
+            f(x, y, k), f(y, x, k)
         ),
-        (
-            "If on the map each of four items has moved beside another partner, no nearest neighbor is kept: 0 for "
-            "k = 1. You find another number.",
-            lambda f, x, y, k: near(f(all_d2(_PARTED[0]), all_d2(_PARTED[1]), 1), 0),
+        "For a map with the items "
+        "at random places the share should be about k / (N - 1); yours is not.": lambda f, x, y, k: np.isclose(
+            np.mean([f(x, _rearranged(y, seed), k) for seed in range(20)]), k / (len(x) - 1), atol=0.05
         ),
-        (
-            "Only who is near should count, not how far: plain distances should give the same. Not so with yours.",
-            lambda f, x, y, k: near(f(np.sqrt(x), np.sqrt(y), k), f(x, y, k)),
+    },
+    mistakes={
+        "You count each item as its own neighbor, kept by every map. A hit for free: "
+        "who has to be left out?": lambda x, y, k: (1 + _kept(_order(x)[:, : k - 1], _order(y)[:, : k - 1])).mean() / k,
+        "You ask for the same neighbor at the same rank. A map that only swaps the first two would lose both: "
+        "does the order within the k matter?": lambda x, y, k: (_order(x)[:, :k] == _order(y)[:, :k]).mean(),
+        "You divide by the size of the union. That is the Jaccard index, lower as soon as one is lost; "
+        "out of how many could neighbors be kept?": lambda x, y, k: (lambda kept: np.mean(kept / (2 * k - kept)))(
+            _kept(_order(x)[:, :k], _order(y)[:, :k])
         ),
-        (
-            "Both sets have k members, so embedding and map can change places; not so with yours.",
-            lambda f, x, y, k: near(f(x, y, k), f(y, x, k)),
+        "You return how many neighbors are kept. A share can be compared between different k: "
+        "share of how many?": lambda x, y, k: _kept(_order(x)[:, :k], _order(y)[:, :k]).mean(),
+        "You ask whether at least one neighbor is kept, in the manner of Recall@K. "
+        "Here each neighbor counts.": lambda x, y, k: (_kept(_order(x)[:, :k], _order(y)[:, :k]) > 0).mean(),
+        "You ask whether all k are kept. One lost neighbor then spoils the other k - 1: "
+        "how much should it cost?": lambda x, y, k: (_kept(_order(x)[:, :k], _order(y)[:, :k]) == k).mean(),
+        "You compare the k farthest items. In which order does `argsort` sort?": lambda x, y, k: (
+            _kept(_order(x)[:, ::-1][:, :k], _order(y)[:, ::-1][:, :k]).mean() / k
         ),
-        (
-            "For a map with the items at random places the share should be about k / (N - 1); yours is not.",
-            lambda f, x, y, k: np.isclose(
-                np.mean([f(x, _rearranged(y, seed), k) for seed in range(20)]), k / (len(x) - 1), atol=0.05
-            ),
-        ),
-    ],
-    mistakes=[
-        (
-            "You count each item as its own neighbor, kept by every map. A hit for free: who has to be left out?",
-            lambda x, y, k: (1 + _kept(_order(x)[:, : k - 1], _order(y)[:, : k - 1])).mean() / k,
-        ),
-        (
-            "You ask for the same neighbor at the same rank. A map that only swaps the first two would lose both: does "
-            "the order within the k matter?",
-            lambda x, y, k: (_order(x)[:, :k] == _order(y)[:, :k]).mean(),
-        ),
-        (
-            "You divide by the size of the union. That is the Jaccard index, lower as soon as one is lost; out of how "
-            "many could neighbors be kept?",
-            lambda x, y, k: (lambda kept: np.mean(kept / (2 * k - kept)))(_kept(_order(x)[:, :k], _order(y)[:, :k])),
-        ),
-        (
-            "You return how many neighbors are kept. A share can be compared between different k: share of how many?",
-            lambda x, y, k: _kept(_order(x)[:, :k], _order(y)[:, :k]).mean(),
-        ),
-        (
-            "You ask whether at least one neighbor is kept, in the manner of Recall@K. Here each neighbor counts.",
-            lambda x, y, k: (_kept(_order(x)[:, :k], _order(y)[:, :k]) > 0).mean(),
-        ),
-        (
-            "You ask whether all k are kept. One lost neighbor then spoils the other k - 1: how much should it cost?",
-            lambda x, y, k: (_kept(_order(x)[:, :k], _order(y)[:, :k]) == k).mean(),
-        ),
-        (
-            "You compare the k farthest items. In which order does `argsort` sort?",
-            lambda x, y, k: _kept(_order(x)[:, ::-1][:, :k], _order(y)[:, ::-1][:, :k]).mean() / k,
-        ),
-        (
-            "You return one share for each item. They make a good picture; what makes one number of them?",
-            lambda x, y, k: _kept(_order(x)[:, :k], _order(y)[:, :k]) / k,
-        ),
-        (
-            "You drop the item itself after cutting at k, so only k - 1 neighbors are compared, and divided by k. "
-            "Even a perfect map does not reach 1: what comes first?",
-            lambda x, y, k: _kept(_order(x)[:, : k - 1], _order(y)[:, : k - 1]).mean() / k,
-        ),
-        (
-            "You return the share that is lost. It is the same knowledge, but should a faithful map have 0 or 1?",
-            lambda x, y, k: 1 - neighbor_recall(x, y, k),
-        ),
-        (
-            "You look at the nearest neighbor only, whatever k is. How many neighbors does the task ask about?",
-            lambda x, y, k: neighbor_recall(x, y, 1),
-        ),
-    ],
+        "You return one share for each item. They make a good picture; "
+        "what makes one number of them?": lambda x, y, k: _kept(_order(x)[:, :k], _order(y)[:, :k]) / k,
+        "You drop the item itself after cutting at k, so only k - 1 neighbors are compared, and divided by k. "
+        "Even a perfect map does not reach 1: "
+        "what comes first?": lambda x, y, k: _kept(_order(x)[:, : k - 1], _order(y)[:, : k - 1]).mean() / k,
+        "You return the share that is lost. It is the same knowledge, "
+        "but should a faithful map have 0 or 1?": lambda x, y, k: 1 - neighbor_recall(x, y, k),
+        "You look at the nearest neighbor only, whatever k is. "
+        "How many neighbors does the task ask about?": lambda x, y, k: neighbor_recall(x, y, 1),
+    },
 )
 
 
@@ -287,72 +208,47 @@ exercise(
         (np.array([[2.0, 0], [0.75, 0.75], [1.2, 0]]), np.zeros(2)),
         (np.array([[2.0, 0], [0.8, 0.8], [0, 1.0]]), np.zeros(2)),
     ],
-    properties=[
-        (
-            "The answer should be the index of an image, a whole number from 0 to N - 1; yours is not.",
-            lambda f, x, c: 0 <= f(x, c) < len(x) and f(x, c) == int(f(x, c)),
+    properties={
+        "The answer should be the index of an image, a whole number from 0 to N - 1; yours is not.": lambda f, x, c: (
+            0 <= f(x, c) < len(x) and f(x, c) == int(f(x, c))
         ),
-        (
-            "An image exactly in the centre is the nearest, but you find another one.",
-            lambda f, x, c: all(f(x, x[i]) == i for i in range(len(x))),
+        "An image exactly in the centre is the nearest, but you find another one.": lambda f, x, c: all(
+            f(x, x[i]) == i for i in range(len(x))
         ),
-        (
-            "Moving the map and the centre by the same step should not change the answer, but it changes yours.",
-            lambda f, x, c: f(x + 5, c + 5) == f(x, c),
+        "Moving the map and the centre by the same step should not change the answer, "
+        "but it changes yours.": lambda f, x, c: f(x + 5, c + 5) == f(x, c),
+        "Turning the map around the centre should not change the answer, but it changes yours.": lambda f, x, c: (
+            f((x - c) @ _TURN, 0 * c) == f(x, c)
         ),
-        (
-            "Turning the map around the centre should not change the answer, but it changes yours.",
-            lambda f, x, c: f((x - c) @ _TURN, 0 * c) == f(x, c),
+    },
+    mistakes={
+        "You return the image that is farthest from the centre. Is the nearest "
+        "one at the largest or at the smallest distance?": lambda x, c: all_d2(np.vstack([x, c]))[-1, :-1].argmax(),
+        "You return the distance of the nearest image. Which image has it?": lambda x, c: math.sqrt(
+            ((x - c) ** 2).sum(1).min()
         ),
-    ],
-    mistakes=[
-        (
-            "You return the image that is farthest from the centre. Is the nearest one at the largest or at the "
-            "smallest distance?",
-            lambda x, c: all_d2(np.vstack([x, c]))[-1, :-1].argmax(),
+        "You return the squared distance of the nearest image. "
+        "`min` gives the smallest number; which function gives its place?": lambda x, c: ((x - c) ** 2).sum(1).min(),
+        "You add the steps along the two axes, as one walks in a city of square blocks. In a straight "
+        "line another image may be nearer: what would Pythagoras do?": lambda x, c: np.abs(x - c).sum(1).argmin(),
+        "You count only the larger of the two steps. In a straight line both count.": lambda x, c: (
+            np.abs(x - c).max(1).argmin()
         ),
-        (
-            "You return the distance of the nearest image. Which image has it?",
-            lambda x, c: math.sqrt(((x - c) ** 2).sum(1).min()),
+        "You look at the first coordinate only. An image may be right above the centre, and far away.": lambda x, c: (
+            np.abs(x - c)[:, 0].argmin()
         ),
-        (
-            "You return the squared distance of the nearest image. `min` gives the smallest number; which function "
-            "gives its place?",
-            lambda x, c: ((x - c) ** 2).sum(1).min(),
+        "You return the place of the image. The place is right; at which row of layout does it stand?": lambda x, c: x[
+            ((x - c) ** 2).sum(1).argmin()
+        ],
+        "You find the image nearest to the origin of the map. What about the centre of the cell?": lambda x, c: (
+            (x**2).sum(1).argmin()
         ),
-        (
-            "You add the steps along the two axes, as one walks in a city of square blocks. In a straight line another "
-            "image may be nearer: what would Pythagoras do?",
-            lambda x, c: np.abs(x - c).sum(1).argmin(),
+        "You sum over the images, and so compare the two axes. "
+        "Which axis of the array counts the coordinates?": lambda x, c: ((x - c) ** 2).sum(0).argmin(),
+        "You add the differences without squaring them: far to the left then looks very near. "
+        "What makes them positive?": lambda x, c: (x - c).sum(1).argmin(),
+        "You count from 1. What is the index of the first row of an array?": lambda x, c: (
+            ((x - c) ** 2).sum(1).argmin() + 1
         ),
-        (
-            "You count only the larger of the two steps. In a straight line both count.",
-            lambda x, c: np.abs(x - c).max(1).argmin(),
-        ),
-        (
-            "You look at the first coordinate only. An image may be right above the centre, and far away.",
-            lambda x, c: np.abs(x - c)[:, 0].argmin(),
-        ),
-        (
-            "You return the place of the image. The place is right; at which row of layout does it stand?",
-            lambda x, c: x[((x - c) ** 2).sum(1).argmin()],
-        ),
-        (
-            "You find the image nearest to the origin of the map. What about the centre of the cell?",
-            lambda x, c: (x**2).sum(1).argmin(),
-        ),
-        (
-            "You sum over the images, and so compare the two axes. Which axis of the array counts the coordinates?",
-            lambda x, c: ((x - c) ** 2).sum(0).argmin(),
-        ),
-        (
-            "You add the differences without squaring them: far to the left then looks very near. What makes them "
-            "positive?",
-            lambda x, c: (x - c).sum(1).argmin(),
-        ),
-        (
-            "You count from 1. What is the index of the first row of an array?",
-            lambda x, c: ((x - c) ** 2).sum(1).argmin() + 1,
-        ),
-    ],
+    },
 )

@@ -28,9 +28,6 @@ def _by_chance(f, d2, labels, *more):
     return np.mean([f(d2, rng.permutation(labels), *more) for _ in range(60)]), chance_recall(counts)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Chance
-# ---------------------------------------------------------------------------------------------------------------------
 def chance_recall(counts):
     """Return the expected Recall@1 if the nearest other item were drawn at random."""
     counts = np.asarray(counts)
@@ -51,87 +48,51 @@ exercise(
     ),
     praise="this is the floor: a Recall@1 says something only above it.",
     cases=lambda rng: [(rng.integers(2, 12, size=size) + np.arange(size),) for size in (2, 3, 5, 8, 10, 4)],
-    properties=[
-        ("A recall is a number from 0 to 1, and yours is not.", lambda f, c: 0 <= f(c) <= 1),
-        (
-            "If all items are of one class every neighbor is right: 1. You find another number.",
-            lambda f, c: near(f(c[:1]), 1),
+    properties={
+        "A recall is a number from 0 to 1, and yours is not.": lambda f, c: 0 <= f(c) <= 1,
+        "If all items are of one class every neighbor is right: 1. You find another number.": lambda f, c: near(
+            f(c[:1]), 1
         ),
-        (
-            "If each item has a class of its own no neighbor can be right: 0. You find another number.",
-            lambda f, c: near(f(np.ones(5, dtype=int)), 0),
+        "If each item has a class of its own no neighbor can be right: 0. You find another number.": lambda f, c: near(
+            f(np.ones(5, dtype=int)), 0
         ),
-        (
-            "With two classes of 2 items, one of the 3 others is right: 1/3. You find another number.",
-            lambda f, c: near(f(np.array([2, 2])), 1 / 3),
+        "With two classes of 2 items, one of the 3 others is right: 1/3. You find another number.": lambda f, c: near(
+            f(np.array([2, 2])), 1 / 3
         ),
-        (
-            "With classes of 3 and 1 items, the three have chance 2/3 each and the one has none: 1/2 on average over "
-            "the items. You find another number.",
-            lambda f, c: near(f(np.array([3, 1])), 1 / 2),
+        "With classes of 3 and 1 items, the three have chance 2/3 each and the one has none: "
+        "1/2 on average over the items. You find another number.": lambda f, c: near(f(np.array([3, 1])), 1 / 2),
+        "The order of the classes should not matter, but it does to yours.": lambda f, c: near(f(c[::-1]), f(c)),
+        "Calling two classes one should raise the chance; not so with yours.": lambda f, c: (
+            f([c[0] + c[1], *c[2:]]) > f(c)
         ),
-        ("The order of the classes should not matter, but it does to yours.", lambda f, c: near(f(c[::-1]), f(c))),
-        (
-            "Calling two classes one should raise the chance; not so with yours.",
-            lambda f, c: f([c[0] + c[1], *c[2:]]) > f(c),
+    },
+    mistakes={
+        "You let each item draw itself as well. Two random draws agree with the sum of squared shares; "
+        "but is an item among its own neighbors?": lambda c: (c**2).sum() / c.sum() ** 2,
+        "You average over the classes. Each class has its own chance, and that part is right; but "
+        "Recall@1 is a mean over items: which classes have more of them?": lambda c: np.mean((c - 1) / (c.sum() - 1)),
+        "You return one divided by the number of classes. That is the chance to guess a class; "
+        "here a neighbor is drawn among items, and large classes have more of them.": lambda c: 1 / len(c),
+        "You leave the item out of its class, but not out of the whole: "
+        "it has n - 1 right neighbors, out of how many others?": lambda c: (c * (c - 1)).sum() / c.sum() ** 2,
+        "You leave the item out of the whole, but not out of its class: with one class your chance is above 1. "
+        "How many *others* of its class are there?": lambda c: (c * c).sum() / (c.sum() * (c.sum() - 1)),
+        "You return the chance of a wrong neighbor. What does recall count, hits or misses?": lambda c: (
+            1 - chance_recall(c)
         ),
-    ],
-    mistakes=[
-        (
-            "You let each item draw itself as well. Two random draws agree with the sum of squared shares; but is an "
-            "item among its own neighbors?",
-            lambda c: (c**2).sum() / c.sum() ** 2,
+        "You return how many items are expected to hit. A recall is a share: of how many?": lambda c: (
+            chance_recall(c) * c.sum()
         ),
-        (
-            "You average over the classes. Each class has its own chance, and that part is right; but Recall@1 is a "
-            "mean over items: which classes have more of them?",
-            lambda c: np.mean((c - 1) / (c.sum() - 1)),
-        ),
-        (
-            "You return one divided by the number of classes. That is the chance to guess a class; here a neighbor is "
-            "drawn among items, and large classes have more of them.",
-            lambda c: 1 / len(c),
-        ),
-        (
-            "You leave the item out of its class, but not out of the whole: it has n - 1 right neighbors, out of how "
-            "many others?",
-            lambda c: (c * (c - 1)).sum() / c.sum() ** 2,
-        ),
-        (
-            "You leave the item out of the whole, but not out of its class: with one class your chance is above 1. How "
-            "many *others* of its class are there?",
-            lambda c: (c * c).sum() / (c.sum() * (c.sum() - 1)),
-        ),
-        (
-            "You return the chance of a wrong neighbor. What does recall count, hits or misses?",
-            lambda c: 1 - chance_recall(c),
-        ),
-        (
-            "You return how many items are expected to hit. A recall is a share: of how many?",
-            lambda c: chance_recall(c) * c.sum(),
-        ),
-        (
-            "You count each pair of items once, and divide by pairs counted twice, so half is missing. Does a pair "
-            "(a, b) also serve b as the query?",
-            lambda c: chance_recall(c) / 2,
-        ),
-        (
-            "You return the share of the largest class: the score of one who always guesses that class. Here the "
-            "neighbor is drawn at random for each item.",
-            lambda c: c.max() / c.sum(),
-        ),
-        (
-            "You return the chance of each class. They are right, and one number is asked for: how much does each "
-            "class weigh in it?",
-            lambda c: (c - 1) / (c.sum() - 1),
-        ),
-    ],
+        "You count each pair of items once, and divide by pairs counted twice, so half is missing. "
+        "Does a pair (a, b) also serve b as the query?": lambda c: chance_recall(c) / 2,
+        "You return the share of the largest class: the score of one who always guesses that class. "
+        "Here the neighbor is drawn at random for each item.": lambda c: c.max() / c.sum(),
+        "You return the chance of each class. They are right, and one number is asked for: "
+        "how much does each class weigh in it?": lambda c: (c - 1) / (c.sum() - 1),
+    },
 )
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Recall
-# ---------------------------------------------------------------------------------------------------------------------
 def recall_at_1(d2, labels):
     """Return the share of items whose nearest other item is of their class."""
     d2 = d2.copy()
@@ -162,81 +123,51 @@ exercise(
     ),
     praise="1 where classes are apart, 0 where they are mixed, and chance where labels are shuffled.",
     cases=lambda rng: [batch(rng) for _ in range(4)],
-    properties=[
-        (_RANGE, lambda f, d2, y: 0 <= f(d2, y) <= 1),
-        (_PERFECT, lambda f, d2, y: near(f(apart(y), y), 1)),
-        (
-            "If every item of another class is nearer than any of the own class, the recall is 0; you find another "
-            "number.",
-            lambda f, d2, y: near(f(mixed(y), y), 0),
+    properties={
+        _RANGE: lambda f, d2, y: 0 <= f(d2, y) <= 1,
+        _PERFECT: lambda f, d2, y: near(f(apart(y), y), 1),
+        "If every item of another class is nearer than any of the own class, the recall is 0; "
+        "you find another number.": lambda f, d2, y: near(f(mixed(y), y), 0),
+        _SHUFFLED: lambda f, d2, y: _same_when_shuffled(f, d2, y),
+        _MONOTONE: lambda f, d2, y: near(f(np.sqrt(d2), y), f(d2, y)),
+        "Other names for the classes should not change the recall, but they change yours.": lambda f, d2, y: near(
+            f(d2, 1000 - 3 * y), f(d2, y)
         ),
-        (_SHUFFLED, lambda f, d2, y: _same_when_shuffled(f, d2, y)),
-        (_MONOTONE, lambda f, d2, y: near(f(np.sqrt(d2), y), f(d2, y))),
-        (
-            "Other names for the classes should not change the recall, but they change yours.",
-            lambda f, d2, y: near(f(d2, 1000 - 3 * y), f(d2, y)),
+        "If the four items of one class all hit, and the two of another all miss, the recall is 4/6; "
+        "you find another number.": lambda f, d2, y: near(
+            f(all_d2(np.array([[0, 1, 2.1, 3.3, 50, -46]]).T), np.array([1, 1, 1, 1, 2, 2])), 4 / 6
         ),
-        (
-            "If the four items of one class all hit, and the two of another all miss, the recall is 4/6; you find "
-            "another number.",
-            lambda f, d2, y: near(
-                f(all_d2(np.array([[0, 1, 2.1, 3.3, 50, -46]]).T), np.array([1, 1, 1, 1, 2, 2])), 4 / 6
-            ),
+        "With shuffled labels the recall should be that of chance, on average; yours is not.": lambda f, d2, y: (
+            np.isclose(*_by_chance(f, d2, y), atol=0.06)
         ),
-        (
-            "With shuffled labels the recall should be that of chance, on average; yours is not.",
-            lambda f, d2, y: np.isclose(*_by_chance(f, d2, y), atol=0.06),
+    },
+    mistakes={
+        "Your recall is always 1, because each item finds itself, at distance zero. "
+        "It looks like a triumph; who must not be among the neighbors?": lambda d2, y: 1.0,
+        "You take the farthest item. For similarities one looks for the largest; "
+        "what does a small distance mean?": lambda d2, y: np.mean(y[d2.argmax(1)] == y),
+        "You return the number of hits. A recall is a share: of how many queries?": lambda d2, y: _hits(d2, y)[
+            :, 0
+        ].sum(),
+        "You return the share of misses, the error rate. What does Recall@1 count?": lambda d2, y: (
+            1 - _hits(d2, y)[:, 0].mean()
         ),
-    ],
-    mistakes=[
-        (
-            "Your recall is always 1, because each item finds itself, at distance zero. It looks like a triumph; who "
-            "must not be among the neighbors?",
-            lambda d2, y: 1.0,
+        "You average within the classes first, so that small classes weigh as much as large ones. "
+        "That is a fair measure, too, but in Recall@1 "
+        "each item has one vote.": lambda d2, y: np.mean([_hits(d2, y)[y == c, 0].mean() for c in np.unique(y)]),
+        "You return hit or miss for each item. What makes one number of them?": lambda d2, y: _hits(d2, y)[:, 0],
+        "You look at the second nearest other item. If item i itself has infinity on the diagonal, "
+        "at which place of the sorted row is the nearest?": lambda d2, y: _hits(d2, y)[:, 1].mean(),
+        "You compare the index of the nearest item with a label. Both are whole numbers, so Python does not mind; "
+        "where is the class of that item written?": lambda d2, y: np.mean(_others(d2).argmin(1) == y),
+        "You return the chance level: the labels count, but not the distances. Who is the nearest?": lambda d2, y: (
+            chance_recall(np.unique(y, return_counts=True)[1])
         ),
-        (
-            "You take the farthest item. For similarities one looks for the largest; what does a small distance mean?",
-            lambda d2, y: np.mean(y[d2.argmax(1)] == y),
+        "You ask whether the item is the nearest one of its neighbor in turn, too. "
+        "Being near is not mutual: whose nearest item is asked for?": lambda d2, y: np.mean(
+            _hits(d2, y)[:, 0] & (_others(d2).argmin(1)[_others(d2).argmin(1)] == np.arange(len(y)))
         ),
-        (
-            "You return the number of hits. A recall is a share: of how many queries?",
-            lambda d2, y: _hits(d2, y)[:, 0].sum(),
-        ),
-        (
-            "You return the share of misses, the error rate. What does Recall@1 count?",
-            lambda d2, y: 1 - _hits(d2, y)[:, 0].mean(),
-        ),
-        (
-            "You average within the classes first, so that small classes weigh as much as large ones. That is a fair "
-            "measure, too, but in Recall@1 each item has one vote.",
-            lambda d2, y: np.mean([_hits(d2, y)[y == c, 0].mean() for c in np.unique(y)]),
-        ),
-        (
-            "You return hit or miss for each item. What makes one number of them?",
-            lambda d2, y: _hits(d2, y)[:, 0],
-        ),
-        (
-            "You look at the second nearest other item. If item i itself has infinity on the diagonal, at which place "
-            "of the sorted row is the nearest?",
-            lambda d2, y: _hits(d2, y)[:, 1].mean(),
-        ),
-        (
-            "You compare the index of the nearest item with a label. Both are whole numbers, so Python does not mind; "
-            "where is the class of that item written?",
-            lambda d2, y: np.mean(_others(d2).argmin(1) == y),
-        ),
-        (
-            "You return the chance level: the labels count, but not the distances. Who is the nearest?",
-            lambda d2, y: chance_recall(np.unique(y, return_counts=True)[1]),
-        ),
-        (
-            "You ask whether the item is the nearest one of its neighbor in turn, too. Being near is not mutual: whose "
-            "nearest item is asked for?",
-            lambda d2, y: np.mean(
-                _hits(d2, y)[:, 0] & (_others(d2).argmin(1)[_others(d2).argmin(1)] == np.arange(len(y)))
-            ),
-        ),
-    ],
+    },
 )
 
 
@@ -261,85 +192,52 @@ exercise(
     ),
     praise="it never falls when K grows, and reaches 1 when K takes in everything.",
     cases=lambda rng: [(*batch(rng), k) for k in (1, 2, 3, 5)],
-    properties=[
-        (_RANGE, lambda f, d2, y, k: 0 <= f(d2, y, k) <= 1),
-        (_PERFECT, lambda f, d2, y, k: near(f(apart(y), y, k), 1)),
-        (
-            "If all items of other classes are nearer than the own class, there is no hit among few neighbors and the "
-            "recall is 0; you find another number.",
-            lambda f, d2, y, k: near(f(mixed(y), y, k), 0),
+    properties={
+        _RANGE: lambda f, d2, y, k: 0 <= f(d2, y, k) <= 1,
+        _PERFECT: lambda f, d2, y, k: near(f(apart(y), y, k), 1),
+        "If all items of other classes are nearer than the own class, there is no hit among "
+        "few neighbors and the recall is 0; you find another number.": lambda f, d2, y, k: near(f(mixed(y), y, k), 0),
+        "Among all other items there is one of the same class, so for the largest k the recall is 1; "
+        "not so with yours.": lambda f, d2, y, k: near(f(d2, y, len(y) - 1), 1),
+        "More neighbors can only add hits, so the recall never falls when k grows; yours does.": lambda f, d2, y, k: (
+            all(np.diff([f(d2, y, k) for k in range(1, 9)]) >= -1e-9)
         ),
-        (
-            "Among all other items there is one of the same class, so for the largest k the recall is 1; not so with "
-            "yours.",
-            lambda f, d2, y, k: near(f(d2, y, len(y) - 1), 1),
+        _SHUFFLED: lambda f, d2, y, k: _same_when_shuffled(f, d2, y, k),
+        _MONOTONE: lambda f, d2, y, k: near(f(np.sqrt(d2), y, k), f(d2, y, k)),
+        "With shuffled labels, Recall@1 should be that of chance, on average; yours is not.": lambda f, d2, y, k: (
+            np.isclose(*_by_chance(f, d2, y, 1), atol=0.06)
         ),
-        (
-            "More neighbors can only add hits, so the recall never falls when k grows; yours does.",
-            lambda f, d2, y, k: all(np.diff([f(d2, y, k) for k in range(1, 9)]) >= -1e-9),
+    },
+    mistakes={
+        "Each item is among its own neighbors, so every one is a hit and your recall is always 1. "
+        "Who has to be kept out?": lambda d2, y, k: 1.0,
+        "You return the share of hits among all k neighbors, which is called precision. "
+        "Recall@K asks for less: how many hits make an item count?": lambda d2, y, k: _hits(d2, y)[:, :k].mean(),
+        "You ask for all k neighbors to be of the class. With larger k that gets harder; "
+        "should Recall@K fall or rise with K?": lambda d2, y, k: _hits(d2, y)[:, :k].all(1).mean(),
+        "You look only at neighbor number k. What about those that are nearer?": lambda d2, y, k: _hits(d2, y)[
+            :, k - 1
+        ].mean(),
+        "You look at k - 1 neighbors. When the item itself is dropped from the first k of a sorted row, "
+        "one place is lost: how far must you read?": lambda d2, y, k: _hits(d2, y)[:, : k - 1].any(1).mean(),
+        "You look at k + 1 neighbors. One more makes sense to leave room for the item itself; "
+        "but is it still in your list?": lambda d2, y, k: _hits(d2, y)[:, : k + 1].any(1).mean(),
+        "You take the k farthest items. In which order does `argsort` sort, "
+        "and where are the small distances?": lambda d2, y, k: _hits(d2, y)[:, ::-1][:, :k].any(1).mean(),
+        "You return how many of its class an item finds, out of all that there are. "
+        "Elsewhere that is called recall; in metric learning Recall@K "
+        "asks only whether there is one.": lambda d2, y, k: (_hits(d2, y)[:, :k].sum(1) / _hits(d2, y).sum(1)).mean(),
+        "You return the number of items with a hit. Share of how many?": lambda d2, y, k: (
+            _hits(d2, y)[:, :k].any(1).sum()
         ),
-        (_SHUFFLED, lambda f, d2, y, k: _same_when_shuffled(f, d2, y, k)),
-        (_MONOTONE, lambda f, d2, y, k: near(f(np.sqrt(d2), y, k), f(d2, y, k))),
-        (
-            "With shuffled labels, Recall@1 should be that of chance, on average; yours is not.",
-            lambda f, d2, y, k: np.isclose(*_by_chance(f, d2, y, 1), atol=0.06),
-        ),
-    ],
-    mistakes=[
-        (
-            "Each item is among its own neighbors, so every one is a hit and your recall is always 1. Who has to be "
-            "kept out?",
-            lambda d2, y, k: 1.0,
-        ),
-        (
-            "You return the share of hits among all k neighbors, which is called precision. Recall@K asks for less: "
-            "how many hits make an item count?",
-            lambda d2, y, k: _hits(d2, y)[:, :k].mean(),
-        ),
-        (
-            "You ask for all k neighbors to be of the class. With larger k that gets harder; should Recall@K fall or "
-            "rise with K?",
-            lambda d2, y, k: _hits(d2, y)[:, :k].all(1).mean(),
-        ),
-        (
-            "You look only at neighbor number k. What about those that are nearer?",
-            lambda d2, y, k: _hits(d2, y)[:, k - 1].mean(),
-        ),
-        (
-            "You look at k - 1 neighbors. When the item itself is dropped from the first k of a sorted row, one place "
-            "is lost: how far must you read?",
-            lambda d2, y, k: _hits(d2, y)[:, : k - 1].any(1).mean(),
-        ),
-        (
-            "You look at k + 1 neighbors. One more makes sense to leave room for the item itself; but is it still in "
-            "your list?",
-            lambda d2, y, k: _hits(d2, y)[:, : k + 1].any(1).mean(),
-        ),
-        (
-            "You take the k farthest items. In which order does `argsort` sort, and where are the small distances?",
-            lambda d2, y, k: _hits(d2, y)[:, ::-1][:, :k].any(1).mean(),
-        ),
-        (
-            "You return how many of its class an item finds, out of all that there are. Elsewhere that is called "
-            "recall; in metric learning Recall@K asks only whether there is one.",
-            lambda d2, y, k: (_hits(d2, y)[:, :k].sum(1) / _hits(d2, y).sum(1)).mean(),
-        ),
-        (
-            "You return the number of items with a hit. Share of how many?",
-            lambda d2, y, k: _hits(d2, y)[:, :k].any(1).sum(),
-        ),
-        ("You return hit or miss for each item. One number is asked for.", lambda d2, y, k: _hits(d2, y)[:, :k].any(1)),
-        (
-            "You return Recall@1 whatever k is. How many neighbors may an item look at?",
-            lambda d2, y, k: _hits(d2, y)[:, 0].mean(),
-        ),
-    ],
+        "You return hit or miss for each item. One number is asked for.": lambda d2, y, k: _hits(d2, y)[:, :k].any(1),
+        "You return Recall@1 whatever k is. How many neighbors may an item look at?": lambda d2, y, k: _hits(d2, y)[
+            :, 0
+        ].mean(),
+    },
 )
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The ranking of one query
-# ---------------------------------------------------------------------------------------------------------------------
 def precision_at_r(d2, labels, i):
     """Return the average precision at R of item i; MAP@R is its mean over all items."""
     order = np.argsort(d2[i])
@@ -397,80 +295,50 @@ exercise(
     ),
     praise="1 for a perfect ranking, and early hits are worth more than late ones. Its mean over all items is MAP@R.",
     cases=_queries,
-    properties=[
-        (
-            "This measure runs from 0 to 1, and yours does not.",
-            lambda f, d2, y, i: 0 <= f(d2, y, i) <= 1,
+    properties={
+        "This measure runs from 0 to 1, and yours does not.": lambda f, d2, y, i: 0 <= f(d2, y, i) <= 1,
+        "If the R nearest others are all of the class, the value should be 1; yours is not.": lambda f, d2, y, i: near(
+            f(apart(y), y, i), 1
         ),
-        (
-            "If the R nearest others are all of the class, the value should be 1; yours is not.",
-            lambda f, d2, y, i: near(f(apart(y), y, i), 1),
+        "Without a hit among the R nearest others the value should be 0; yours is not.": lambda f, d2, y, i: near(
+            f(*_line([0, 0, 0, 1, 1])), 0
         ),
-        (
-            "Without a hit among the R nearest others the value should be 0; yours is not.",
-            lambda f, d2, y, i: near(f(*_line([0, 0, 0, 1, 1])), 0),
+        "With R = 3 and the list hit, miss, hit, the shares at the hits are 1 and 2/3, so the value "
+        "is (1 + 2/3) / 3 = 5/9. You find another number.": lambda f, d2, y, i: near(f(*_line([1, 0, 1, 0, 1])), 5 / 9),
+        "An early hit should be worth more than a late one; not so with yours.": lambda f, d2, y, i: (
+            f(*_line([1, 0, 0, 1])) > f(*_line([0, 1, 0, 1])) > 0
         ),
-        (
-            "With R = 3 and the list hit, miss, hit, the shares at the hits are 1 and 2/3, so the value is "
-            "(1 + 2/3) / 3 = 5/9. You find another number.",
-            lambda f, d2, y, i: near(f(*_line([1, 0, 1, 0, 1])), 5 / 9),
+        "What comes after rank R should not matter, but it does to yours.": lambda f, d2, y, i: near(
+            f(*_line([1, 0, 0, 1])), f(*_line([1, 0, 1]))
         ),
-        (
-            "An early hit should be worth more than a late one; not so with yours.",
-            lambda f, d2, y, i: f(*_line([1, 0, 0, 1])) > f(*_line([0, 1, 0, 1])) > 0,
+    },
+    mistakes={
+        "The item itself leads your list, a hit for free at rank 1. Take it out before you count.": _of_row(
+            lambda hits, r: _average(np.r_[True, hits][:r], r)
         ),
-        (
-            "What comes after rank R should not matter, but it does to yours.",
-            lambda f, d2, y, i: near(f(*_line([1, 0, 0, 1])), f(*_line([1, 0, 1]))),
+        "You return the share of hits among the R nearest, called R-precision. It does not care for their order: "
+        "should an early hit be worth more than a late one?": _of_row(lambda hits, r: hits[:r].mean()),
+        "Your R counts the item itself, so you read one rank too far and divide by one too many. "
+        "How many *others* of its class are there?": _of_row(lambda hits, r: _average(hits[: r + 1], r + 1)),
+        "You divide by the number of hits that you found. One hit at rank 1 then looks like a perfect list; "
+        "how many could have been found?": _of_row(lambda hits, r: _average(hits[:r], hits[:r].sum())),
+        "You add the share of hits at every rank, also at misses. The average is natural, but "
+        "which ranks does the task name?": _of_row(lambda hits, r: (hits[:r].cumsum() / np.arange(1, r + 1)).mean()),
+        "You go through the whole list, which is the ordinary average precision. Where does the @R cut it?": _of_row(
+            lambda hits, r: _average(hits, r)
         ),
-    ],
-    mistakes=[
-        (
-            "The item itself leads your list, a hit for free at rank 1. Take it out before you count.",
-            _of_row(lambda hits, r: _average(np.r_[True, hits][:r], r)),
+        "You return one divided by the rank of the first hit. What about the second hit, and the third?": _of_row(
+            lambda hits, r: 1 / (1 + hits.argmax())
         ),
-        (
-            "You return the share of hits among the R nearest, called R-precision. It does not care for their order: "
-            "should an early hit be worth more than a late one?",
-            _of_row(lambda hits, r: hits[:r].mean()),
+        "You return the sum without the division by R. With more items in the class it would grow beyond 1.": _of_row(
+            lambda hits, r: _average(hits[:r], 1)
         ),
-        (
-            "Your R counts the item itself, so you read one rank too far and divide by one too many. How many *others* "
-            "of its class are there?",
-            _of_row(lambda hits, r: _average(hits[: r + 1], r + 1)),
+        "You begin at the far end of the list. In which order does `argsort` sort?": _of_row(
+            lambda hits, r: _average(hits[::-1][:r], r)
         ),
-        (
-            "You divide by the number of hits that you found. One hit at rank 1 then looks like a perfect list; how "
-            "many could have been found?",
-            _of_row(lambda hits, r: _average(hits[:r], hits[:r].sum())),
-        ),
-        (
-            "You add the share of hits at every rank, also at misses. The average is natural, but which ranks does the "
-            "task name?",
-            _of_row(lambda hits, r: (hits[:r].cumsum() / np.arange(1, r + 1)).mean()),
-        ),
-        (
-            "You go through the whole list, which is the ordinary average precision. Where does the @R cut it?",
-            _of_row(lambda hits, r: _average(hits, r)),
-        ),
-        (
-            "You return one divided by the rank of the first hit. What about the second hit, and the third?",
-            _of_row(lambda hits, r: 1 / (1 + hits.argmax())),
-        ),
-        (
-            "You return the sum without the division by R. With more items in the class it would grow beyond 1.",
-            _of_row(lambda hits, r: _average(hits[:r], 1)),
-        ),
-        (
-            "You begin at the far end of the list. In which order does `argsort` sort?",
-            _of_row(lambda hits, r: _average(hits[::-1][:r], r)),
-        ),
-        (
-            "Your ranks are one too large: the first item has rank 2. A hit there would have a share of one half; what "
-            "should it have?",
-            _of_row(lambda hits, r: _average(hits[:r], r, first=2)),
-        ),
-    ],
+        "Your ranks are one too large: the first item has rank 2. A hit there would have a share of one half; "
+        "what should it have?": _of_row(lambda hits, r: _average(hits[:r], r, first=2)),
+    },
 )
 
 
@@ -495,71 +363,44 @@ exercise(
     ),
     praise="a query is a hit for Recall@K exactly if this rank is at most K.",
     cases=_queries,
-    properties=[
-        (
-            "A rank is a whole number from 1 to the number of other items, and yours is not.",
-            lambda f, d2, y, i: 1 <= f(d2, y, i) < len(y) and f(d2, y, i) == int(f(d2, y, i)),
+    properties={
+        "A rank is a whole number from 1 to the number of other items, and yours is not.": lambda f, d2, y, i: (
+            1 <= f(d2, y, i) < len(y) and f(d2, y, i) == int(f(d2, y, i))
         ),
-        (
-            "With the classes far apart the nearest other item is of the class: rank 1. You find another rank.",
-            lambda f, d2, y, i: f(apart(y), y, i) == 1,
+        "With the classes far apart the nearest other item is of the class: rank 1. "
+        "You find another rank.": lambda f, d2, y, i: f(apart(y), y, i) == 1,
+        "With two items of other classes before the first of the class, its rank is 3. "
+        "You find another rank.": lambda f, d2, y, i: f(*_line([0, 0, 1, 1])) == 3,
+        "The same items in another order give the same rank, but yours changes.": lambda f, d2, y, i: (
+            f(d2[::-1, ::-1], y[::-1], len(y) - 1 - i) == f(d2, y, i)
         ),
-        (
-            "With two items of other classes before the first of the class, its rank is 3. You find another rank.",
-            lambda f, d2, y, i: f(*_line([0, 0, 1, 1])) == 3,
+        "The distances themselves do not matter, only their order; yours depends on more.": lambda f, d2, y, i: (
+            f(np.sqrt(d2), y, i) == f(d2, y, i)
         ),
-        (
-            "The same items in another order give the same rank, but yours changes.",
-            lambda f, d2, y, i: f(d2[::-1, ::-1], y[::-1], len(y) - 1 - i) == f(d2, y, i),
+    },
+    mistakes={
+        "You find the item itself, which is always the nearest one of its class: your rank is always 1. "
+        "Who may be in the list?": lambda d2, y, i: 1,
+        "Your rank counts from 0. Arrays do; but what is the rank of the very nearest?": lambda d2, y, i: (
+            nearest_positive_rank(d2, y, i) - 1
         ),
-        (
-            "The distances themselves do not matter, only their order; yours depends on more.",
-            lambda f, d2, y, i: f(np.sqrt(d2), y, i) == f(d2, y, i),
+        "You return which item it is. What is asked for is how many "
+        "places down the sorted list it stands.": lambda d2, y, i: np.where(y == y[i], _others(d2)[i], np.inf).argmin(),
+        "You return the distance of the nearest item of the class. "
+        "How many items are nearer than that?": lambda d2, y, i: _others(d2)[i][y == y[i]].min(),
+        "Your rank is one too large: the item itself still stands before all others in your list.": lambda d2, y, i: (
+            nearest_positive_rank(d2, y, i) + 1
         ),
-    ],
-    mistakes=[
-        (
-            "You find the item itself, which is always the nearest one of its class: your rank is always 1. Who may "
-            "be in the list?",
-            lambda d2, y, i: 1,
+        "You return the rank of the last item of the class. `argmax` finds the first True: "
+        "from which end did you look?": lambda d2, y, i: int(np.flatnonzero(_row(d2, y, i)[0])[-1]) + 1,
+        "You return the rank of the first item of another class. "
+        "Should the labels be equal or different?": lambda d2, y, i: 1 + int((~_row(d2, y, i)[0]).argmax()),
+        "You return one divided by the rank, as in the mean reciprocal rank. "
+        "What is the rank itself?": lambda d2, y, i: 1 / nearest_positive_rank(d2, y, i),
+        "You count from the farthest item. In which order does `argsort` sort?": lambda d2, y, i: (
+            1 + int(_row(d2, y, i)[0][::-1].argmax())
         ),
-        (
-            "Your rank counts from 0. Arrays do; but what is the rank of the very nearest?",
-            lambda d2, y, i: nearest_positive_rank(d2, y, i) - 1,
-        ),
-        (
-            "You return which item it is. What is asked for is how many places down the sorted list it stands.",
-            lambda d2, y, i: np.where(y == y[i], _others(d2)[i], np.inf).argmin(),
-        ),
-        (
-            "You return the distance of the nearest item of the class. How many items are nearer than that?",
-            lambda d2, y, i: _others(d2)[i][y == y[i]].min(),
-        ),
-        (
-            "Your rank is one too large: the item itself still stands before all others in your list.",
-            lambda d2, y, i: nearest_positive_rank(d2, y, i) + 1,
-        ),
-        (
-            "You return the rank of the last item of the class. `argmax` finds the first True: from which end did you "
-            "look?",
-            lambda d2, y, i: int(np.flatnonzero(_row(d2, y, i)[0])[-1]) + 1,
-        ),
-        (
-            "You return the rank of the first item of another class. Should the labels be equal or different?",
-            lambda d2, y, i: 1 + int((~_row(d2, y, i)[0]).argmax()),
-        ),
-        (
-            "You return one divided by the rank, as in the mean reciprocal rank. What is the rank itself?",
-            lambda d2, y, i: 1 / nearest_positive_rank(d2, y, i),
-        ),
-        (
-            "You count from the farthest item. In which order does `argsort` sort?",
-            lambda d2, y, i: 1 + int(_row(d2, y, i)[0][::-1].argmax()),
-        ),
-        (
-            "You return how many of the R nearest items are of the class. That measures how many were found, not how "
-            "soon the first.",
-            lambda d2, y, i: int(_row(d2, y, i)[0][: _row(d2, y, i)[1]].sum()),
-        ),
-    ],
+        "You return how many of the R nearest items are of the class. That measures how many were found, "
+        "not how soon the first.": lambda d2, y, i: int(_row(d2, y, i)[0][: _row(d2, y, i)[1]].sum()),
+    },
 )

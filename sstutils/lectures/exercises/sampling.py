@@ -8,9 +8,6 @@ from .base import exercise
 from .cases import batch
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Triplets of a batch
-# ---------------------------------------------------------------------------------------------------------------------
 def nearest_positives(d2, labels, k):
     """Return all pairs (anchor, positive) of an item and its k nearest others of its class."""
     pairs = []
@@ -64,88 +61,56 @@ exercise(
     praise="the nearest of its class, and never the item itself. An item alone in its class makes no pair.",
     cases=lambda rng: [(*batch(rng, (1, 2, 3, 5, 6)), k) for k in (1, 2, 3, 4, 9)],
     view=_sorted_pairs,
-    properties=[
-        ("An item is its own positive in your list.", lambda f, d2, y, k: all(i != j for i, j in f(d2, y, k))),
-        (
-            "Some of your pairs are of two classes. What makes a positive?",
-            lambda f, d2, y, k: all(y[int(i)] == y[int(j)] for i, j in f(d2, y, k)),
+    properties={
+        "An item is its own positive in your list.": lambda f, d2, y, k: all(i != j for i, j in f(d2, y, k)),
+        "Some of your pairs are of two classes. What makes a positive?": lambda f, d2, y, k: all(
+            y[int(i)] == y[int(j)] for i, j in f(d2, y, k)
         ),
-        (
-            "A pair appears twice in your list.",
-            lambda f, d2, y, k: len({(i, j) for i, j in f(d2, y, k)}) == len(f(d2, y, k)),
+        "A pair appears twice in your list.": lambda f, d2, y, k: (
+            len({(i, j) for i, j in f(d2, y, k)}) == len(f(d2, y, k))
         ),
-        (
-            "An anchor should have k positives, or all others of its class if there are fewer; some of yours have "
-            "another number.",
-            lambda f, d2, y, k: (
-                Counter(int(i) for i, _ in f(d2, y, k))
-                == Counter({i: min(k, (y == c).sum() - 1) for i, c in enumerate(y) if (y == c).sum() > 1})
-            ),
+        "An anchor should have k positives, or all others of its class if there are fewer; "
+        "some of yours have another number.": lambda f, d2, y, k: (
+            Counter(int(i) for i, _ in f(d2, y, k))
+            == Counter({i: min(k, (y == c).sum() - 1) for i, c in enumerate(y) if (y == c).sum() > 1})
         ),
-        (
-            "With a very large k all pairs within the classes should be there; some of yours are missing.",
-            lambda f, d2, y, k: _sorted_pairs(f(d2, y, 99)) == _all_positives(d2, y),
+        "With a very large k all pairs within the classes should be there; "
+        "some of yours are missing.": lambda f, d2, y, k: _sorted_pairs(f(d2, y, 99)) == _all_positives(d2, y),
+        "For k = 1 each anchor should be with the nearest other item of its class; "
+        "some of yours are not.": lambda f, d2, y, k: all(
+            d2[int(i), int(j)] == np.sort(d2[int(i), y == y[int(i)]])[1] for i, j in f(d2, y, 1)
         ),
-        (
-            "For k = 1 each anchor should be with the nearest other item of its class; some of yours are not.",
-            lambda f, d2, y, k: all(
-                d2[int(i), int(j)] == np.sort(d2[int(i), y == y[int(i)]])[1] for i, j in f(d2, y, 1)
-            ),
+    },
+    mistakes={
+        "Each item is its own first positive. "
+        "It is the nearest one of its class, at distance zero; what can it learn from "
+        "itself?": lambda d2, y, k: [(i, int(j)) for i in range(len(y)) for j in _of_class(i, d2[i].argsort(), y)[:k]],
+        "You drop the item itself after cutting the list at k, so that one positive is lost. "
+        "What comes first: leaving out, or cutting?": _choose(lambda i, order, y, k: _of_class(i, order, y)[: k - 1]),
+        "You take the nearest items of any class. Some of them are negatives: where do the labels come in?": _choose(
+            lambda i, order, y, k: order[:k]
         ),
-    ],
-    mistakes=[
-        (
-            "Each item is its own first positive. It is the nearest one of its class, at distance zero; what can it "
-            "learn from itself?",
-            lambda d2, y, k: [(i, int(j)) for i in range(len(y)) for j in _of_class(i, d2[i].argsort(), y)[:k]],
+        "You take the k nearest of all, and of these the ones of the class. "
+        "In a crowd of negatives nothing is left; should the "
+        "class be asked for before or after?": _choose(lambda i, order, y, k: [j for j in order[:k] if y[j] == y[i]]),
+        "You take the farthest positives. They are the hard ones, and some methods do so; local sampling keeps the "
+        "neighborhood: which end of the sorted list?": _choose(lambda i, order, y, k: _of_class(i, order, y)[::-1][:k]),
+        "You keep only pairs with the anchor before the positive. "
+        "An unordered pair counts once there, but does each item "
+        "get its turn as an anchor?": _choose(lambda i, order, y, k: [j for j in _of_class(i, order, y)[:k] if j > i]),
+        "You take all others of the class. They are all positives, "
+        "but how many of them does the task ask for?": _choose(lambda i, order, y, k: _of_class(i, order, y)),
+        "You take k + 1 positives. Room for the item itself is needed only while it is still in the list.": _choose(
+            lambda i, order, y, k: _of_class(i, order, y)[: k + 1]
         ),
-        (
-            "You drop the item itself after cutting the list at k, so that one positive is lost. What comes first: "
-            "leaving out, or cutting?",
-            _choose(lambda i, order, y, k: _of_class(i, order, y)[: k - 1]),
+        "You pair each item with its nearest negatives. Should the two labels be equal or different?": _choose(
+            lambda i, order, y, k: [j for j in order if y[j] != y[i]][:k]
         ),
-        (
-            "You take the nearest items of any class. Some of them are negatives: where do the labels come in?",
-            _choose(lambda i, order, y, k: order[:k]),
-        ),
-        (
-            "You take the k nearest of all, and of these the ones of the class. In a crowd of negatives nothing is "
-            "left; should the class be asked for before or after?",
-            _choose(lambda i, order, y, k: [j for j in order[:k] if y[j] == y[i]]),
-        ),
-        (
-            "You take the farthest positives. They are the hard ones, and some methods do so; local sampling keeps the "
-            "neighborhood: which end of the sorted list?",
-            _choose(lambda i, order, y, k: _of_class(i, order, y)[::-1][:k]),
-        ),
-        (
-            "You keep only pairs with the anchor before the positive. An unordered pair counts once there, but does "
-            "each item get its turn as an anchor?",
-            _choose(lambda i, order, y, k: [j for j in _of_class(i, order, y)[:k] if j > i]),
-        ),
-        (
-            "You take all others of the class. They are all positives, but how many of them does the task ask for?",
-            _choose(lambda i, order, y, k: _of_class(i, order, y)),
-        ),
-        (
-            "You take k + 1 positives. Room for the item itself is needed only while it is still in the list.",
-            _choose(lambda i, order, y, k: _of_class(i, order, y)[: k + 1]),
-        ),
-        (
-            "You pair each item with its nearest negatives. Should the two labels be equal or different?",
-            _choose(lambda i, order, y, k: [j for j in order if y[j] != y[i]][:k]),
-        ),
-        (
-            "You take the first k of the class by their index. They are as good as drawn at random: where do the "
-            "distances come in?",
-            _choose(lambda i, order, y, k: sorted(_of_class(i, order, y))[:k]),
-        ),
-        (
-            "Your pairs are the wrong way round: (positive, anchor). Being near is not mutual, so it matters which of "
-            "the two has chosen the other.",
-            lambda d2, y, k: [(j, i) for i, j in nearest_positives(d2, y, k)],
-        ),
-    ],
+        "You take the first k of the class by their index. They are as good as drawn at random: "
+        "where do the distances come in?": _choose(lambda i, order, y, k: sorted(_of_class(i, order, y))[:k]),
+        "Your pairs are the wrong way round: (positive, anchor). Being near is not mutual, so it matters "
+        "which of the two has chosen the other.": lambda d2, y, k: [(j, i) for i, j in nearest_positives(d2, y, k)],
+    },
 )
 
 
@@ -176,83 +141,52 @@ exercise(
     cases=lambda rng: [
         (batch(rng, sizes)[1], k) for sizes in ((1, 2, 4, 7), (3, 3, 9), (1, 1, 6, 8, 2)) for k in (1, 3, 5)
     ],
-    properties=[
-        ("A number of triplets is not negative, but yours is.", lambda f, y, k: f(y, k) >= 0),
-        (
-            "If all items are of one class there are no negatives, and no triplets; you count some.",
-            lambda f, y, k: f(np.zeros(6, dtype=int), k) == 0,
+    properties={
+        "A number of triplets is not negative, but yours is.": lambda f, y, k: f(y, k) >= 0,
+        "If all items are of one class there are no negatives, and no triplets; you count some.": lambda f, y, k: (
+            f(np.zeros(6, dtype=int), k) == 0
         ),
-        (
-            "If each item has a class of its own there are no positives, and no triplets; you count some.",
-            lambda f, y, k: f(np.arange(6), k) == 0,
+        "If each item has a class of its own there are no positives, and no triplets; "
+        "you count some.": lambda f, y, k: f(np.arange(6), k) == 0,
+        "With labels 1, 1, 2 and k = 1 there are two triplets: (0, 1, 2) and (1, 0, 2). "
+        "You count another number.": lambda f, y, k: f(np.array([1, 1, 2]), 1) == 2,
+        "A batch of 10 classes of 20 with k = 5 has 200 anchors, 5 positives each, 180 negatives each: 180,000. "
+        "You count another number.": lambda f, y, k: f(np.repeat(np.arange(10), 20), 5) == 180_000,
+        "With k as large as the classes there are no more positives to take, so a still larger k changes nothing; "
+        "not so with yours.": lambda f, y, k: f(y, 50) == f(y, 60),
+        "The order of the items should not matter, but it does to yours.": lambda f, y, k: f(y[::-1], k) == f(y, k),
+    },
+    mistakes={
+        "You count k positives for every anchor, also where the class has fewer. "
+        "How many others does a class of three have?": _total(lambda n, k, B: n * k * (B - n)),
+        "You let an item be its own positive in small classes. A class of n has how many others?": _total(
+            lambda n, k, B: n * min(k, n) * (B - n)
         ),
-        (
-            "With labels 1, 1, 2 and k = 1 there are two triplets: (0, 1, 2) and (1, 0, 2). You count another number.",
-            lambda f, y, k: f(np.array([1, 1, 2]), 1) == 2,
+        "You count all others of the class as positives. How many of them does k let through?": _total(
+            lambda n, k, B: n * (n - 1) * (B - n)
         ),
-        (
-            "A batch of 10 classes of 20 with k = 5 has 200 anchors, 5 positives each, 180 negatives each: 180,000. "
-            "You count another number.",
-            lambda f, y, k: f(np.repeat(np.arange(10), 20), 5) == 180_000,
+        "You count the whole batch as negatives, the own class included. Who of the batch is no negative?": _total(
+            lambda n, k, B: n * min(k, n - 1) * B
         ),
-        (
-            "With k as large as the classes there are no more positives to take, so a still larger k changes nothing; "
-            "not so with yours.",
-            lambda f, y, k: f(y, 50) == f(y, 60),
+        "You count each pair of anchor and positive once, not in both directions. "
+        "Is (a, p, n) the same triplet as (p, a, n)?": _total(lambda n, k, B: n * min(k, n - 1) * (B - n) / 2),
+        "You count pairs of anchor and positive, without the negatives. What is the third of a triplet?": _total(
+            lambda n, k, B: n * min(k, n - 1)
         ),
-        ("The order of the items should not matter, but it does to yours.", lambda f, y, k: f(y[::-1], k) == f(y, k)),
-    ],
-    mistakes=[
-        (
-            "You count k positives for every anchor, also where the class has fewer. How many others does a class of "
-            "three have?",
-            _total(lambda n, k, B: n * k * (B - n)),
+        "You count one anchor for each class. Each item of a class gets its turn: how many are that?": _total(
+            lambda n, k, B: min(k, n - 1) * (B - n)
         ),
-        (
-            "You let an item be its own positive in small classes. A class of n has how many others?",
-            _total(lambda n, k, B: n * min(k, n) * (B - n)),
+        "You count one negative for each other class. Each *item* of another class is a negative.": lambda y, k: (
+            _total(lambda n, k, B: n * min(k, n - 1))(y, k) * (len(np.unique(y)) - 1)
         ),
-        (
-            "You count all others of the class as positives. How many of them does k let through?",
-            _total(lambda n, k, B: n * (n - 1) * (B - n)),
-        ),
-        (
-            "You count the whole batch as negatives, the own class included. Who of the batch is no negative?",
-            _total(lambda n, k, B: n * min(k, n - 1) * B),
-        ),
-        (
-            "You count each pair of anchor and positive once, not in both directions. Is (a, p, n) the same triplet as "
-            "(p, a, n)?",
-            _total(lambda n, k, B: n * min(k, n - 1) * (B - n) / 2),
-        ),
-        (
-            "You count pairs of anchor and positive, without the negatives. What is the third of a triplet?",
-            _total(lambda n, k, B: n * min(k, n - 1)),
-        ),
-        (
-            "You count one anchor for each class. Each item of a class gets its turn: how many are that?",
-            _total(lambda n, k, B: min(k, n - 1) * (B - n)),
-        ),
-        (
-            "You count one negative for each other class. Each *item* of another class is a negative.",
-            lambda y, k: _total(lambda n, k, B: n * min(k, n - 1))(y, k) * (len(np.unique(y)) - 1),
-        ),
-        (
-            "You count all ordered choices of three items of the batch. Most of them are no triplets: which classes "
-            "must the three have?",
-            lambda y, k: len(y) * (len(y) - 1) * (len(y) - 2),
-        ),
-        (
-            "You count pairs of anchor and negative, without the positives. How many positives go with each of them?",
-            _total(lambda n, k, B: n * (B - n)),
-        ),
-    ],
+        "You count all ordered choices of three items of the batch. Most of them are no triplets: "
+        "which classes must the three have?": lambda y, k: len(y) * (len(y) - 1) * (len(y) - 2),
+        "You count pairs of anchor and negative, without the positives. "
+        "How many positives go with each of them?": _total(lambda n, k, B: n * (B - n)),
+    },
 )
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Batches
-# ---------------------------------------------------------------------------------------------------------------------
 def neighborhoods(assignment, B, rng):
     """Return one batch of at most B items for each cluster, as a list of arrays of indices."""
     batches = []
@@ -331,98 +265,62 @@ exercise(
     cases=_assignments,
     view=_traits,
     unique=False,
-    properties=[
-        (
-            "There should be one batch for each cluster; you have another number of batches.",
-            lambda f, c, B, rng: len(f(c, B, rng)) == len(np.unique(c)),
+    properties={
+        "There should be one batch for each cluster; you have another number of batches.": lambda f, c, B, rng: (
+            len(f(c, B, rng)) == len(np.unique(c))
         ),
-        (
-            "A batch holds the numbers of items, from 0 to the number of items less 1; yours hold other numbers.",
-            lambda f, c, B, rng: all(0 <= i < len(c) and i == int(i) for part in f(c, B, rng) for i in part),
+        "A batch holds the numbers of items, from 0 to the number of items less 1; yours hold other "
+        "numbers.": lambda f, c, B, rng: all(0 <= i < len(c) and i == int(i) for part in f(c, B, rng) for i in part),
+        "A neighborhood stays within its cluster, but one of your batches has items of several.": lambda f, c, B, rng: (
+            all(len({int(c[i]) for i in part}) == 1 for part in _lists(f(c, B, rng)))
         ),
-        (
-            "A neighborhood stays within its cluster, but one of your batches has items of several.",
-            lambda f, c, B, rng: all(len({int(c[i]) for i in part}) == 1 for part in _lists(f(c, B, rng))),
+        "No item should be in a batch twice, but one is in yours.": lambda f, c, B, rng: all(
+            len(set(part)) == len(part) for part in _lists(f(c, B, rng))
         ),
-        (
-            "No item should be in a batch twice, but one is in yours.",
-            lambda f, c, B, rng: all(len(set(part)) == len(part) for part in _lists(f(c, B, rng))),
+        "A batch should have B items, or all items of its cluster if there are fewer; "
+        "some of yours have not.": lambda f, c, B, rng: (
+            sorted(map(len, f(c, B, rng))) == sorted(min(B, n) for n in np.unique(c, return_counts=True)[1])
         ),
-        (
-            "A batch should have B items, or all items of its cluster if there are fewer; some of yours have not.",
-            lambda f, c, B, rng: (
-                sorted(map(len, f(c, B, rng))) == sorted(min(B, n) for n in np.unique(c, return_counts=True)[1])
-            ),
+        "From a large cluster the B items should be drawn at random, but yours "
+        "are the same for every seed.": lambda f, c, B, rng: len({str(_drawn(f, c, B, seed)) for seed in range(4)}) > 1,
+        "The same seed of rng should give the same batches, but yours differ. "
+        "Where else does chance come from?": lambda f, c, B, rng: _drawn(f, c, B, 1) == _drawn(f, c, B, 1),
+        "Each member of a large cluster should have its chance, "
+        "but some never appear in your batches.": lambda f, c, B, rng: (
+            len({i for seed in range(40) for part in _drawn(f, c, B, seed) for i in part}) == len(c)
         ),
-        (
-            "From a large cluster the B items should be drawn at random, but yours are the same for every seed.",
-            lambda f, c, B, rng: len({str(_drawn(f, c, B, seed)) for seed in range(4)}) > 1,
+    },
+    mistakes={
+        "You take the first B members of a large cluster. The others would never be trained on: "
+        "how does each get its chance?": _by_cluster(lambda members, B, rng: [members[:B]]),
+        "You draw with replacement, so an item can be in a batch twice, at distance zero from itself. "
+        "It is the default of `rng.choice`; which argument "
+        "changes it?": _by_cluster(lambda members, B, rng: [rng.choice(members, B) if len(members) > B else members]),
+        "You return whole clusters, whatever B is. The matrix of distances of a large one would not fit: "
+        "where is the limit?": _by_cluster(lambda members, B, rng: [members]),
+        "You leave out clusters of fewer than B items. They are smaller batches, but good ones: what should "
+        "happen to them?": _by_cluster(lambda members, B, rng: [_some(members, B, rng)] if len(members) >= B else []),
+        "You cut large clusters into several batches, so that nobody is left out. "
+        "That is an option worth trying; here there is one batch for "
+        "each cluster.": _by_cluster(lambda members, B, rng: [members[i : i + B] for i in range(0, len(members), B)]),
+        "Your batches mix the clusters: the sizes are right, but the items come from everywhere. "
+        "What makes a batch a *neighborhood*?": lambda c, B, rng: [
+            rng.choice(len(c), min(B, n), replace=False) for n in np.unique(c, return_counts=True)[1]
+        ],
+        "You return the numbers of the clusters, not of the items. "
+        "`assignment[...]` looks up a cluster; which function gives the places where a condition "
+        "holds?": lambda c, B, rng: [np.full(min(B, (c == cluster).sum()), cluster) for cluster in np.unique(c)],
+        "You fill small clusters up to B by taking items twice. Equal sizes are handy, "
+        "but a pair of an item with itself teaches nothing: may a batch be smaller?": _by_cluster(
+            lambda members, B, rng: [
+                _some(members, B, rng) if len(members) >= B else np.resize(rng.permutation(members), B)
+            ]
         ),
-        (
-            "The same seed of rng should give the same batches, but yours differ. Where else does chance come from?",
-            lambda f, c, B, rng: _drawn(f, c, B, 1) == _drawn(f, c, B, 1),
+        "You take the last B members of a large cluster. Always the same ones: what is rng for?": _by_cluster(
+            lambda members, B, rng: [members[-B:]]
         ),
-        (
-            "Each member of a large cluster should have its chance, but some never appear in your batches.",
-            lambda f, c, B, rng: (
-                len({i for seed in range(40) for part in _drawn(f, c, B, seed) for i in part}) == len(c)
-            ),
-        ),
-    ],
-    mistakes=[
-        (
-            "You take the first B members of a large cluster. The others would never be trained on: how does each get "
-            "its chance?",
-            _by_cluster(lambda members, B, rng: [members[:B]]),
-        ),
-        (
-            "You draw with replacement, so an item can be in a batch twice, at distance zero from itself. It is the "
-            "default of `rng.choice`; which argument changes it?",
-            _by_cluster(lambda members, B, rng: [rng.choice(members, B) if len(members) > B else members]),
-        ),
-        (
-            "You return whole clusters, whatever B is. The matrix of distances of a large one would not fit: where is "
-            "the limit?",
-            _by_cluster(lambda members, B, rng: [members]),
-        ),
-        (
-            "You leave out clusters of fewer than B items. They are smaller batches, but good ones: what should happen "
-            "to them?",
-            _by_cluster(lambda members, B, rng: [_some(members, B, rng)] if len(members) >= B else []),
-        ),
-        (
-            "You cut large clusters into several batches, so that nobody is left out. That is an option worth trying; "
-            "here there is one batch for each cluster.",
-            _by_cluster(lambda members, B, rng: [members[i : i + B] for i in range(0, len(members), B)]),
-        ),
-        (
-            "Your batches mix the clusters: the sizes are right, but the items come from everywhere. What makes a "
-            "batch a *neighborhood*?",
-            lambda c, B, rng: [
-                rng.choice(len(c), min(B, n), replace=False) for n in np.unique(c, return_counts=True)[1]
-            ],
-        ),
-        (
-            "You return the numbers of the clusters, not of the items. `assignment[...]` looks up a cluster; which "
-            "function gives the places where a condition holds?",
-            lambda c, B, rng: [np.full(min(B, (c == cluster).sum()), cluster) for cluster in np.unique(c)],
-        ),
-        (
-            "You fill small clusters up to B by taking items twice. Equal sizes are handy, but a pair of an item with "
-            "itself teaches nothing: may a batch be smaller?",
-            _by_cluster(
-                lambda members, B, rng: [
-                    _some(members, B, rng) if len(members) >= B else np.resize(rng.permutation(members), B)
-                ]
-            ),
-        ),
-        (
-            "You take the last B members of a large cluster. Always the same ones: what is rng for?",
-            _by_cluster(lambda members, B, rng: [members[-B:]]),
-        ),
-        (
-            "You return a single batch. One epoch visits every cluster: how many batches are that?",
-            lambda c, B, rng: [_some(np.flatnonzero(c == np.unique(c)[0]), B, rng)],
-        ),
-    ],
+        "You return a single batch. One epoch visits every cluster: how many batches are that?": lambda c, B, rng: [
+            _some(np.flatnonzero(c == np.unique(c)[0]), B, rng)
+        ],
+    },
 )

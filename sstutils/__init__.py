@@ -36,6 +36,7 @@ _MODULES = {
     "evaluation": "evaluate map_at_r nmi r_precision recall_at_k top_k",
     "figures": "",
     "geometry": "",
+    "index": "Index",
     "lectures.editions": "",
     "lectures.exercises": "____",
     "lectures.recording": "",

@@ -18,10 +18,11 @@ TREES = {path: ast.parse((ROOT / path).read_text(encoding="utf-8")) for path in 
 BELOW = {
     "method": set(),
     "photos": {"method"},
+    "index": {"method"},
     "figures": {"method", "photos"},
     "study": {"method", "photos", "figures"},
     "lectures": {"method", "photos", "figures"},
-    "cli": {"method", "photos", "figures", "study", "lectures"},
+    "cli": {"method", "photos", "index", "figures", "study", "lectures"},
 }
 
 

@@ -5,6 +5,8 @@ It is one file, mapped into memory when it is read, so that it may be larger tha
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import warnings
 import zipfile
@@ -180,8 +182,35 @@ class Index:
         best = max(dict.fromkeys(labels), key=labels.count)
         return best, labels.count(best) / len(labels)
 
+    def describe(self, queries: Sequence[str], distances: Tensor, items: Tensor) -> list[dict[str, Any]]:
+        """Describe what was found for each query.
+
+        Parameters
+        ----------
+        queries : sequence of Q str
+            What they are called.
+        distances, items : (Q, k) tensors
+            As :meth:`search` returns them.
+
+        Returns
+        -------
+        list of dict
+            ``query``; ``class`` and ``share``, of :meth:`vote`; ``found``, a list of dicts: ``file``, ``class``,
+            ``distance`` and ``same``, whether its embedding is that of the query, as that of a copy is.
+        """
+        norms = self.embeddings[items.flatten()].norm(dim=1).view(items.shape)
+        found = []
+        for query, row, near, norm in zip(queries, items.tolist(), distances.tolist(), norms.tolist(), strict=True):
+            label, share = self.vote(row)
+            entries = [
+                {"file": self.path(item), "class": self.labels[item], "distance": d, "same": d <= 1e-4 * n}
+                for item, d, n in zip(row, near, norm, strict=True)
+            ]
+            found.append({"query": str(query), "class": label, "share": share, "found": entries})
+        return found
+
     def path(self, item: int) -> str:
-        """Return the file of an item."""
+        """Return the file of an item, or its number where the data are held in memory."""
         return os.path.join(self.folder, self.names[item])
 
     def _network(self) -> nn.Module:
@@ -318,6 +347,58 @@ def index_pictures(data: str, checkpoint: str | os.PathLike, out: str | os.PathL
         index.removed = 0 if known is None else len(set(known.names) - set(index.names))
         index.save(out)
     return index
+
+
+def render_page(found: Sequence[dict[str, Any]]) -> str:
+    """Render what :meth:`Index.describe` returns as a page of HTML that needs no other file."""
+    import jinja2
+
+    made = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return made.from_string(_PAGE).render(found=found, thumbnail=_thumbnail)
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Nearest pictures</title>
+<link rel="icon" href="data:,">
+<style>
+body { max-width: 72rem; margin: auto; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif; color-scheme: light dark; }
+h2 { overflow-wrap: anywhere; font-size: 1.1rem; border-top: 1px solid #888; padding-top: 1rem; }
+ol { display: flex; flex-wrap: wrap; gap: 0.8rem; padding: 0; list-style-position: inside; }
+li, figure { width: 9rem; margin: 0; font-size: 0.85rem; overflow-wrap: anywhere; }
+img { display: block; width: 9rem; height: 9rem; object-fit: contain; background: #8882; }
+</style>
+<main>
+<h1>Nearest pictures</h1>
+{% for one in found %}
+<h2>{{ one.query }}</h2>
+<figure><img src="{{ thumbnail(one.query) }}" alt="The query"></figure>
+<p>{{ one["class"] or "no class" }}: {{ "%.0f"|format(100 * one.share) }} % of the {{ one.found|length }} nearest</p>
+<ol>
+{% for near in one.found %}
+<li>{{ near["class"] or "no class" }}, {{ "%.4g"|format(near.distance) }}{{ ", the same picture" if near.same }}
+<img src="{{ thumbnail(near.file) }}" alt="Number {{ loop.index }}: {{ near["class"] or "no class" }}">
+{{ near.file }}</li>
+{% endfor %}
+</ol>
+{% endfor %}
+</main>
+</html>
+"""
+
+
+def _thumbnail(path: str, side: int = 288) -> str:
+    """Make a small JPEG of a picture, as the address that holds it; of one that is gone, an empty image."""
+    try:
+        image = open_image(path)
+    except OSError:
+        return "data:,"
+    image.thumbnail((side, side))
+    image.save(raw := io.BytesIO(), "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(raw.getvalue()).decode()}"
 
 
 def nearest(embeddings: Tensor, queries: Tensor, k: int, without: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import sstutils as sst
-from sstutils.index import index_pictures, load_pictures, nearest
+from sstutils.index import Index, index_pictures, load_pictures, nearest, render_page
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_a_folder_is_indexed_saved_and_searched(photos, checkpoint, tmp_path):
         index = index_pictures(f"folder:{photos}", checkpoint, out)
     assert (len(index), index.added, index.removed, index.unreadable) == (20, 20, 0, 1)
     assert set(index.labels) == {"ant", "bee", "cow $x$", "dodo", ""}
-    loaded = sst.Index.load(out)
+    loaded = Index.load(out)
     assert torch.equal(loaded.embeddings, index.embeddings)
     assert (loaded.names, loaded.labels) == (index.names, index.labels)
     # Each picture is nearest to itself, whatever it is given as; as a file of the index it is left out.
@@ -79,7 +79,7 @@ def test_only_what_changed_is_embedded_again(photos, checkpoint, tmp_path, monke
     Image.new("RGB", (9, 9), "blue").save(root / "new.png")
     after = index_pictures(f"folder:{root}", checkpoint, out)
     assert (embedded, after.added, after.removed, len(after)) == ([2], 2, 1, 20)
-    fresh = sst.Index.build(checkpoint, load_pictures(f"folder:{root}"))
+    fresh = Index.build(checkpoint, load_pictures(f"folder:{root}"))
     torch.testing.assert_close(after.embeddings, fresh.embeddings)
     assert not torch.equal(before.embeddings[1], after.embeddings[after.names.index("ant/1.JPG")])
 
@@ -111,11 +111,11 @@ def test_nearest_works_in_blocks_and_leaves_out(monkeypatch):
 def test_an_index_of_data_in_memory_and_a_network_of_ones_own(tmp_path):
     data = sst.load("digits", part=100)
     model = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten())
-    index = sst.Index.build(lambda_free(model), data)
+    index = Index.build(lambda_free(model), data)
     index.save(tmp_path / "digits.index")
     with pytest.raises(ValueError, match="does not say where its network is"):
-        sst.Index.load(tmp_path / "digits.index").search(data[0][0])
-    loaded = sst.Index.load(tmp_path / "digits.index", index.model)
+        Index.load(tmp_path / "digits.index").search(data[0][0])
+    loaded = Index.load(tmp_path / "digits.index", index.model)
     distances, items = loaded.search(data[5][0], 4)
     assert (items[0, 0], distances[0, 0]) == (5, 0)
     label, share = loaded.vote(items[0])
@@ -133,7 +133,7 @@ class ToFloat(torch.nn.Module):
 
 
 def test_a_vote_of_equals_goes_to_the_nearest():
-    index = sst.Index(embeddings=torch.zeros(4, 1), labels=["b", "a", "a", "b"])
+    index = Index(embeddings=torch.zeros(4, 1), labels=["b", "a", "a", "b"])
     assert index.vote([1, 0, 2, 3]) == ("a", 0.5)
     assert index.vote(torch.tensor([0, 1, 2])) == ("a", 2 / 3)
 
@@ -159,9 +159,9 @@ def test_what_cannot_be_searched_is_said_in_one_line(photos, checkpoint, tmp_pat
         with pytest.raises(OSError, match=message):
             index.search(path, 1)
     with pytest.raises(FileNotFoundError, match=r"no index at .*; make one with `sst index`"):
-        sst.Index.load(tmp_path / "none.index")
+        Index.load(tmp_path / "none.index")
     with pytest.raises(ValueError, match="is not a whole index"):
-        sst.Index.load(checkpoint)
+        Index.load(checkpoint)
     with pytest.raises(ValueError, match=r"is the index of .*good; choose another file for"):
         index_pictures(f"folder:{photos}", checkpoint, out)
     (tmp_path / "empty").mkdir()
@@ -169,22 +169,22 @@ def test_what_cannot_be_searched_is_said_in_one_line(photos, checkpoint, tmp_pat
         index_pictures(f"folder:{tmp_path / 'empty'}", checkpoint, tmp_path / "empty.index")
     assert not (tmp_path / "empty.index").exists()
     with pytest.raises(ValueError, match="made with another network"):
-        sst.Index.load(out, sst.EmbeddingNet(dim=16))
+        Index.load(out, sst.EmbeddingNet(dim=16))
 
 
 def test_an_index_whose_network_was_trained_again_is_refused(photos, checkpoint, tmp_path):
     network, out = tmp_path / "net.pt", tmp_path / "a.index"
     shutil.copy(checkpoint, network)
     data = sst.load("digits", part=100)
-    sst.Index.build(network, data).save(out)
+    Index.build(network, data).save(out)
     sst.fit(data, sst.Recipe(epochs=1, batch_size=20, dim=8), out=network, progress=False, where="cpu")
     with pytest.raises(ValueError, match="another network than the index was made with"):
-        sst.Index.load(out).search(data[0][0])
+        Index.load(out).search(data[0][0])
 
 
 def test_a_flipped_bit_is_found_or_harmless(photos, checkpoint, tmp_path):
     data, path = sst.load("digits", part=100), tmp_path / "a.index"
-    index = sst.Index.build(checkpoint, data)
+    index = Index.build(checkpoint, data)
     index.save(path)
     raw, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
     for place in rng.integers(0, len(raw), 60):
@@ -192,7 +192,7 @@ def test_a_flipped_bit_is_found_or_harmless(photos, checkpoint, tmp_path):
         flipped[place] ^= 1 << int(rng.integers(8))
         path.write_bytes(flipped)
         try:
-            loaded = sst.Index.load(path)
+            loaded = Index.load(path)
         except ValueError as error:
             assert "is not a whole index" in str(error)
             refused += 1
@@ -200,3 +200,23 @@ def test_a_flipped_bit_is_found_or_harmless(photos, checkpoint, tmp_path):
             assert torch.equal(loaded.embeddings, index.embeddings)
             assert (loaded.names, loaded.labels, loaded.network) == (index.names, index.labels, index.network)
     assert refused > 30
+
+
+def test_what_is_found_is_described_and_rendered_with_names_as_they_are(photos, checkpoint, tmp_path):
+    root = shutil.copytree(photos, tmp_path / "<b>photos &")
+    (root / "bee" / "broken.jpg").unlink()
+    (root / "cow $x$").rename(root / "<script>alert(1)</script>".replace("/", "_"))
+    index = Index.build(checkpoint, load_pictures(f"folder:{root}"))
+    copy = shutil.copy(root / "ant" / "2.png", tmp_path / "<i>.png")
+    queries = [copy, str(root / "ant" / "2.png")]
+    first, second = index.describe(queries, *index.search(queries, 18))
+    assert first["found"][0]["file"] == str(root / "ant" / "2.png")
+    assert [entry["same"] for entry in first["found"]] == [True] + [False] * 17
+    assert not any(entry["same"] for entry in second["found"])
+    page = render_page([first, second])
+    assert page.count("data:image/jpeg") == 2 + 2 * 18
+    assert "<i>.png" not in page
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;_script&gt;" in page
+    (root / "ant" / "3.JPG").unlink()  # gone since: the page is made without it
+    assert render_page([first]).count("data:image/jpeg") == 18

@@ -35,6 +35,7 @@ _MODULES = {
     "embedding": "embed",
     "evaluation": "evaluate map_at_r nmi r_precision recall_at_k top_k",
     "figures": "",
+    "files": "",
     "geometry": "",
     "index": "Index",
     "lectures.editions": "",

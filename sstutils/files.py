@@ -39,6 +39,15 @@ def resolve(folder: str | os.PathLike | None) -> Path:
     return root() if folder is None else Path(folder).expanduser()
 
 
+def output() -> Path:
+    """Find the folder of figures and studies: ``output`` of the checkout that the package runs from, or of this folder.
+
+    Notebooks use it, which run wherever they were copied to.
+    """
+    checkout = Path(__file__).resolve().parents[1]
+    return (checkout if (checkout / "pyproject.toml").is_file() else Path()) / "output"
+
+
 def file_name(data: str) -> str:
     """Name a data set in file names: a folder of pictures goes by its own name.
 

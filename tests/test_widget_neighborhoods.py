@@ -16,7 +16,7 @@ from sstutils.lectures.widgets.neighborhoods import MATTERS, SAMPLERS, SHARES, d
 from sstutils.lectures.widgets.neighborhoods import _percent as percent
 from sstutils.recipes import Recipe, make_sampler
 
-RECORDING = Path(__file__).parent.parent / "notebooks" / "recordings" / "stages.npz"
+RECORDING = recording.FOLDER / "stages.npz"
 STATES = [
     {"sampler": "local", "B": 100, "k": 5, "margin": 0.2, "stage": "epoch 12"},
     {"sampler": "local", "B": 25, "k": 1, "margin": 1.0, "stage": "epoch 80", "seed": 3, "loss": "triplet"},

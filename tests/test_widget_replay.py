@@ -14,7 +14,7 @@ from sstutils.lectures import recording
 from sstutils.lectures.widgets import TrainingReplay
 from sstutils.recipes import Recipe
 
-RECORDED = "notebooks/recordings/replay.npz"
+RECORDED = "sstutils/lectures/recordings/replay.npz"
 STATE = ("points", "labels", "curves", "runs", "classes", "sprite", "frame", "speed", "playing")
 FRAME = "sst.model(sst.ids[0]).get('frame')"
 

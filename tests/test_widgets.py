@@ -7,7 +7,7 @@ import torch
 import sstutils as sst
 from sstutils.lectures import widgets
 
-RECORDINGS = "notebooks/recordings"
+RECORDINGS = "sstutils/lectures/recordings"
 TRIPLET = {"a": (-1, 0), "p": (1, 0.5), "n": (-0.2, 0.9)}
 
 

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Make recordings, all or some by name."""
     parser = argparse.ArgumentParser("python -m sstutils.lectures", description=main.__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MAKERS)}; all by default")
-    parser.add_argument("--out", type=Path, default=Path("notebooks/recordings"), help="folder (%(default)s)")
+    parser.add_argument("--out", type=Path, default=recording.FOLDER, help="folder; that of the package by default")
     options = parser.parse_args(arguments)
     chosen = {Path(name).stem for name in options.names or MAKERS}
     if unknown := chosen - {Path(file).stem for file in MAKERS}:

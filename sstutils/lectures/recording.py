@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Frame", "align", "collect", "load", "pack", "plane", "record", "run_name", "save", "sprite", "unpack"]
 
-FORMAT = 1  # of recordings
+FOLDER = Path(__file__).parent / "recordings"  # what the lectures replay; `make recordings` makes it
+FORMAT = 1
 
 
 @dataclass(frozen=True, eq=False)

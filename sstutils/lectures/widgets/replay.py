@@ -59,7 +59,7 @@ class TrainingReplay(Drawn):
 
     @classmethod
     def from_recording(
-        cls, path: str | PathLike = "recordings/replay.npz", runs: Sequence[str] | None = None, **traits: Any
+        cls, path: str | PathLike = recording.FOLDER / "replay.npz", runs: Sequence[str] | None = None, **traits: Any
     ) -> TrainingReplay:
         """Open a recording.
 

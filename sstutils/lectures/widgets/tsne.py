@@ -431,7 +431,7 @@ class TsnePanel(Drawn):
             setattr(self, name, first.get(name, getattr(self, name) if getattr(self, name) in offered else offered[-1]))
 
     @classmethod
-    def from_recording(cls, path: str | PathLike = "recordings/tsne.npz", **state: Any) -> TsnePanel:
+    def from_recording(cls, path: str | PathLike = recording.FOLDER / "tsne.npz", **state: Any) -> TsnePanel:
         """Open a recording.
 
         Parameters

@@ -1,7 +1,6 @@
 """The explorer of neighborhoods: its page against its Python twin, and the twin against the losses."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest

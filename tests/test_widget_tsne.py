@@ -15,7 +15,7 @@ import sstutils as sst
 from sstutils.lectures import recording
 from sstutils.lectures.widgets import TsnePanel, tsne
 
-RECORDED = "sstutils/lectures/recordings/tsne.npz"
+RECORDED = f"{recording.FOLDER}/tsne.npz"
 RNG = np.random.default_rng(5)
 
 
@@ -32,7 +32,7 @@ def panel():
 @pytest.fixture(scope="module")
 def truth(recorded):
     """Embeddings of the letters by the network beside the recording, and the noise."""
-    model, _ = sst.load_model("sstutils/lectures/recordings/glyphs.pt")
+    model, _ = sst.load_model(recording.FOLDER / "glyphs.pt")
     model.precision = "bfloat16"  # as it was recorded, on a processor that knows it; others round alike, but slowly
     data = tsne.watched()
     np.testing.assert_array_equal(data.targets, recorded["labels"])
@@ -120,7 +120,7 @@ def test_the_maker_of_the_recording(tmp_path, monkeypatch):
     monkeypatch.setattr(tsne, "SEEDS", (0,))
     monkeypatch.setattr(tsne, "ANGLES", (0.5, 1.0))
     monkeypatch.setattr(tsne, "prepare", partial(tsne.prepare, perplexities=(5,), iterations=(20,)))
-    monkeypatch.setattr(recording, "make_glyphs", lambda path: shutil.copy("sstutils/lectures/recordings/glyphs.pt", path))
+    monkeypatch.setattr(recording, "make_glyphs", lambda path: shutil.copy(recording.FOLDER / "glyphs.pt", path))
     tsne.make_recording(tmp_path / "tsne.npz", progress=False)
     small = TsnePanel.from_recording(tmp_path / "tsne.npz")
     assert small.content["perplexities"] == [5] and small.points().shape == (100, 2) and small.sprite
@@ -207,7 +207,7 @@ def test_a_recording_that_is_missing_or_another_is_refused(tmp_path, recorded):
     with pytest.raises(FileNotFoundError, match="make recordings"):
         TsnePanel.from_recording(tmp_path / "none.npz")
     with pytest.raises(ValueError, match="recording of 'replay'"):
-        TsnePanel.from_recording("sstutils/lectures/recordings/replay.npz")
+        TsnePanel.from_recording(f"{recording.FOLDER}/replay.npz")
     arrays = {key: value for key, value in recorded.items() if key != "about"}
     about = {key: value for key, value in recorded["about"].items() if key not in ("kind", "sstutils")}
     for name, broken, rest in [

@@ -380,7 +380,9 @@ class NeighborhoodExplorer(Drawn):
         self._begin(*prepare(embeddings, labels, images, classes=classes, sizes=sizes), state)
 
     @classmethod
-    def from_recording(cls, path: str | PathLike = recording.FOLDER / "stages.npz", **state: Any) -> NeighborhoodExplorer:
+    def from_recording(
+        cls, path: str | PathLike = recording.FOLDER / "stages.npz", **state: Any
+    ) -> NeighborhoodExplorer:
         """Explore a recording: by default the training run of the lectures.
 
         Raises

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import recording
-from .widgets import neighborhoods, tsne
+from .widgets import neighborhoods, playground_data, tsne
 
 # Each file and the function that makes it at a path; those of widgets stand with the widgets.
 MAKERS = {
@@ -15,6 +15,7 @@ MAKERS = {
     "replay.npz": recording.make_replay,
     "stages.npz": neighborhoods.make_recording,
     "tsne.npz": tsne.make_recording,
+    "playground.npz": playground_data.make,
 }
 
 

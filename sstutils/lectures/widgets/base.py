@@ -31,9 +31,9 @@ ROLE_LOOKS = {
 }
 
 
-def script(name: str) -> str:
-    """Return the JavaScript module of a widget: what all share, then its own file."""
-    return "\n".join((_FOLDER / file).read_text(encoding="utf-8") for file in ("common.js", f"{name}.js"))
+def script(*names: str) -> str:
+    """Return the JavaScript module of a widget: what all share, then its own file (or files)."""
+    return "\n".join((_FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in ("common", *names))
 
 
 def stylesheet() -> str:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -83,8 +84,8 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextmanager
-def exclusive(out: str | os.PathLike) -> Iterator[None]:
-    """Refuse a second run that writes the same checkpoint; the lock ends with the process, however that ends.
+def exclusive(out: str | os.PathLike, wait: bool = False) -> Iterator[None]:
+    """Refuse a second run that writes the same file, or let it wait; the lock ends with the process, however that ends.
 
     What a killed run left half-written next to it is removed.
 
@@ -95,14 +96,14 @@ def exclusive(out: str | os.PathLike) -> Iterator[None]:
     """
     path = Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=-1 if wait else 0)
     try:
         lock.acquire()
     except Timeout:
         raise OSError(f"another run is writing {path}: wait for it, or choose another file") from None
     try:
         for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-            left.unlink(missing_ok=True)
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
         yield
     finally:
         with suppress(OSError):  # Windows removes no file that is open

@@ -3,8 +3,8 @@
 ``load("glyphs")`` loads one by name, ``NAMES`` lists them, ``info("glyphs")`` tells where it is and what it holds.
 
 A data set is one module, named as in ``NAMES``, with a subclass of :class:`~sstutils.datasets.source.Source`: where its
-files come from, how they are found, counted and read, without torch. With an ``ArrayDataset`` or ``FileDataset`` as the
-second base (``classes.py``) it becomes the class of the data set, which takes
+files come from, how they are found, counted and read, without torch. Joined with ``ArrayDataset`` or ``FileDataset``
+(``base.py``) it is the class that users see, which takes
 ``(root=None, split="test", transform=None, target_transform=None, download=False)``; its instances have ``targets``
 (numbers from 0 within the split), ``classes`` (names) and ``fingerprint``.
 """
@@ -12,6 +12,7 @@ second base (``classes.py``) it becomes the class of the data set, which takes
 from __future__ import annotations
 
 from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
+
+    from .source import Source
 
 # Name (also the module's) -> (class, what it is in one line).
 NAMES: dict[str, tuple[str, str]] = {
@@ -32,22 +35,40 @@ NAMES: dict[str, tuple[str, str]] = {
     "folder": ("Folder", "your own pictures: folder:PATH, where PATH holds class/image.jpg"),
 }
 
-_FETCHED = ("fashion", "omniglot", "cub200", "cars196", "sop")  # these stand in sstutils.photos
-_HOME = {cls: f"sstutils.{'photos' if name in _FETCHED else 'datasets'}.classes" for name, (cls, _) in NAMES.items()}
-_HOME |= {name: f"{__name__}.subsets" for name in ("ClassSubset", "split_classes", "tensors", "with_transform")}
-_HOME |= {"ArrayDataset": f"{__name__}.base", "batches": f"{__name__}.reading", "root": "sstutils.files"}
+_OWN = ("glyphs", "digits", "folder")  # the others, which are fetched, stand in sstutils.photos
+_CLASSES = {cls: short for short, (cls, _) in NAMES.items()}
+_HOME = dict.fromkeys(("ClassSubset", "split_classes", "tensors", "with_transform"), "datasets.subsets")
+_HOME |= {"ArrayDataset": "datasets.base", "batches": "datasets.reading", "root": "files"}
 
-__all__ = ["NAMES", "info", "load", *sorted(_HOME)]
+__all__ = ["NAMES", "info", "load", *sorted({*_HOME, *_CLASSES})]
 
 
 def __getattr__(name: str) -> Any:  # lazily: importing this package loads neither torch nor torchvision
     if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
+        return getattr(import_module(f"sstutils.{_HOME[name]}"), name)
+    if name in _CLASSES:
+        return _dataset_class(_CLASSES[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    return sorted({*globals(), *__all__})
+
+
+def _source(short: str) -> type[Source]:
+    """Import what is known of a data set without torch."""
+    module = import_module(f"sstutils.{'datasets' if short in _OWN else 'photos'}.{short}")
+    return getattr(module, NAMES[short][0])
+
+
+@cache
+def _dataset_class(short: str) -> type[Dataset]:
+    """Make the class of a data set: its source, and images in memory or in files."""
+    from .base import ArrayDataset, FileDataset
+
+    source = _source(short)
+    images = FileDataset if source.in_files else ArrayDataset
+    return type(source.__name__, (source, images), {"__doc__": source.__doc__, "__module__": __name__})
 
 
 def load(name: str, split: str = "test", *, part: int | None = None, **options: Any) -> Dataset:
@@ -87,8 +108,7 @@ def load(name: str, split: str = "test", *, part: int | None = None, **options: 
     from .subsets import part_of
 
     short, found = _parse(name)
-    cls = getattr(import_module(_HOME[NAMES[short][0]]), NAMES[short][0])
-    dataset = cls(split=split, **found, **options)
+    dataset = _dataset_class(short)(split=split, **found, **options)
     return dataset if part is None else part_of(dataset, part)
 
 
@@ -120,27 +140,26 @@ def info(name: str, root: str | PathLike | None = None) -> dict[str, Any]:
     from ..files import resolve
 
     short, found = _parse(name)
-    room = "sstutils.photos" if short in _FETCHED else __name__
-    cls = getattr(import_module(f"{room}.{short}"), f"{NAMES[short][0]}Source")
-    root = found.get("root", root)
-    files, counts, problem = [], {}, ""
+    source, root = _source(short), found.get("root", root)
+    places, counts, problem = [], {}, ""
     try:
-        files = cls.find(root)
-        if present := bool(files) or not cls.downloads:
-            counts = cls.count(root)
+        places = source.find(root)
+        if present := bool(places) or not source.downloads:
+            counts = source.count(root)
     except (OSError, ValueError) as error:
         present, problem = False, str(error)
+    files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place]) if file.is_file()]
     return {
         "name": name,
         "description": NAMES[short][1],
-        "licence": cls.licence,
-        "source": cls.source,
+        "licence": source.licence,
+        "source": source.source,
         "present": present,
-        "where": [str(path) for path in files],
-        "bytes": sum(_size(path) for path in files),
+        "where": [str(place) for place in places],
+        "bytes": sum(file.stat().st_size for file in files),
         "splits": {split: {"classes": c, "images": n} for split, (c, n) in counts.items()},
-        "download": [{"file": f.name, "bytes": f.size, "urls": list(f.urls)} for f in cls.downloads],
-        "by_hand": cls.by_hand.format(root=resolve(root)),
+        "download": [{"file": f.name, "bytes": f.size, "urls": list(f.urls)} for f in source.downloads],
+        "by_hand": source.by_hand.format(root=resolve(root)),
         "problem": problem,
     }
 
@@ -158,10 +177,3 @@ def _parse(name: str) -> tuple[str, dict[str, str]]:
     else:
         hint = f"there are {', '.join(NAMES)}:PATH"
     raise ValueError(f"no data set is called {name!r}: {hint}")
-
-
-def _size(path: Path) -> int:
-    """Add up the bytes of a file, or of all files in a folder."""
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return path.stat().st_size

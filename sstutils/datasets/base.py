@@ -4,28 +4,57 @@ import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from torchvision.datasets.vision import VisionDataset
 
+from ..checks import class_labels
 from ..files import digest, files_digest
 from .images import open_image
 
 
 class LabelledImages(VisionDataset):
-    """What both kinds share: targets, names of the classes, and how an item passes through its transforms."""
+    """What both kinds share.
+
+    Parameters
+    ----------
+    images : sequence
+        As many as `targets`; :meth:`open` makes a PIL image of one.
+    targets : sequence of N int
+        Class of each image.
+    classes : sequence of str
+        Name of each class.
+    root : path, optional
+        Where the files are.
+    transform, target_transform : callable, optional
+        Applied to the PIL image and to the target.
+
+    Attributes
+    ----------
+    targets : list of int
+    classes : list of str
+    fingerprint : str
+        12 hexadecimal digits of the images and targets.
+
+    Raises
+    ------
+    ValueError
+        If the targets are not one integer for each image.
+    """
 
     def __init__(
         self,
+        images: Sequence,
         targets: Sequence[int],
         classes: Sequence[str],
-        root: str | os.PathLike | None,
-        transform: Callable | None,
-        target_transform: Callable | None,
+        root: str | os.PathLike | None = None,
+        transform: Callable | None = None,
+        target_transform: Callable | None = None,
     ) -> None:
         super().__init__(root, transform=transform, target_transform=target_transform)
-        self.targets: list[int] = np.asarray(targets, dtype=np.int64).tolist()
+        self.targets: list[int] = class_labels(targets, len(images), "targets").tolist()
         self.classes: list[str] = [str(name) for name in classes]
 
     def open(self, index: int) -> Image.Image:
@@ -35,14 +64,12 @@ class LabelledImages(VisionDataset):
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, index: int) -> tuple:
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
         """Open one item: (PIL image, target), both through their transforms."""
         image, target = self.open(index), self.targets[index]
-        if self.transform is not None:
-            image = self.transform(image)
-        if self.target_transform is not None:
-            target = self.target_transform(target)
-        return image, target
+        return image if self.transform is None else self.transform(image), (
+            target if self.target_transform is None else self.target_transform(target)
+        )
 
     def extra_repr(self) -> str:
         """Describe the classes and the split; torchvision adds it to ``repr``."""
@@ -50,28 +77,10 @@ class LabelledImages(VisionDataset):
 
 
 class ArrayDataset(LabelledImages):
-    """Labelled images held in memory.
+    """Labelled images held in memory: ``data``, a uint8 array of shape (N, H, W, 3), is the first parameter.
 
-    Parameters
-    ----------
-    data : uint8 array of shape (N, H, W, 3)
-        RGB images.
-    targets : sequence of N int
-        Class of each image: numbers from 0, each class at least once.
-    classes : sequence of str
-        Name of each class.
-    root : path, optional
-        Where the files are; shown by ``repr`` only.
-    transform, target_transform : callable, optional
-        Applied to the PIL image and to the target.
-
-    Attributes
-    ----------
-    data : uint8 array of shape (N, H, W, 3)
-    targets : list of int
-    classes : list of str
-    fingerprint : str
-        12 hexadecimal digits of the images and targets.
+    The other parameters and attributes are those of :class:`LabelledImages`. The targets are numbers from 0, each class
+    at least once.
 
     Raises
     ------
@@ -79,24 +88,13 @@ class ArrayDataset(LabelledImages):
         If shapes, dtype or targets do not fit together.
     """
 
-    def __init__(
-        self,
-        data: np.ndarray,
-        targets: Sequence[int],
-        classes: Sequence[str],
-        root: str | os.PathLike | None = None,
-        transform: Callable | None = None,
-        target_transform: Callable | None = None,
-    ) -> None:
-        data, targets = np.asarray(data), np.asarray(targets, dtype=np.int64)
+    def __init__(self, data: np.ndarray, targets: Sequence[int], classes: Sequence[str], *args: Any, **options: Any):
+        self.data = data = np.asarray(data)
         if data.dtype != np.uint8 or data.ndim != 4 or data.shape[-1] != 3:
             raise ValueError(f"data must be uint8 of shape (N, H, W, 3), got {data.dtype} of shape {data.shape}")
-        if targets.shape != (len(data),):
-            raise ValueError(f"targets must be one number for each of the {len(data)} images, got {targets.shape}")
-        if not np.array_equal(np.unique(targets), np.arange(len(classes))):
+        super().__init__(data, targets, classes, *args, **options)
+        if not np.array_equal(np.unique(self.targets), np.arange(len(classes))):
             raise ValueError(f"targets must use each class number from 0 to {len(classes) - 1} at least once")
-        super().__init__(targets, classes, root, transform, target_transform)
-        self.data = data
 
     def open(self, index: int) -> Image.Image:
         """Wrap one image as PIL's, before any transform."""
@@ -111,23 +109,12 @@ class ArrayDataset(LabelledImages):
 class FileDataset(LabelledImages):
     """Labelled images in files, read when asked for, as upright RGB of their own size.
 
-    Parameters
-    ----------
-    paths : sequence of str
-        Of the images, relative to `root`.
-    targets, classes, transform, target_transform
-        As for :class:`ArrayDataset`.
-    root : path
-        The folder.
+    The first parameter, `paths`, gives them relative to `root`; the others are those of :class:`LabelledImages`.
 
     Attributes
     ----------
     samples : list of (str, int)
         Path and target of each image.
-    targets : list of int
-    classes : list of str
-    fingerprint : str
-        12 hexadecimal digits of the images' names, sizes in bytes and targets.
 
     Raises
     ------
@@ -135,16 +122,8 @@ class FileDataset(LabelledImages):
         On access, if an image cannot be read.
     """
 
-    def __init__(
-        self,
-        paths: Sequence[str],
-        targets: Sequence[int],
-        classes: Sequence[str],
-        root: str | os.PathLike,
-        transform: Callable | None = None,
-        target_transform: Callable | None = None,
-    ) -> None:
-        super().__init__(targets, classes, root, transform, target_transform)
+    def __init__(self, paths: Sequence[str], targets: Sequence[int], classes: Sequence[str], root: str, **options: Any):
+        super().__init__(paths, targets, classes, root, **options)
         self.samples = [(str(Path(root, path)), target) for path, target in zip(paths, self.targets, strict=True)]
 
     def open(self, index: int) -> Image.Image:

@@ -10,8 +10,15 @@ from .source import Source
 SIDE = 32  # pixels
 
 
-class DigitsSource(Source):
-    """Facts of the digits, and how they are enlarged."""
+class Digits(Source):
+    """Handwritten digits of 43 people, white on black, 32x32: 0-4 are ``train``, 5-9 ``test``.
+
+    See :class:`sstutils.datasets.source.Source` for parameters; the images come with scikit-learn.
+
+    References
+    ----------
+    E. Alpaydin and C. Kaynak (1998). Optical Recognition of Handwritten Digits. UCI Machine Learning Repository.
+    """
 
     licence = "CC BY 4.0"
     source = "scikit-learn (UCI: https://archive.ics.uci.edu/dataset/80)"

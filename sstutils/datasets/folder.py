@@ -9,10 +9,25 @@ from .source import PICTURES, Source, is_litter, list_pictures
 _PARTS = {"train", "test", "val", "valid", "validation"}  # folders of these names are parts, not classes
 
 
-class FolderSource(Source):
-    """Facts of a folder, and how it is listed."""
+class Folder(Source):
+    """The pictures of a folder, whose subfolders are the classes; the first half of the classes is ``train``.
+
+    ``root/class/picture.jpg`` (or .png, .webp, ...); pictures may lie deeper in the folder of a class. Classes are
+    sorted by name; of an odd number, ``train`` has one more; split ``all`` has them all. Hidden files and folders are
+    skipped. Pictures keep their own size: the transform must bring them to one size before they can form a batch.
+    See :class:`sstutils.datasets.source.Source` for parameters, :class:`sstutils.datasets.base.FileDataset` for
+    attributes.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is missing, has no class folders or one without pictures.
+    ValueError
+        If there are too few classes to split, or the subfolders are parts (train, test) instead of classes.
+    """
 
     splits = ("train", "test", "all")
+    in_files = True
     licence = "your own"
     source = "your own pictures"
     by_hand = "Make a folder for each class, put its pictures there, and give the folder of these as folder:PATH."
@@ -55,10 +70,8 @@ class FolderSource(Source):
             name, _, inside = path.partition("/")
             if inside and name in pictures:
                 pictures[name].append(path)
-        empty = [folder / name for name in classes if not pictures[name]]
-        if empty:
+        if empty := [folder / name for name in classes if not pictures[name]]:
             what = f"pictures ({', '.join(ending[1:] for ending in PICTURES)})"
             raise not_found(what, [*empty[:3], *["..."] * (len(empty) > 3)], "Add some or remove the folder.")
-        paths = [path for name in classes for path in pictures[name]]
         targets = [number for number, name in enumerate(classes) for _ in pictures[name]]
-        return paths, targets, classes, str(folder)
+        return [path for name in classes for path in pictures[name]], targets, classes, str(folder)

@@ -125,8 +125,25 @@ def draw(letter: str, images: int, difficulty: float, seed: int) -> np.ndarray:
     return (pictures.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-class GlyphsSource(Source):
-    """Facts of the letters, and how a split is drawn or taken from the cache."""
+class Glyphs(Source):
+    """Letters in 16 faces, random colours, sizes and slants: the embedded data set.
+
+    The classes of the whole set are drawn from :func:`letters` by `seed`; the first half of them is ``train``, the
+    second ``test``. A picture depends on its letter, `images`, `difficulty` and `seed` only. See
+    :class:`sstutils.datasets.source.Source` for `root` (where drawn pictures are cached) and the other parameters.
+
+    Parameters
+    ----------
+    classes : int
+        Number of classes of both splits together, an even number from 4 to some 260; 200 by default.
+    images : int
+        Images per class, at least 2; 48 by default.
+    difficulty : float
+        Scale of the variation in angle, slant, size, place, colours and noise, from 0 (black on white, upright) to 3;
+        1 by default.
+    seed : int
+        0 by default.
+    """
 
     licence = "fonts: DejaVu (Bitstream Vera licence) and STIX (SIL Open Font Licence)"
     source = "drawn here, from the fonts in matplotlib"
@@ -149,7 +166,7 @@ class GlyphsSource(Source):
         difficulty: float = 1.0,
         seed: int = 0,
     ) -> tuple:
-        """Draw the pictures of a split, or take them from the cache in `root`; for the options see Glyphs."""
+        """Draw the pictures of a split, or take them from the cache in `root`."""
         if classes % 2 or classes < 4:
             raise ValueError(f"classes must be an even number, at least 4 (half train, half test), got {classes}")
         if images < 2:

@@ -23,10 +23,7 @@ class Download(NamedTuple):
 
 
 class Source:
-    """Facts and files of a data set, with one constructor for all of them.
-
-    A data set is a subclass of this, which needs no torch, and a class that adds
-    :class:`~sstutils.datasets.base.ArrayDataset` or :class:`~sstutils.datasets.base.FileDataset` as the second base.
+    """Facts and files of a data set, and the constructor of its class.
 
     Parameters
     ----------
@@ -52,6 +49,7 @@ class Source:
     """
 
     splits: tuple[str, ...] = ("train", "test")
+    in_files = False  # whether images are read when asked for, or held in memory
     licence = ""
     source = ""  # an address, or the package that it comes with
     downloads: tuple[Download, ...] = ()  # what download=True fetches; none: nothing to fetch, always present
@@ -98,19 +96,26 @@ def is_litter(name: str) -> bool:
 def list_pictures(folder: str | os.PathLike) -> list[str]:
     """List the pictures below a folder at any depth, as paths relative to it with ``/``.
 
-    Sorted by folder, then by name. Links to folders are followed, but each folder is listed once.
+    Sorted by folder, then by name. Links to folders are followed, but each folder is listed once, and by its own name
+    where that lies below, too.
     """
-    found, seen = [], set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        status = os.stat(place)
-        known = (status.st_dev, status.st_ino) in seen
+    found, seen, places, links = [], set(), [""], []
+    while places or links:
+        place = places.pop() if places else links.pop()
+        path = os.path.join(folder, place)
+        status = os.stat(path)
+        if (status.st_dev, status.st_ino) in seen:
+            continue
         seen.add((status.st_dev, status.st_ino))
-        folders[:] = [] if known else sorted(name for name in folders if not is_litter(name))
-        if not known:
-            found.append((os.path.relpath(place, folder).replace(os.sep, "/"), sorted(names)))
-    return [
-        name if place == "." else f"{place}/{name}"
-        for place, names in sorted(found)
-        for name in names
-        if name.lower().endswith(PICTURES) and not is_litter(name)
-    ]
+        with os.scandir(path) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                inside = f"{place}/{entry.name}".lstrip("/")
+                if is_litter(entry.name):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    places.append(inside)
+                elif entry.is_symlink() and os.path.isdir(entry.path):
+                    links.append(inside)
+                elif entry.name.lower().endswith(PICTURES):
+                    found.append((place, entry.name, inside))
+    return [inside for *_, inside in sorted(found)]

@@ -91,12 +91,18 @@ class Relabelled(Subset):
     """A subset whose items carry its own ``targets``; a ``target_transform`` of the data set is bypassed."""
 
     targets: list[int]
+    classes: list[str]
 
     def __getitem__(self, index: int) -> tuple:
         return self.dataset[self.indices[index]][0], self.targets[index]
 
     def __getitems__(self, indices: list[int]) -> list[tuple]:  # what DataLoader calls; Subset's knows no own targets
         return [self[index] for index in indices]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """12 hexadecimal digits of the data set's fingerprint and the items chosen."""
+        return digest(self.dataset.fingerprint, np.asarray(self.indices, dtype=np.int64))
 
 
 class ClassSubset(Relabelled):
@@ -105,29 +111,16 @@ class ClassSubset(Relabelled):
     Parameters
     ----------
     dataset : Dataset
-        With attributes ``targets`` and ``classes``.
+        With attributes ``targets``, ``classes`` and ``fingerprint``; the subset has them too.
     keep : sequence of int
         Numbers of the classes to keep.
-
-    Attributes
-    ----------
-    targets : list of int
-    classes : list of str
-    fingerprint : str
     """
 
     def __init__(self, dataset: Dataset, keep: Sequence[int]) -> None:
-        keep = sorted(int(number) for number in keep)
-        new_number = {old: new for new, old in enumerate(keep)}
-        indices = [index for index, target in enumerate(dataset.targets) if target in new_number]
-        super().__init__(dataset, indices)
-        self.targets = [new_number[dataset.targets[index]] for index in indices]
+        keep, targets = np.unique(np.asarray(keep, dtype=np.int64)), np.asarray(dataset.targets)
+        super().__init__(dataset, np.flatnonzero(np.isin(targets, keep)).tolist())
+        self.targets = keep.searchsorted(targets[self.indices]).tolist()
         self.classes = [dataset.classes[number] for number in keep]
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """12 hexadecimal digits of the data set's fingerprint and the items chosen."""
-        return digest(self.dataset.fingerprint, np.asarray(self.indices, dtype=np.int64))
 
 
 class Readable(Relabelled):
@@ -203,27 +196,11 @@ def split_classes(dataset: Dataset, holdout: float = 0.1, seed: int = 0) -> tupl
 
 
 def part_of(dataset: Dataset, images: int, seed: int = 0) -> Dataset:
-    """Take a part of a data set to try things out on: whole classes, drawn at random until they hold enough images.
+    """Take whole classes, drawn at random by `seed`, until they hold at least so many images: to try things out on.
 
-    Parameters
-    ----------
-    dataset : Dataset
-        With attributes ``targets`` and ``classes``.
-    images : int
-        The least number of images; at most one class too many is taken. There are always four classes (or all, if the
-        data set has fewer).
-    seed : int
-        Draws the classes; the classes for fewer images are among those for more.
-
-    Returns
-    -------
-    ClassSubset
-        Or the data set itself, if it holds no more than so many images.
-
-    Raises
-    ------
-    ValueError
-        If `images` is below 1.
+    There are always four classes (or all, if the data set has fewer); at most one too many is taken. The classes for
+    fewer images are among those for more. A data set of no more images is returned itself. ValueError if `images` is
+    below 1.
     """
     if images < 1:
         raise ValueError(f"part is the number of images to load: at least 1, got {images}")

@@ -24,7 +24,7 @@ from urllib.request import Request, urlopen
 from tqdm.auto import tqdm
 
 from ..datasets.source import Download
-from ..files import one_line
+from ..files import exclusive, one_line
 
 _CHUNK = 1 << 20
 _SILENCE = 60  # seconds without a byte before an address is given up
@@ -32,37 +32,31 @@ _ENTRIES = 500_000  # files and folders that an archive may hold; the largest of
 
 
 def fetch(file: Download, folder: str | os.PathLike) -> Path:
-    """Download `file` into `folder`, unless it is there with the right checksum.
+    """Download `file` into `folder`, unless it is there with the right checksum, and return its path.
 
     The bytes go to a hidden file next to it, ``.NAME.part``, which takes the name when its md5 is right. If a download
     breaks off, that part stays, and the next call resumes it (over HTTP; FTP starts again).
-
-    Returns
-    -------
-    Path
-        The file.
 
     Raises
     ------
     OSError
         If there is no room for it, or no address gave the file with the right checksum.
     """
-    path = Path(folder) / file.name
-    if path.exists() and _md5(path) == file.md5:
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path, problems = Path(folder) / file.name, []
     part = path.with_name(f".{file.name}.part")
-    problems = []
-    for url in file.urls:
-        try:
-            _get(url, part, file)
-            if (found := _md5(part)) != file.md5:
-                part.unlink()
-                raise OSError(f"corrupted: md5 {found}, expected {file.md5}")
-            os.replace(part, path)
+    with exclusive(path, wait=True):
+        if path.exists() and _md5(path) == file.md5:
             return path
-        except (OSError, HTTPException, EOFError) as error:
-            problems.append(f"{url}: {one_line(error)}")
+        for url in file.urls:
+            try:
+                _get(url, part, file)
+                if (found := _md5(part)) != file.md5:
+                    part.unlink()
+                    raise OSError(f"corrupted: md5 {found}, expected {file.md5}")
+                os.replace(part, path)
+                return path
+            except (OSError, HTTPException, EOFError) as error:
+                problems.append(f"{url}: {one_line(error)}")
     raise OSError(f"cannot download {file.name} ({'; '.join(problems)}). Place it by hand as {path}.")
 
 
@@ -111,18 +105,8 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike, top: str, most
     """Unpack the folder `top` of a tar or zip archive to ``folder/top``, without trusting the archive.
 
     Only plain files are made, only below `top`, each once, and no more than `most` bytes in all; an archive of more
-    than half a million entries is refused. The folder takes its name when all of it is there.
-
-    Parameters
-    ----------
-    archive : path
-        A ``.tar``, ``.tgz``, ``.zip`` or the like.
-    folder : path
-        Where `top` shall lie.
-    top : str
-        The folder inside of the archive; what lies elsewhere in it is left out.
-    most : int
-        Bytes that the files may have together.
+    than half a million entries is refused. The folder takes its name when all of it is there; if it is there already,
+    nothing is unpacked.
 
     Returns
     -------
@@ -134,36 +118,47 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike, top: str, most
     OSError
         If the archive is damaged, too big or hostile (a link, a path that leads out of the folder), or the disk full.
     """
-    archive, folder = Path(archive), Path(folder)
-    temporary = folder / f".{top}.{secrets.token_hex(4)}.part"
+    archive, target = Path(archive), Path(folder) / top
+    temporary = target.with_name(f".{top}.{secrets.token_hex(4)}.part")
+    with exclusive(target, wait=True):
+        if target.exists():  # another process was faster
+            return target
+        try:
+            _unpack(archive, temporary, top, most)
+            os.replace(temporary / top, target)
+        except FileExistsError as error:
+            raise OSError(f"{archive} holds {error.filename} twice: refused") from error
+        except (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError, RuntimeError) as error:
+            # RuntimeError: zipfile, asked for a password
+            raise OSError(f"{archive} is damaged ({one_line(error)}): delete it and fetch it again") from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _unpack(archive: Path, folder: Path, top: str, most: int) -> None:
+    """Write the files of an archive that lie below `top` into a folder."""
     written = files = 0
-    try:
-        with tqdm(total=archive.stat().st_size, unit="B", unit_scale=True, desc=f"unpack {archive.name}") as bar:
-            for name, source, position in _members(archive):
-                path = _inside(archive, name, top)
-                bar.update(position - bar.n)
-                if path is None:
-                    continue
-                target = temporary / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with open(target, "xb") as file:  # "x": a name that comes twice is refused
-                    while chunk := source.read(_CHUNK):
-                        written += len(chunk)
-                        if written > most:
-                            raise OSError(f"{archive} holds more than {most / 1e9:.1f} GB of files: refused")
-                        file.write(chunk)
-                files += 1
-        if not files:
-            raise OSError(f"{archive} holds no folder {top}: it is another archive, or another version")
-        os.replace(temporary / top, folder / top)
-    except FileExistsError as error:
-        raise OSError(f"{archive} holds {error.filename} twice: refused") from error
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError, RuntimeError) as error:
-        # RuntimeError: zipfile, asked for a password
-        raise OSError(f"{archive} is damaged ({one_line(error)}): delete it and fetch it again") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder / top
+    with tqdm(total=archive.stat().st_size, unit="B", unit_scale=True, desc=f"unpack {archive.name}") as bar:
+        for name, source, position in _members(archive):
+            path = PurePosixPath(name)
+            # Backslashes and colons mean something on Windows, and nothing good in a name.
+            if path.is_absolute() or ".." in path.parts or any(sign in name for sign in "\\:\0"):
+                raise OSError(f"{archive} holds the path {name!r}, which leads out of its folder: refused")
+            bar.update(position - bar.n)
+            if path.parts[:1] != (top,) or len(path.parts) == 1:
+                continue
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with open(target, "xb") as file:  # "x": a name that comes twice is refused
+                while chunk := source.read(_CHUNK):
+                    written += len(chunk)
+                    if written > most:
+                        raise OSError(f"{archive} holds more than {most / 1e9:.1f} GB of files: refused")
+                    file.write(chunk)
+            files += 1
+    if not files:
+        raise OSError(f"{archive} holds no folder {top}: it is another archive, or another version")
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
@@ -202,12 +197,3 @@ def _members(archive: Path) -> Iterator[tuple[str, BinaryIO, int]]:
 
 def _too_many(archive: Path) -> OSError:
     return OSError(f"{archive} holds more than {_ENTRIES:,} files and folders: refused")
-
-
-def _inside(archive: Path, name: str, top: str) -> PurePosixPath | None:
-    """Check a member's path: give it if it lies below `top`, None if elsewhere; refuse one that leads out."""
-    path = PurePosixPath(name)
-    # Backslashes and colons mean something on Windows, and nothing good in a name.
-    if path.is_absolute() or ".." in path.parts or any(sign in name for sign in "\\:\0"):
-        raise OSError(f"{archive} holds the path {name!r}, which leads out of its folder: refused")
-    return path if path.parts[0] == top and len(path.parts) > 1 else None

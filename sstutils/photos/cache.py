@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 import PIL
 import torchvision
-from filelock import FileLock
 from PIL import features
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
+from ..checks import whole_number
 from ..datasets.base import ArrayDataset
 from ..datasets.reading import iterate, resize_to_square
 from ..datasets.source import KS
 from ..datasets.subsets import innermost, unreadable
-from ..files import atomic_write, digest, one_line, resolve
+from ..files import atomic_write, digest, exclusive, one_line, resolve
 
-_FORMAT = "1"  # to be raised when other bytes come of the same files
+_FORMAT = "2"  # to be raised when other bytes come of the same files
 _DAY = 86_400  # seconds
 _LONG = 1 << 30  # bytes whose reading takes so long that a bar is shown
 
@@ -77,8 +77,7 @@ def cache_resized(
     OSError
         If an image cannot be read, or there is no room for the file; no half of it is left.
     """
-    if side < 1:
-        raise ValueError(f"side is that of the squares in pixels: at least 1, got {side}")
+    whole_number("side", side)
     inner = innermost(dataset)
     kind = f"{type(inner).__name__.lower()}-{getattr(inner, 'split', 'all')}-{side}"
     if len(dataset) < len(inner):  # other classes are another part, not the same one changed
@@ -89,14 +88,12 @@ def cache_resized(
     scaled, shape = resize_to_square(dataset, side), (len(dataset), side, side, 3)
     found = _opened(path, shape, progress)
     if found is None or _repaired(scaled, found[1]):
-        lock = FileLock(path.with_name(f".{path.name}.lock"))
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with lock:  # of several processes one makes the file, the others wait for it
+            with exclusive(path, wait=True):  # of several processes one makes the file, the others wait for it
                 found = _opened(path, shape, progress, warn=True)
                 if found is None or _repaired(scaled, found[1]):
                     _make(path, scaled, shape, workers, progress)
-                    _tidy(path, kind)
+                    _remove_stale(path, kind)
                     found = _opened(path, shape, progress, warn=True)
         except OSError as error:
             if error.errno is None:  # told already
@@ -105,9 +102,6 @@ def cache_resized(
                 f"cannot write {path} ({error.strerror}): make room, take another folder (SSTUTILS_DATA), or go on "
                 "without it (--no-cache)"
             ) from error
-        finally:
-            with suppress(OSError):  # Windows removes no file that is open
-                Path(lock.lock_file).unlink()
     if found is None:
         raise OSError(f"{path} does not hold what was just written: check the disk, or take another folder")
     return Resized(path, *found, dataset)
@@ -116,26 +110,33 @@ def cache_resized(
 def _opened(
     path: Path, shape: tuple[int, ...], progress: bool, warn: bool = False
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Map the images into memory, and tell which are stand-ins; None if the files are missing or damaged."""
-    index = path.with_suffix(".npz")
-    if not (path.exists() and index.exists()):
+    """Map the images into memory, and tell which are stand-ins; None if the file is missing or damaged."""
+    if not path.exists():
         return None
     try:
-        with open(index, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            checks, stand_ins = file["checks"], file["unreadable"]
-        # Mapped to be read only: a private map of more bytes than the machine has memory is refused on Linux.
-        data = np.asarray(np.load(path, mmap_mode="r"))
+        data, checks, stand_ins, _ = _parts(path)
         if (data.shape, data.dtype) != (shape, np.uint8) or stand_ins.shape != shape[:1]:
             raise ValueError(f"{data.dtype} of shape {data.shape} where uint8 of {shape} was expected")
         bar = tqdm(data, f"check {path.name}", unit="image", disable=not progress or data.nbytes < _LONG)
-        for number, (image, check) in enumerate(zip(bar, checks, strict=True)):
+        for number, (image, check) in enumerate(zip(bar, checks[:-1], strict=True)):
             if zlib.crc32(image) != check:
                 raise ValueError(f"image {number} does not have its checksum")
-    except Exception as error:  # numpy, zipfile and zlib raise some ten kinds
+        if zlib.crc32(stand_ins) != checks[-1]:
+            raise ValueError("what is known of unreadable images does not have its checksum")
+    except Exception as error:  # numpy raises some ten kinds
         if warn:
             warnings.warn(f"cache {path} is corrupt ({one_line(error)}); making it again", stacklevel=3)
         return None
     return data, stand_ins
+
+
+def _parts(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Read what stands in the file: images, their checksums, which are stand-ins, and the folder they come from."""
+    # Mapped to be read only: a private map of more bytes than the machine has memory is refused on Linux.
+    data = np.load(path, mmap_mode="r")
+    with open(path, "rb") as file:
+        file.seek(data.offset + data.nbytes)
+        return np.asarray(data), np.load(file), np.load(file), np.load(file)
 
 
 def _repaired(dataset: Dataset, stand_ins: np.ndarray) -> bool:
@@ -146,7 +147,7 @@ def _repaired(dataset: Dataset, stand_ins: np.ndarray) -> bool:
 
 
 def _make(path: Path, dataset: Dataset, shape: tuple[int, ...], workers: int, progress: bool) -> None:
-    """Write the file of images and that of their checksums."""
+    """Write the file: the images as numpy would save them, then three small arrays."""
     path.unlink(missing_ok=True)  # a damaged one only takes room
     need, free = math.prod(shape), shutil.disk_usage(path.parent).free
     if need > free:
@@ -156,36 +157,29 @@ def _make(path: Path, dataset: Dataset, shape: tuple[int, ...], workers: int, pr
         )
     if progress:
         print(f"{path.name}: {need / 1e6:,.0f} MB in {path.parent}", file=sys.stderr)
-    files = DataLoader(dataset, batch_size=None, num_workers=workers)
-    checks = []
+    files, checks = DataLoader(dataset, batch_size=None, num_workers=workers), []
     with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         what = f"scale to {shape[1]}x{shape[2]}"
         for image, _ in tqdm(iterate(files), what, shape[0], unit="image", disable=not progress):
             content = np.ascontiguousarray(image)
             file.write(content)
             checks.append(zlib.crc32(content))
-    with atomic_write(path.with_suffix(".npz")) as temporary, open(temporary, "wb") as file:
-        source = str(Path(getattr(innermost(dataset), "root", None) or "").resolve())
-        np.savez(file, checks=np.array(checks, np.uint32), unreadable=unreadable(dataset), source=source)
+        stand_ins = unreadable(dataset)
+        np.save(file, np.array([*checks, zlib.crc32(stand_ins)], np.uint32))
+        np.save(file, stand_ins)
+        np.save(file, np.array(str(Path(getattr(innermost(dataset), "root", None) or "").resolve())))
 
 
-def _tidy(path: Path, kind: str) -> None:
-    """Remove what was made of the same files before they changed, and what killed processes left."""
-    with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
-        source = file["source"]
-    for old in path.parent.glob(f"{kind}-{'?' * 12}.npz"):
+def _remove_stale(path: Path, kind: str) -> None:
+    """Remove what was made of the same files before they changed, or by an older version, and what is half-made."""
+    source = _parts(path)[-1]
+    for old in {*path.parent.glob(f"{kind}-{'?' * 12}.np[yz]"), *path.parent.glob(f".{kind}-*.part")} - {path}:
         with suppress(Exception):  # what is not read or removed may stay
-            with np.load(old, allow_pickle=False) as file:
-                stale = old.stem != path.stem and file["source"] == source
-            if stale:
-                old.with_suffix(".npy").unlink(missing_ok=True)
+            older = old.suffix == ".npz" or old.with_suffix(".npz").exists()  # had its checksums in a second file
+            half = old.suffix == ".part" and time.time() - old.stat().st_mtime > _DAY  # nobody writes to it any more
+            if older or half or (old.suffix == ".npy" and _parts(old)[-1] == source):
                 old.unlink()
-    for part in path.parent.glob(f".{kind}-{'?' * 12}.np?.*.part"):
-        with suppress(OSError):
-            if time.time() - part.stat().st_mtime > _DAY:  # nobody writes to it any more
-                part.unlink()
 
 
 class Resized(ArrayDataset):

@@ -4,13 +4,25 @@ import csv
 from pathlib import Path
 
 from ..datasets.source import Download, list_pictures
-from .lists import Listing, PhotoSource, number_classes
+from .lists import Photos
 
 _ORIGINAL = "http://ai.stanford.edu/~jkrause/car196"
 
 
-class Cars196Source(PhotoSource):
-    """Facts and lists of CARS196."""
+class Cars196(Photos):
+    """Stanford Cars: the first 98 models are ``train`` (8,054 images), the others ``test`` (8,131).
+
+    The original site is gone, so that three layouts are read: the original one (``car_ims/`` with ``cars_annos.mat``),
+    torchvision's (``stanford_cars/cars_train``, ``cars_test`` and ``devkit``) and class folders
+    (``car_data/car_data/train/MODEL/*.jpg``). Whatever part an image came from, its model decides the split.
+    See :class:`sstutils.datasets.source.Source` for parameters, :class:`sstutils.datasets.base.FileDataset` for
+    attributes. The data are for non-commercial research and teaching.
+
+    References
+    ----------
+    J. Krause, M. Stark, J. Deng and L. Fei-Fei (2013). 3D object representations for fine-grained categorization. ICCV
+    workshop on 3D representation and recognition.
+    """
 
     name = "CARS196"
     source = "J. Krause et al. (2013); the original site is gone"
@@ -36,39 +48,29 @@ class Cars196Source(PhotoSource):
         return original + torchvision + by_class
 
     @staticmethod
-    def listing(folder: Path, split: str) -> Listing:
+    def listing(folder: Path, split: str) -> tuple[list[tuple[str, int]], dict[int, str]]:
         """Read the lists of whichever layout it is; class ids up to 98 are ``train``."""
         if (folder / "cars_annos.mat").is_file():
-            rows, names = _read_original(folder)
+            content = _load(folder / "cars_annos.mat")
+            rows = [(str(row["relative_im_path"]), int(row["class"])) for row in content["annotations"]]
+            names = content["class_names"]
         elif (folder / "devkit").is_dir():
             rows, names = _read_torchvision(folder)
         else:
             rows, names = _read_class_folders(folder)
-        models = range(1, 99) if split == "train" else range(99, 197)
-        return number_classes([row for row in rows if row[1] in models], dict(enumerate(names, 1)))
-
-
-Rows = tuple[list[tuple[str, int]], list[str]]  # path and class id from 1 of each image; the names of all classes
+        kept = [(path, label) for path, label in rows if (label <= 98) == (split == "train")]
+        return kept, {label: str(name) for label, name in enumerate(names, 1)}
 
 
 def _load(file: Path) -> dict:
-    """Read annotations, which may come from anyone.
-
-    Numbers, text and records are all that scipy's loadmat makes of a file: the format has no code, and nothing is
-    unpickled. What it cannot read is an error, which :class:`PhotoSource` puts on one line.
-    """
+    """Read annotations: numbers, text and records are all that scipy makes of a file, and nothing is unpickled."""
     from scipy.io import loadmat
 
     return loadmat(file, squeeze_me=True)
 
 
-def _read_original(folder: Path) -> Rows:
-    content = _load(folder / "cars_annos.mat")
-    rows = [(str(row["relative_im_path"]), int(row["class"])) for row in content["annotations"]]
-    return rows, [str(name) for name in content["class_names"]]
-
-
-def _read_torchvision(folder: Path) -> Rows:
+def _read_torchvision(folder: Path) -> tuple[list[tuple[str, int]], list[str]]:
+    """Read (path, class id from 1) of each image, and the names of all classes, of torchvision's layout."""
     tested = folder / "cars_test_annos_withlabels.mat"  # torchvision's place; some copies have it in devkit
     files = {
         "cars_train": folder / "devkit" / "cars_train_annos.mat",
@@ -79,10 +81,10 @@ def _read_torchvision(folder: Path) -> Rows:
         for part, file in files.items()
         for row in _load(file)["annotations"]
     ]
-    return rows, [str(name) for name in _load(folder / "devkit" / "cars_meta.mat")["class_names"]]
+    return rows, _load(folder / "devkit" / "cars_meta.mat")["class_names"]
 
 
-def _read_class_folders(folder: Path) -> Rows:
+def _read_class_folders(folder: Path) -> tuple[list[tuple[str, int]], list[str]]:
     """Read ``train/MODEL/*.jpg`` and ``test/MODEL/*.jpg``; ``names.csv`` gives the order, else the alphabet does."""
     paths = [f"{part}/{path}" for part in ("train", "test") for path in list_pictures(folder / part)]
     listed = [place / "names.csv" for place in (folder, folder.parent) if (place / "names.csv").is_file()]

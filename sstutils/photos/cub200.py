@@ -3,11 +3,20 @@
 from pathlib import Path
 
 from ..datasets.source import Download
-from .lists import Listing, PhotoSource, number_classes
+from .lists import Photos
 
 
-class CUB200Source(PhotoSource):
-    """Facts and lists of CUB-200-2011."""
+class CUB200(Photos):
+    """Caltech-UCSD Birds 200: the first 100 kinds are ``train`` (5,864 images), the others ``test`` (5,924).
+
+    See :class:`sstutils.datasets.source.Source` for parameters, :class:`sstutils.datasets.base.FileDataset` for
+    attributes. The data are for non-commercial research and teaching.
+
+    References
+    ----------
+    C. Wah, S. Branson, P. Welinder, P. Perona and S. Belongie (2011). The Caltech-UCSD Birds-200-2011 dataset.
+    California Institute of Technology, CNS-TR-2011-001.
+    """
 
     name = "CUB-200-2011"
     source = "https://data.caltech.edu/records/65de6-vp158"
@@ -16,7 +25,7 @@ class CUB200Source(PhotoSource):
             "CUB_200_2011.tgz",
             1_150_000_000,
             "97eceeb196236b17998738112f37df78",
-            ("https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",),
+            (f"{source}/files/CUB_200_2011.tgz",),
         ),
     )
     by_hand = "Place CUB_200_2011.tgz in {root}, or the folder CUB_200_2011 that it unpacks to."
@@ -30,12 +39,12 @@ class CUB200Source(PhotoSource):
         return [folder for folder in (root / "CUB_200_2011", root) if (folder / "image_class_labels.txt").is_file()]
 
     @staticmethod
-    def listing(folder: Path, split: str) -> Listing:
+    def listing(folder: Path, split: str) -> tuple[list[tuple[str, int]], dict[int, str]]:
         """Read ``images.txt``, ``image_class_labels.txt`` and ``classes.txt``: class ids up to 100 are ``train``."""
         images, labels, names = (
             dict(line.split(maxsplit=1) for line in (folder / file).read_text(encoding="utf-8").splitlines() if line)
             for file in ("images.txt", "image_class_labels.txt", "classes.txt")
         )
-        kinds = range(1, 101) if split == "train" else range(101, 201)
-        rows = [(f"images/{images[image]}", int(label)) for image, label in labels.items() if int(label) in kinds]
-        return number_classes(rows, {int(k): name.partition(".")[2].replace("_", " ") for k, name in names.items()})
+        rows = [(f"images/{images[image]}", int(label)) for image, label in labels.items()]
+        kept = [(path, label) for path, label in rows if (label <= 100) == (split == "train")]
+        return kept, {int(label): name.partition(".")[2].replace("_", " ") for label, name in names.items()}

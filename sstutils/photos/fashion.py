@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets.source import Download, Source
-from ..files import not_found, resolve
+from ..datasets.source import Download
+from ..files import resolve
 from ..files import root as default_root
-from .archives import fetch
+from .lists import Fetched
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # the folder of Debian's package dataset-fashion-mnist
 MOST = 50_000_000  # bytes that a file may hold unpacked; the largest holds 47,040,016
@@ -21,12 +21,32 @@ CLASSES = (
 )  # fmt: skip
 
 
-class FashionMNISTSource(Source):
-    """Facts of Fashion-MNIST, and how its files are found and read.
+class FashionMNIST(Fetched):
+    """70,000 photos of ten kinds of clothes, shoes and bags: the first five classes are ``train``, the others ``test``.
 
-    torchvision's own reader is not used: it takes no packed files and no other folder, and checks nothing.
+    Both original parts are merged and split by class number, as is usual for retrieval: ``train`` is T-shirt/top,
+    Trouser, Pullover, Dress and Coat; ``test`` is Sandal, Shirt, Sneaker, Bag and Ankle boot. So ``test`` has three
+    kinds of shoes that are near to each other and to nothing in ``train``, and one garment (Shirt) that resembles
+    what was trained on. The 28x28 grey images are padded with black to 32x32 and repeated to RGB.
+
+    `root` is searched for the four files themselves or for torchvision's ``FashionMNIST/raw`` (``.gz`` or unpacked).
+    Next come :func:`sstutils.datasets.root` and the folder of Debian's package ``dataset-fashion-mnist``; 31 MB are
+    fetched. See :class:`sstutils.datasets.source.Source` for the other parameters.
+
+    Parameters
+    ----------
+    images : int, optional
+        Keep only the first so many images of each class; all 7,000 by default, which take 108 MB a split.
+
+    References
+    ----------
+    H. Xiao, K. Rasul and R. Vollgraf (2017). Fashion-MNIST: a novel image dataset for benchmarking machine learning
+    algorithms. arXiv:1708.07747.
     """
 
+    # torchvision's own reader is not used: it takes no packed files and no other folder, and checks nothing.
+    name = "Fashion-MNIST"
+    below = "FashionMNIST/raw"
     licence = "MIT"
     source = "https://github.com/zalandoresearch/fashion-mnist"
     downloads = tuple(
@@ -44,9 +64,15 @@ class FashionMNISTSource(Source):
     )
 
     @classmethod
-    def find(cls, root: str | os.PathLike | None = None) -> list[Path]:
+    def places(cls, root: Path) -> list[Path]:
+        """List the folders to look in, in order."""
+        folders = [folder for base in (root, default_root()) for folder in (base, base / cls.below)]
+        return list(dict.fromkeys([*folders, DEBIAN]))
+
+    @classmethod
+    def files(cls, root: Path, split: str) -> list[Path]:
         """List the four files, in the order of ``downloads``, of the first folder that has all; packed or not."""
-        for folder in _places(root):
+        for folder in cls.places(root):
             both = [(folder / file.name, folder / file.name.removesuffix(".gz")) for file in cls.downloads]
             files = [next((path for path in pair if path.is_file()), None) for pair in both]
             if None not in files:
@@ -64,13 +90,7 @@ class FashionMNISTSource(Source):
         """Merge both original parts, take the classes of the split, and pad the images to 32x32 RGB."""
         if images is not None and images < 1:
             raise ValueError(f"images is the number to keep of each class: at least 1, got {images}")
-        if download and not cls.find(root):
-            for file in cls.downloads:
-                fetch(file, resolve(root) / "FashionMNIST" / "raw")
-        files = cls.find(root)
-        if not files:
-            remedy = f"Pass download=True (31 MB) or do it by hand: {cls.by_hand.format(root=resolve(root))}"
-            raise not_found("Fashion-MNIST", _places(root), remedy)
+        files = cls.locate(resolve(root), split, download)
         grey = np.concatenate([read_idx(path, 3) for path in files[0::2]])
         labels = np.concatenate([read_idx(path, 1) for path in files[1::2]])
         if grey.shape != (len(labels), 28, 28):
@@ -82,12 +102,6 @@ class FashionMNISTSource(Source):
         chosen.sort()  # back to file order
         data = np.repeat(np.pad(grey[chosen], ((0, 0), (2, 2), (2, 2)))[..., None], 3, axis=-1)
         return data, labels[chosen].astype(np.int64) - first, CLASSES[first : first + 5], files[0].parent
-
-
-def _places(root: str | os.PathLike | None) -> list[Path]:
-    """List the folders to look in, in order."""
-    places = [folder for base in (resolve(root), default_root()) for folder in (base, base / "FashionMNIST" / "raw")]
-    return list(dict.fromkeys([*places, DEBIAN]))
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:

@@ -1,43 +1,67 @@
-"""What the three data sets of the paper share: an archive, lists of photographs in files, and splits of known size."""
+"""Data sets that are fetched or placed by hand; those of the paper are lists of photographs beside their files."""
 
 from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
-from ..datasets.source import Source
+from ..datasets.source import Download, Source
 from ..files import not_found, one_line, resolve
 from .archives import fetch, unpack
 
 
-class Listing(NamedTuple):
-    """What a split holds: paths of images below the folder, their class numbers from 0, the names of the classes."""
+class Fetched(Source):
+    """A data set whose files are fetched into a folder below the root, or placed there by hand."""
 
-    paths: list[str]
-    targets: list[int]
-    classes: list[str]
+    name = ""  # in messages
+    below = ""  # the folder
+
+    @classmethod
+    @abstractmethod
+    def files(cls, root: Path, split: str) -> list[Path]:
+        """List the files or folders that a split is read from; none unless all are there."""
+
+    @classmethod
+    def places(cls, root: Path) -> list[Path]:
+        """List the folders that are looked in."""
+        return [root / cls.below]
+
+    @classmethod
+    def needs(cls, split: str) -> tuple[Download, ...]:
+        """List what must be fetched for a split."""
+        return cls.downloads
+
+    @classmethod
+    def find(cls, root: str | os.PathLike | None = None) -> list[Path]:
+        """List the files or folders of all splits."""
+        return list(dict.fromkeys(path for split in cls.splits for path in cls.files(resolve(root), split)))
+
+    @classmethod
+    def locate(cls, root: Path, split: str, download: bool) -> list[Path]:
+        """List the files or folders of a split, after fetching them if told to; FileNotFoundError if there are none."""
+        if download and not cls.files(root, split):
+            for file in cls.needs(split):
+                fetch(file, root / cls.below)
+        if not (found := cls.files(root, split)):
+            what = f"{cls.name} ({', '.join(file.name for file in cls.needs(split))})"
+            size = sum(file.size or 0 for file in cls.needs(split)) / 1e6
+            size = f"{size / 1e3:.1f} GB" if size > 1e3 else f"{size:.0f} MB"
+            remedy = f"Pass download=True (or --download; {size}), or do it by hand: {cls.by_hand.format(root=root)}"
+            raise not_found(what, cls.places(root), remedy)
+        return found
 
 
-def number_classes(rows: list[tuple[str, int]], names: dict[int, str]) -> Listing:
-    """Give the classes of (path, class id) numbers from 0, in the order of their ids."""
-    number = {label: i for i, label in enumerate(sorted({label for _, label in rows}))}
-    classes = [names[label] for label in number]
-    return Listing([path for path, _ in rows], [number[label] for _, label in rows], classes)
-
-
-class PhotoSource(Source):
-    """Facts and lists of a data set of photographs.
+class Photos(Fetched):
+    """A data set of photographs, and the lists of them that come with it.
 
     A subclass says where its folder may lie (``folders``), which archives unpack to it (``archives``) and how to read
     its lists (``listing``). An unpacked folder is used as it is; an archive in `root`, placed by hand or fetched, is
     unpacked next to itself, once.
     """
 
+    in_files = True
     licence = "non-commercial research and teaching"
-    name = ""  # in messages
     archives: dict[str, str] = {}  # noqa: RUF012 - file -> the folder it unpacks to, "" if it is no archive
     most = 0  # bytes that an archive may unpack to
 
@@ -48,34 +72,28 @@ class PhotoSource(Source):
 
     @staticmethod
     @abstractmethod
-    def listing(folder: Path, split: str) -> Listing:
-        """Read the lists of a folder; KeyError, ValueError or OSError if they are not what they should be."""
+    def listing(folder: Path, split: str) -> tuple[list[tuple[str, int]], dict[int, str]]:
+        """Read (path below the folder, class id) of each image of a split, and the names of classes by their ids."""
 
     @classmethod
-    def find(cls, root: str | os.PathLike | None = None) -> list[Path]:
-        """List the folder, or else the files that it would be unpacked from."""
-        root = resolve(root)
-        files = [root / file for file in cls.archives]
-        return cls.folders(root)[:1] or (files if all(file.exists() for file in files) else [])
+    def files(cls, root: Path, split: str) -> list[Path]:
+        """List the folder, or else the archives that it would be unpacked from."""
+        archives = [root / file for file in cls.archives]
+        return cls.folders(root)[:1] or (archives if all(file.exists() for file in archives) else [])
 
     @classmethod
     def count(cls, root: str | os.PathLike | None = None) -> dict[str, tuple[int, int]]:
         """Count the classes and the images of each split; reads the lists only, and unpacks nothing."""
-        listings = {s: cls.check(folder, s) for folder in cls.folders(resolve(root))[:1] for s in cls.splits}
-        return {split: (len(listing.classes), len(listing.paths)) for split, listing in listings.items()}
+        contents = {
+            split: cls.check(folder, split) for folder in cls.folders(resolve(root))[:1] for split in cls.splits
+        }
+        return {split: (len(classes), len(paths)) for split, (paths, _, classes) in contents.items()}
 
     @classmethod
     def read(cls, root: str | os.PathLike | None, split: str, download: bool) -> tuple:
         """List the photographs of a split; unpack the archives if all are there, fetch them if told to."""
         root = resolve(root)
-        if download and not cls.find(root):
-            for file in cls.downloads:
-                fetch(file, root)
-        if not cls.find(root):
-            size = sum(file.size or 0 for file in cls.downloads) / 1e9
-            by_hand = cls.by_hand.format(root=root)
-            remedy = f"Pass download=True (or --download; {size:.1f} GB), or do it by hand: {by_hand}"
-            raise not_found(cls.name, [root], remedy)
+        cls.locate(root, split, download)
         if not cls.folders(root):
             for file, top in cls.archives.items():
                 if not (root / top).exists():
@@ -84,39 +102,42 @@ class PhotoSource(Source):
         return *cls.check(folder, split), str(folder)
 
     @classmethod
-    def check(cls, folder: Path, split: str) -> Listing:
+    def check(cls, folder: Path, split: str) -> tuple[list[str], list[int], list[str]]:
         """Read the lists, and compare them with the protocol and with the files.
+
+        Returns
+        -------
+        paths, targets, classes
+            Of each image the path below the folder, and the number of its class, which go from 0 in the order of the
+            ids; the names of the classes.
 
         Raises
         ------
         OSError
             If the lists cannot be read, are not as long as the protocol says, or name files that are not there.
         """
+        remedy = "unpack the archive again"
         try:
-            listing = cls.listing(folder, split)
+            rows, names = cls.listing(folder, split)
+            number = {label: i for i, label in enumerate(sorted({label for _, label in rows}))}
+            classes = [names[label] for label in number]
         except Exception as error:  # scipy and csv raise many kinds
-            message = f"{cls.name}: the lists in {folder} cannot be read ({one_line(error)}): unpack the archive again"
-            raise OSError(message) from error
-        found, expected = (len(listing.classes), len(listing.paths)), cls.counts[split]
-        if found != expected:
+            raise OSError(f"{cls.name}: the lists in {folder} cannot be read ({one_line(error)}): {remedy}") from error
+        expected = cls.counts[split]
+        if (len(classes), len(rows)) != expected:
             raise OSError(
-                f"{cls.name}: {folder} lists {found[1]:,} {split} images of {found[0]:,} classes, "
-                f"expected {expected[1]:,} of {expected[0]:,}: unpack the archive again"
+                f"{cls.name}: {folder} lists {len(rows):,} {split} images of {len(classes):,} classes, "
+                f"expected {expected[1]:,} of {expected[0]:,}: {remedy}"
             )
-        if gone := missing_files(folder, listing.paths):
+        paths = [path for path, _ in rows]
+        if gone := [path for path in paths if not _is_below(folder, path)]:
             raise OSError(
-                f"{cls.name}: {len(gone):,} of {found[1]:,} {split} images are not in {folder}, such as {gone[0]}: "
-                "unpack the archive again"
+                f"{cls.name}: {len(gone):,} of {len(rows):,} {split} images are not in {folder}, such as {gone[0]}: "
+                f"{remedy}"
             )
-        return listing
+        return paths, [number[label] for _, label in rows], classes
 
 
-def missing_files(folder: Path, paths: list[str]) -> list[str]:
-    """List those paths that are no files below the folder; each folder is looked through once."""
-    names: dict[str, set[str]] = {}
-    for place in {os.path.dirname(path) for path in paths}:
-        names[place] = set()
-        if not os.path.isabs(place) and ".." not in Path(place).parts:
-            with suppress(OSError, ValueError), os.scandir(folder / place) as entries:  # ValueError: a null byte
-                names[place] = {entry.name for entry in entries if entry.is_file()}
-    return [path for path in paths if os.path.basename(path) not in names[os.path.dirname(path)]]
+def _is_below(folder: Path, path: str) -> bool:
+    """Tell whether a path from a list is that of a file below the folder."""
+    return not os.path.isabs(path) and ".." not in path.split("/") and os.path.isfile(os.path.join(folder, path))

@@ -8,75 +8,77 @@ import numpy as np
 from PIL import Image
 
 from ..datasets.images import decode_image
-from ..datasets.source import Download, Source, is_litter, list_pictures
-from ..files import cached_arrays, digest, not_found, one_line, resolve
-from .archives import fetch, open_zip
+from ..datasets.source import Download, is_litter, list_pictures
+from ..files import cached_arrays, digest, one_line, resolve
+from .archives import open_zip
+from .lists import Fetched
 
 SIDE = 32  # pixels
 PARTS = {"train": "images_background", "test": "images_evaluation"}
-_ADDRESS = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python"
 
 
-class OmniglotSource(Source):
-    """Facts of Omniglot, and how its drawings are found and read.
+class Omniglot(Fetched):
+    """Handwritten characters, black on white: the background alphabets are ``train``, the evaluation ones ``test``.
 
-    torchvision's own reader is not used: it takes archives of one checksum only (not those that were packed again),
-    unpacks them to 32,460 files, and numbers the classes in the order in which the disk lists them.
+    964 characters of 30 alphabets (19,280 images) and 659 of 20 other ones (13,180), each drawn by 20 people. The
+    105x105 drawings are reduced to 32x32 RGB (antialiased), once: the result is cached in `root`.
+
+    `root` is searched for ``omniglot-py/images_background.zip`` and ``images_evaluation.zip``, or the folders that
+    these unpack to. See :class:`sstutils.datasets.source.Source` for parameters.
+
+    References
+    ----------
+    B. M. Lake, R. Salakhutdinov and J. B. Tenenbaum (2015). Human-level concept learning through probabilistic program
+    induction. Science 350(6266), 1332-1338.
     """
 
+    # torchvision's own reader is not used: it takes archives of one checksum only (not those that were packed again),
+    # unpacks them to 32,460 files, and numbers the classes in the order in which the disk lists them.
+    name = "Omniglot"
+    below = "omniglot-py"
     licence = "MIT"
     source = "https://github.com/brendenlake/omniglot"
-    downloads = (
-        Download(
-            "images_background.zip",
-            9_464_212,
-            "68d2efa1b9178cc56df9314c21c6e718",
-            (f"{_ADDRESS}/images_background.zip",),
-        ),
-        Download(
-            "images_evaluation.zip",
-            6_462_886,
-            "6b91aef0f799c5bb55b94e3f2daec811",
-            (f"{_ADDRESS}/images_evaluation.zip",),
-        ),
+    downloads = tuple(
+        Download(name, size, md5, (f"https://raw.githubusercontent.com/brendenlake/omniglot/master/python/{name}",))
+        for name, size, md5 in (
+            ("images_background.zip", 9_464_212, "68d2efa1b9178cc56df9314c21c6e718"),
+            ("images_evaluation.zip", 6_462_886, "6b91aef0f799c5bb55b94e3f2daec811"),
+        )
     )
     by_hand = "Place images_background.zip and images_evaluation.zip in {root}/omniglot-py."
 
     @classmethod
+    def files(cls, root: Path, split: str) -> list[Path]:
+        """List the archive of a split, or the folder that it unpacks to."""
+        places = (root / cls.below / f"{PARTS[split]}.zip", root / cls.below / PARTS[split])
+        return [path for path in places if path.exists()][:1]
+
+    @classmethod
+    def needs(cls, split: str) -> tuple[Download, ...]:
+        """List the archive of a split."""
+        return (cls.downloads[cls.splits.index(split)],)
+
+    @classmethod
     def find(cls, root: str | os.PathLike | None = None) -> list[Path]:
         """List the archives or folders that are there, and the caches made of them."""
-        root = resolve(root)
-        places = [place for split in cls.splits if (place := _place(root, split))]
-        return places + sorted(root.glob("omniglot*.npz"))
+        return super().find(root) + sorted(resolve(root).glob("omniglot*.npz"))
 
     @classmethod
     def count(cls, root: str | os.PathLike | None = None) -> dict[str, tuple[int, int]]:
         """Count the classes and the images of each split that is there; reads the names only."""
-        listed = {split: _drawings(place) for split in cls.splits if (place := _place(resolve(root), split))}
+        listed = {split: _drawings(place) for split in cls.splits for place in cls.files(resolve(root), split)}
         return {split: (len({_character(name) for name, _ in names}), len(names)) for split, names in listed.items()}
 
     @classmethod
     def read(cls, root: str | os.PathLike | None, split: str, download: bool) -> tuple:
         """Read the drawings of a split, reduced from 105x105 to 32x32 (antialiased), or take them from the cache."""
         root = resolve(root)
-        file = cls.downloads[cls.splits.index(split)]
-        if download and _place(root, split) is None:
-            fetch(file, root / "omniglot-py")
-        if (place := _place(root, split)) is None:
-            size, by_hand = (file.size or 0) / 1e6, cls.by_hand.format(root=root)
-            remedy = f"Pass download=True ({size:.0f} MB) or do it by hand: {by_hand}"
-            raise not_found(f"Omniglot's {split} part ({file.name})", [root / "omniglot-py"], remedy)
+        (place,) = cls.locate(root, split, download)
         drawings = _drawings(place)
         # Named after the drawings: other files get another cache.
         key = digest("\n".join(f"{name} {stamp}" for name, stamp in drawings))
         cache = cached_arrays(root / f"omniglot-{split}-{key}.npz", lambda: _read(place, drawings))
         return cache["data"], cache["targets"], cache["classes"], root
-
-
-def _place(root: Path, split: str) -> Path | None:
-    """Find the archive of a split, or the folder that it unpacks to; None if neither is there."""
-    places = (root / "omniglot-py" / f"{PARTS[split]}.zip", root / "omniglot-py" / PARTS[split])
-    return next((path for path in places if path.exists()), None)
 
 
 def _drawings(place: Path) -> list[tuple[str, int]]:

@@ -3,11 +3,21 @@
 from pathlib import Path
 
 from ..datasets.source import Download
-from .lists import Listing, PhotoSource, number_classes
+from .lists import Photos
 
 
-class StanfordOnlineProductsSource(PhotoSource):
-    """Facts and lists of Stanford Online Products."""
+class StanfordOnlineProducts(Photos):
+    """Products: 11,318 of them are ``train`` (59,551 images), 11,316 others ``test`` (60,502), as their authors split.
+
+    A class is one product; its name tells the kind of product, too. See :class:`sstutils.datasets.source.Source` for
+    parameters, :class:`sstutils.datasets.base.FileDataset` for attributes. The data are for non-commercial research and
+    teaching.
+
+    References
+    ----------
+    H. Oh Song, Y. Xiang, S. Jegelka and S. Savarese (2016). Deep metric learning via lifted structured feature
+    embedding. CVPR.
+    """
 
     name = "Stanford Online Products"
     source = "https://cvgl.stanford.edu/projects/lifted_struct"
@@ -34,10 +44,10 @@ class StanfordOnlineProductsSource(PhotoSource):
         return [folder for folder in (root / "Stanford_Online_Products", root) if (folder / "Ebay_test.txt").is_file()]
 
     @staticmethod
-    def listing(folder: Path, split: str) -> Listing:
+    def listing(folder: Path, split: str) -> tuple[list[tuple[str, int]], dict[int, str]]:
         """Read ``Ebay_train.txt`` or ``Ebay_test.txt``: image id, class id, super class id and path in each line."""
         lines = (folder / f"Ebay_{split}.txt").read_text(encoding="utf-8").splitlines()
         if lines[0].split() != ["image_id", "class_id", "super_class_id", "path"]:
             raise ValueError(f"Ebay_{split}.txt begins with {lines[0]!r}")
         rows = [(path, int(label)) for _, label, _, path in (line.split(maxsplit=3) for line in lines[1:] if line)]
-        return number_classes(rows, {k: f"{path.partition('_final/')[0].replace('_', ' ')} {k}" for path, k in rows})
+        return rows, {label: f"{path.partition('_final/')[0].replace('_', ' ')} {label}" for path, label in rows}

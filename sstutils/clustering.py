@@ -11,13 +11,7 @@ from .checks import finite_matrix, full_precision, one_of, whole_number
 
 @full_precision()
 def kmeans(
-    x: Tensor,
-    k: int,
-    *,
-    iterations: int = 20,
-    restarts: int = 1,
-    seed: int = 0,
-    init: str = "k-means++",
+    x: Tensor, k: int, *, iterations: int = 20, restarts: int = 1, seed: int = 0, init: str = "k-means++"
 ) -> tuple[Tensor, Tensor, float]:
     """Cluster points by Lloyd's k-means, on their device.
 
@@ -36,7 +30,7 @@ def kmeans(
         Independent starts; the one of the lowest inertia is returned.
     seed : int
         On one device, the same seed gives the same result.
-    init : "k-means++" or "random"
+    init : {"k-means++", "random"}
         "k-means++" draws the seeds by their squared distance to the seeds before them (Arthur and Vassilvitskii, 2007),
         ``max(1, k // 64)`` at a time: exactly so for k < 128, in about 64 rounds for any greater k. "random" takes k
         points at random, which costs nothing and is good enough where k is small beside the number of natural groups.
@@ -52,7 +46,7 @@ def kmeans(
     Raises
     ------
     ValueError
-        If `x` is not a finite matrix, `k` is not from 1 to N, or an option is unknown or out of range.
+        If `x` is not a finite matrix, or an option is unknown or out of range.
     """
     x = finite_matrix(x, "x")
     whole_number("k", k, 1, len(x))

@@ -1,13 +1,16 @@
 """How good is an embedding: Recall@K, MAP@R, R-precision, NMI, and the nearest neighbors themselves.
 
-All measures take an (N, d) matrix of embeddings and N labels, and go by Euclidean distance. The N x N distances are
-never held all at once, but made block by block, on the device of the embeddings.
+All measures take an (N, d) matrix of embeddings and N integer labels, and go by Euclidean distance. The N x N distances
+are never held all at once, but made block by block, on the device of the embeddings.
 
 Each item is a query in turn, and the others are ranked by their distance to it. A class of one item gives no query
 (there is nothing to find), but its item is ranked for the others. Results are exact: products in float32 decide where
 their rounding error cannot matter, and the few queries where it could are ranked again in float64. Items at the *same*
 distance count as ranked in random order, by the expected value: an embedding that has collapsed to a point scores like
 chance.
+
+Embeddings that are no finite matrix, labels that do not fit them or leave nothing to find, and a K or a query out of
+range raise a ValueError.
 """
 
 from __future__ import annotations
@@ -24,24 +27,15 @@ from .clustering import kmeans, standardise
 __all__ = ["evaluate", "map_at_r", "nmi", "r_precision", "recall_at_k", "top_k"]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Scores: s_ij = -|x_i - x_j|^2 / 2 stands for a distance, greater is nearer, and many are one matrix product
-# ---------------------------------------------------------------------------------------------------------------------
-def _factors(x: Tensor) -> Tensor:
-    """Return rows (x, 1, -|x|^2 / 2), centred and scaled, whose products with (x, -|x|^2 / 2, 1) are scores."""
+# Scores: s_ij = -|x_i - x_j|^2 / 2 stands for a distance, greater is nearer, and many are one matrix product.
+
+
+def _factors(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return rows (x, 1, -|x|^2 / 2) and (x, -|x|^2 / 2, 1), of x centred and scaled, whose products are scores."""
     x, _, _ = standardise(x)
-    return torch.cat([x, x.new_ones(len(x), 1), -x.square().sum(1, keepdim=True) / 2], 1)
-
-
-def _swapped(factors: Tensor) -> Tensor:
-    """Return the rows (x, -|x|^2 / 2, 1) that go with these factors."""
-    return torch.cat([factors[:, :-2], factors[:, -1:], factors[:, -2:-1]], 1)
-
-
-def _scores(swapped: Tensor, factors: Tensor, buffer: Tensor) -> Tensor:
-    """Return scores, a row for each of `swapped`, a column for each of `factors`, in the memory of `buffer`."""
-    shape = len(swapped), len(factors)
-    return torch.mm(swapped, factors.T, out=buffer[: shape[0] * shape[1]].view(shape))
+    minus_half = -torch.linalg.vector_norm(x, dim=1, keepdim=True).square() / 2
+    one = torch.ones_like(minus_half)
+    return torch.cat([x, one, minus_half], 1), torch.cat([x, minus_half, one], 1)
 
 
 def _slack(minus_half: Tensor, score: Tensor, dim: int) -> Tensor:
@@ -53,14 +47,14 @@ def _slack(minus_half: Tensor, score: Tensor, dim: int) -> Tensor:
     return (2 * math.sqrt(dim) + 8) * torch.finfo(score.dtype).eps * (-3 * minus_half - 2 * score)
 
 
-def _score_rows(factors: Tensor, queries: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield some of the queries and their scores with all items; an item's score with itself is -inf."""
-    count = len(factors)
-    rows = max(1, (2**24 if factors.device.type == "cpu" else 2**27) // count)
-    buffer = factors.new_empty(min(rows, len(queries)) * count)
+def _score_rows(x: Tensor, queries: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield some of the queries, their -|x|^2 / 2, and their scores with all items; with itself an item has -inf."""
+    left, right = _factors(x)
+    rows = max(1, (2**24 if x.device.type == "cpu" else 2**27) // len(x))
+    buffer = x.new_empty(min(rows, len(queries)), len(x))
     for chunk in queries.split(rows):
-        scores = _scores(_swapped(factors[chunk]), factors, buffer)
-        yield chunk, scores.scatter_(1, chunk[:, None], -math.inf)
+        scores = torch.mm(left[chunk], right.T, out=buffer[: len(chunk)])
+        yield chunk, left[chunk, -1:], scores.scatter_(1, chunk[:, None], -math.inf)
 
 
 def _double_rows(x: Tensor, queries: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -91,42 +85,26 @@ def _by_class(embeddings: Tensor, labels: Sequence[int] | Tensor) -> tuple[Tenso
     return x[order.to(x.device)], classes[order].to(x.device), sizes[by_size][classes[order]].to(x.device) - 1
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # Measures
-# ---------------------------------------------------------------------------------------------------------------------
+
+
 @full_precision()
 def recall_at_k(
     embeddings: Tensor, labels: Sequence[int] | Tensor, ks: Sequence[int] = (1, 2, 4, 8)
 ) -> dict[int, float]:
-    """Recall@K: the share of queries with an item of their class among their K nearest other items.
+    """Recall@K: the share of queries with an item of their class among their K nearest other items, K from 1 to N - 1.
 
     There is one if fewer than K items lie closer than the nearest item of the class. So no list of neighbors is made:
     items are counted, in one half of the symmetric matrix of distances, for the rows and the columns of each block.
 
-    Parameters
-    ----------
-    embeddings : (N, d) tensor
-    labels : sequence of N int
-        At least two classes, and a class with at least two items.
-    ks : sequence of int
-        Each from 1 to N - 1.
-
     Returns
     -------
     dict of int to float
-        Recall@K of each K in `ks`. For ties and classes of one item see the head of this module.
-
-    Raises
-    ------
-    ValueError
-        For embeddings that are no finite matrix, labels that do not fit, or a K out of range.
+        Recall@K of each K in `ks`.
     """
     x, y, peers = _by_class(embeddings, labels)
-    ks = list(ks)
-    for k in ks:
-        whole_number("K", k, 1, len(x) - 1)
-    factors = _factors(x)
-    closer, perhaps = _count_closer(factors, y, peers)
+    ks = [whole_number("K", k, 1, len(x) - 1) for k in ks]
+    closer, perhaps = _count_closer(x, y, peers)
     queries = (peers > 0).nonzero()[:, 0]
     undecided = torch.stack([(closer < k) != (perhaps < k) for k in ks]).any(0)
     hits = {k: float((closer[queries] < k)[~undecided[queries]].sum()) for k in ks}
@@ -136,90 +114,74 @@ def recall_at_k(
         margin = slack.gather(1, best.indices)
         ahead = scores > best.values + margin
         level = (scores >= best.values - margin) & ~ahead
-        right, wrong = (level & same).sum(1).double(), (level & ~same).sum(1).double()
-        for k in ks:
-            # the chance that `draws` of the level items are all wrong is C(wrong, draws) / C(wrong + right, draws)
-            draws = (k - ahead.sum(1)).clamp(min=0).double()
-            missed = torch.exp(
-                torch.lgamma(wrong + 1)
-                - torch.lgamma((wrong - draws).clamp(min=0) + 1)
-                + torch.lgamma((wrong + right - draws).clamp(min=0) + 1)
-                - torch.lgamma(wrong + right + 1)
-            )
-            hits[k] += float((1 - missed.where(draws <= wrong, 0).where(draws > 0, 1)).sum())
+        right, wrong = (level & same).sum(1), (level & ~same).sum(1)
+        for k in ks:  # the chance that `draws` of the level items are all wrong
+            draws = (k - ahead.sum(1)).clamp(min=0).minimum(right + wrong)
+            missed = (_log_choose(wrong, draws) - _log_choose(right + wrong, draws)).exp()
+            hits[k] += float((1 - missed).sum())
     return {k: hits[k] / len(queries) for k in ks}
 
 
-def _count_closer(factors: Tensor, y: Tensor, peers: Tensor) -> tuple[Tensor, Tensor]:
-    """Count for each item the others that are surely, and that are perhaps, closer than its nearest peer."""
-    count, size = len(y), 1024 if y.device.type == "cpu" else 8192
-    blocks = [slice(i, min(i + size, count)) for i in range(0, count, size)]
-    ends = [(int(y[block.start]), int(y[block.stop - 1])) for block in blocks]
-    buffer, flags = factors.new_empty(2, min(size, count) ** 2)
+def _log_choose(n: Tensor, k: Tensor) -> Tensor:
+    """Return log(n! / k! / (n - k)!), which is -inf for k > n."""
+    n, k = n.double(), k.double()
+    return torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
 
-    # Nearest peers: as items are sorted by class, they are in blocks about the diagonal.
-    best = factors.new_full((count,), -math.inf)
-    for i, rows in enumerate(blocks):
-        swapped = _swapped(factors[rows])
-        for j, columns in enumerate(blocks[i:], i):
-            if ends[j][0] > ends[i][1]:
-                break
-            scores = _scores(swapped, factors[columns], buffer).masked_fill_(y[rows, None] != y[columns], -math.inf)
-            if i == j:
-                scores.fill_diagonal_(-math.inf)
-            best[rows] = torch.maximum(best[rows], scores.amax(1))
-            best[columns] = torch.maximum(best[columns], scores.amax(0))
+
+def _count_closer(x: Tensor, y: Tensor, peers: Tensor) -> tuple[Tensor, Tensor]:
+    """Count for each item the others that are surely, and that are perhaps, closer than its nearest peer."""
+    left, right = _factors(x)
+    # As items are sorted by class, nearest peers are in blocks about the diagonal.
+    best = x.new_full((len(x),), -math.inf)
+    for rows, columns, scores in _upper_blocks(left, right, y, peers=True):
+        if rows == columns:
+            scores.fill_diagonal_(-math.inf)
+        best[rows] = torch.maximum(best[rows], scores.amax(1))
+        best[columns] = torch.maximum(best[columns], scores.amax(0))
     best[peers == 0] = 0
-    slack = _slack(factors[:, -1], best, factors.shape[1])
+    slack = _slack(left[:, -1], best, left.shape[1])
     low, high = best - slack, best + slack
 
     surely, perhaps = torch.zeros_like(best), torch.zeros_like(best)
-    for i, rows in enumerate(blocks):
-        swapped = _swapped(factors[rows])
-        for j, columns in enumerate(blocks[i:], i):
-            scores = _scores(swapped, factors[columns], buffer)
-            if ends[j][0] <= ends[i][1]:
-                scores.masked_fill_(y[rows, None] == y[columns], -math.inf)
-            flag = flags[: scores.numel()].view_as(scores)
-            # comparing into floats and summing them is several times faster than into booleans
-            surely[rows] += torch.gt(scores, high[rows, None], out=flag).sum(1)
-            perhaps[rows] += torch.ge(scores, low[rows, None], out=flag).sum(1)
-            if i != j:
-                surely[columns] += torch.gt(scores, high[columns], out=flag).sum(0)
-                perhaps[columns] += torch.ge(scores, low[columns], out=flag).sum(0)
+    flags = None  # comparing into floats and summing them is several times faster than into booleans
+    for rows, columns, scores in _upper_blocks(left, right, y, peers=False):
+        flags = torch.empty_like(scores) if flags is None or flags.shape != scores.shape else flags
+        surely[rows] += torch.gt(scores, high[rows, None], out=flags).sum(1)
+        perhaps[rows] += torch.ge(scores, low[rows, None], out=flags).sum(1)
+        if rows != columns:
+            surely[columns] += torch.gt(scores, high[columns], out=flags).sum(0)
+            perhaps[columns] += torch.ge(scores, low[columns], out=flags).sum(0)
     return surely, perhaps
 
 
+def _upper_blocks(left: Tensor, right: Tensor, y: Tensor, peers: bool) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Yield the upper half of the matrix of scores: those of peers, or of all others; what is left out is -inf."""
+    count, size = len(y), 1024 if y.device.type == "cpu" else 8192
+    buffer, classes = left.new_empty(min(size, count) ** 2), y.tolist()
+    blocks = [slice(i, min(i + size, count)) for i in range(0, count, size)]
+    for i, rows in enumerate(blocks):
+        for columns in blocks[i:]:
+            meet = classes[columns.start] <= classes[rows.stop - 1]
+            if peers and not meet:
+                break
+            shape = rows.stop - rows.start, columns.stop - columns.start
+            scores = torch.mm(left[rows], right[columns].T, out=buffer[: math.prod(shape)].view(shape))
+            if meet:
+                scores.masked_fill_((y[rows, None] == y[columns]) != peers, -math.inf)
+            yield rows, columns, scores
+
+
 def map_at_r(embeddings: Tensor, labels: Sequence[int] | Tensor) -> float:
-    """MAP@R (Musgrave et al., A Metric Learning Reality Check, 2020).
+    """MAP@R, from 0 to 1 (Musgrave et al., A Metric Learning Reality Check, 2020); at most :func:`r_precision`.
 
     With R other items of a query's class: the mean, over ranks r = 1..R, of the precision of the first r items where
     the r-th is of the class, else 0; and the mean of that over the queries.
-
-    Parameters
-    ----------
-    embeddings : (N, d) tensor
-    labels : sequence of N int
-        At least two classes, and a class with at least two items.
-
-    Returns
-    -------
-    float
-        From 0 to 1, at most :func:`r_precision`. For ties and classes of one item see the head of this module.
-
-    Raises
-    ------
-    ValueError
-        For embeddings that are no finite matrix, or labels that do not fit.
     """
     return _precisions(embeddings, labels)[0]
 
 
 def r_precision(embeddings: Tensor, labels: Sequence[int] | Tensor) -> float:
-    """R-precision: the share of a query's class among its R nearest items, where R is the size of the class less one.
-
-    Parameters, ties and errors are those of :func:`map_at_r`.
-    """
+    """R-precision: the share of a query's class among its R nearest items, R being the size of the class less one."""
     return _precisions(embeddings, labels)[1]
 
 
@@ -227,17 +189,16 @@ def r_precision(embeddings: Tensor, labels: Sequence[int] | Tensor) -> float:
 def _precisions(embeddings: Tensor, labels: Sequence[int] | Tensor) -> tuple[float, float]:
     """Measure MAP@R and R-precision in one pass over the ranked items."""
     x, y, peers = _by_class(embeddings, labels)
-    factors = _factors(x)
     queries = (peers > 0).nonzero()[:, 0]
     average = precision = 0.0
     undecided = []
-    for chunk, scores in _score_rows(factors, queries):
+    for chunk, minus_half, scores in _score_rows(x, queries):
         r = peers[chunk, None]
         near = scores.topk(int(r.max()) + 1)
         hit = y[near.indices] == y[chunk, None]
         rank = torch.arange(1, hit.shape[1] + 1, device=y.device)
         # the order matters between a hit and a miss, and at the end of the list
-        close = near.values[:, :-1] - near.values[:, 1:] <= _slack(factors[chunk, -1:], near.values[:, 1:], x.shape[1])
+        close = near.values[:, :-1] - near.values[:, 1:] <= _slack(minus_half, near.values[:, 1:], x.shape[1])
         unsure = (close & ((hit[:, :-1] != hit[:, 1:]) & (rank[:-1] < r) | (rank[:-1] == r))).any(1)
         undecided.append(chunk[unsure])
         counts = (hit & (rank <= r) & ~unsure[:, None]).double() / r
@@ -253,14 +214,15 @@ def _precisions(embeddings: Tensor, labels: Sequence[int] | Tensor) -> tuple[flo
         begins = torch.ones_like(hits, dtype=torch.bool)
         begins[:, 1:] = scores[:, :-1] - scores[:, 1:] > slack.gather(1, order)[:, 1:]
         run = begins.cumsum(1) - 1
-        length = torch.zeros_like(hits).scatter_add_(1, run, torch.ones_like(hits)).gather(1, run)
-        right = torch.zeros_like(hits).scatter_add_(1, run, hits).gather(1, run)
+        length, right = (
+            torch.zeros_like(hits).scatter_add_(1, run, values).gather(1, run)
+            for values in (torch.ones_like(hits), hits)
+        )
         start = rank.where(begins, 0).cummax(1).values
         before = (hits.cumsum(1) - hits).gather(1, start)
         counts = right / length * (rank < r) / r
-        average += float(
-            (counts * (before + 1 + (rank - start) * (right - 1) / (length - 1).clamp(min=1)) / (rank + 1)).sum()
-        )
+        earlier = before + (rank - start) * (right - 1) / (length - 1).clamp(min=1)
+        average += float((counts * (earlier + 1) / (rank + 1)).sum())
         precision += float(counts.sum())
     return average / len(queries), precision / len(queries)
 
@@ -273,25 +235,10 @@ def nmi(
     iterations: int = 100,
     seed: int = 0,
 ) -> float:
-    """Normalised mutual information, 2 I / (H + H'), of the classes and as many k-means clusters.
+    """Normalised mutual information, 2 I / (H + H') from 0 to 1, of the C classes and as many clusters by `kmeans`.
 
-    Parameters
-    ----------
-    embeddings : (N, d) tensor
-    labels : sequence of N int
-        At least two classes, C.
-    restarts : int, optional
-        Starts of k-means, of which the one of the lowest inertia counts. By default 10, but only as many as keep
-        restarts * N * C at 10^8: one for the 11,316 classes of Stanford Online Products.
-    iterations : int
-        Greatest number of k-means iterations.
-    seed : int
-        Of k-means.
-
-    Returns
-    -------
-    float
-        From 0 to 1.
+    Of the `restarts` the one of the lowest inertia counts. By default there are 10, but only as many as keep
+    restarts * N * C at 10^8: one for the 11,316 classes of Stanford Online Products.
     """
     from sklearn.metrics import normalized_mutual_info_score
 
@@ -308,13 +255,10 @@ def nmi(
 
 @full_precision()
 def top_k(embeddings: Tensor, k: int, *, queries: Sequence[int] | Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Find the k nearest other items of each item.
+    """Find the k nearest other items of each item, k from 1 to N - 1.
 
     Parameters
     ----------
-    embeddings : (N, d) tensor
-    k : int
-        From 1 to N - 1.
     queries : sequence of Q int, optional
         Items to ask for, by number; by default all, in order.
 
@@ -324,17 +268,12 @@ def top_k(embeddings: Tensor, k: int, *, queries: Sequence[int] | Tensor | None 
         Euclidean, in ascending order; exactly 0 for a duplicate.
     indices : (Q, k) LongTensor on the CPU
         Numbers of the items; of items at one distance the first comes first.
-
-    Raises
-    ------
-    ValueError
-        For embeddings that are no finite matrix, a k or a query out of range.
     """
     x = finite_matrix(embeddings)
     whole_number("k", k, 1, len(x) - 1)
     queries = item_numbers(range(len(x)) if queries is None else queries, len(x), "queries").to(x.device)
     distances, indices = [torch.empty(0, k, dtype=x.dtype)], [torch.empty(0, k, dtype=torch.long)]
-    for chunk, scores in _score_rows(_factors(x), queries):
+    for chunk, _, scores in _score_rows(x, queries):
         # some more than k, because products order close calls at random; the differences of the points decide
         near = scores.topk(min(k + 8, len(x) - 1)).indices.sort(1).values
         rows = max(1, 2**23 // (near.shape[1] * x.shape[1]))

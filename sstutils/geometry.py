@@ -1,8 +1,9 @@
 """The geometry of one triplet: value and closed-form gradient of the losses, in numpy.
 
-Notation: anchor ``a``, positive ``p``, negative ``n``; ``d2(x, y) = |x - y|^2``. A point is the last axis of an
-array (or a plain list of numbers); every leading axis broadcasts, so one call answers for one triplet or for a grid.
-The batch versions, on torch tensors, are in :mod:`sstutils.losses`.
+Notation: anchor ``a``, positive ``p``, negative ``n``; ``d2(x, y) = |x - y|^2``. They are arrays (or plain lists of
+numbers) of shape (..., d): a point is the last axis, and the leading ones broadcast, so that one call answers for one
+triplet or for a grid, and returns values of shape (...). The batch versions, on torch tensors, are in
+:mod:`sstutils.losses`.
 """
 
 from typing import NamedTuple
@@ -17,15 +18,6 @@ def sst_logit(a: ArrayLike, p: ArrayLike, n: ArrayLike) -> NDArray:
     """Return the argument of the SST loss, z = d2(a, p) - (d2(a, n) + d2(p, n)) / 2.
 
     With the midpoint c = (a + p) / 2 it reads z = 3/4 d2(a, p) - d2(n, c): see :func:`sphere`.
-
-    Parameters
-    ----------
-    a, p, n : array_like, shape (..., d)
-        Anchor, positive and negative.
-
-    Returns
-    -------
-    ndarray, shape (...)
     """
     a, p, n = _points(a, p, n)
     return _d2(a, p) - (_d2(a, n) + _d2(p, n)) / 2
@@ -39,11 +31,6 @@ def sst(a: ArrayLike, p: ArrayLike, n: ArrayLike) -> tuple[NDArray, Three]:
         s (a - 2p + n),    s (p - 2a + n),    s (a + p - 2n) = -2 s (n - c)
 
     so a step of descent moves the negative straight away from the midpoint c = (a + p) / 2.
-
-    Parameters
-    ----------
-    a, p, n : array_like, shape (..., d)
-        Anchor, positive and negative.
 
     Returns
     -------
@@ -66,20 +53,8 @@ def sst(a: ArrayLike, p: ArrayLike, n: ArrayLike) -> tuple[NDArray, Three]:
 def triplet(a: ArrayLike, p: ArrayLike, n: ArrayLike, margin: float = 1.0) -> tuple[NDArray, Three]:
     """Compute the triplet loss, max(0, d2(a, p) + margin - d2(a, n)), and its gradient.
 
-    Where the loss is above zero the three gradients are 2(n - p), 2(p - a) and 2(a - n); elsewhere they vanish.
-
-    Parameters
-    ----------
-    a, p, n : array_like, shape (..., d)
-        Anchor, positive and negative.
-    margin : float
-        In units of squared distance.
-
-    Returns
-    -------
-    value : ndarray, shape (...)
-    gradients : tuple of three ndarrays, shape (..., d)
-        With respect to a, p and n.
+    Where the loss is above zero the three gradients are 2(n - p), 2(p - a) and 2(a - n); elsewhere they vanish. The
+    `margin` is in units of squared distance; what is returned is that of :func:`sst`.
     """
     a, p, n = _points(a, p, n)
     z = _d2(a, p) + margin - _d2(a, n)
@@ -89,11 +64,6 @@ def triplet(a: ArrayLike, p: ArrayLike, n: ArrayLike, margin: float = 1.0) -> tu
 
 def sphere(a: ArrayLike, p: ArrayLike) -> tuple[NDArray, NDArray]:
     """Return the sphere z = 0 of the SST loss, inside which a negative costs more than log 2.
-
-    Parameters
-    ----------
-    a, p : array_like, shape (..., d)
-        Anchor and positive.
 
     Returns
     -------
@@ -120,17 +90,12 @@ class TernaryField(NamedTuple):
 
 
 def ternary_coordinates(resolution: int) -> Three:
-    """Return the barycentric coordinates of a regular triangular grid, its edges and vertices included.
-
-    Parameters
-    ----------
-    resolution : int
-        Steps along a side, at least 1.
+    """Return the barycentric coordinates of a regular triangular grid with `resolution` steps, 1 or more, along a side.
 
     Returns
     -------
     b, r, l : three ndarrays, shape ((resolution + 1) * (resolution + 2) / 2,)
-        All at least 0, with b + r + l = 1.
+        All at least 0, with b + r + l = 1; edges and vertices are included.
     """
     if resolution < 1:
         raise ValueError(f"resolution is the number of steps along a side: got {resolution}, need at least 1")
@@ -141,17 +106,7 @@ def ternary_coordinates(resolution: int) -> Three:
 def ternary_field(loss: str = "sst", resolution: int = 100, margin: float = 1.0) -> TernaryField:
     """Tell where a triplet of numbers is driven: negative gradients over u + v + w = 0, each from -2 to 4.
 
-    Parameters
-    ----------
-    loss : {"sst", "triplet"}
-    resolution : int
-        Steps along a side of the triangle.
-    margin : float
-        Of the triplet loss; the SST loss has none.
-
-    Returns
-    -------
-    TernaryField
+    The arguments are those of :func:`scalar_field` and :func:`ternary_coordinates`.
     """
     b, r, l = ternary_coordinates(resolution)  # noqa: E741
     return TernaryField(b, r, l, scalar_field(loss, -2 + 6 * b, -2 + 6 * r, margin))

@@ -15,13 +15,15 @@ that its miners plug in. ``indices_tuple`` says which triplets count:
 ===================  ===================================================================================
 
 Notation: anchor a, positive p, negative n, ``d2(x, y) = |x - y|^2``. Values are means over all triplets, those of
-zero loss included. The case of one triplet, in numpy, is :mod:`sstutils.geometry`.
+zero loss included. The case of one triplet, in numpy, is :mod:`sstutils.geometry`. Arguments of a wrong shape or type,
+indices out of range and embeddings that are not finite raise a ValueError.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -30,9 +32,7 @@ from torch import Tensor, nn
 
 from .checks import class_labels, float_matrix, full_precision, index_tuple, raise_not_finite, whole_number
 
-Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""From D, (B, B), to the value of a loss and its derivative dl/dD, (B, B)."""
-
+Link = Callable[[Tensor], tuple[Tensor, Tensor]]  # from the logits z of triplets to their losses and slopes dl/dz
 _BLOCK = 2**19  # numbers in a block of (pair, negative): 2 MB in float32, which stays in the cache
 
 
@@ -40,21 +40,12 @@ _BLOCK = 2**19  # numbers in a block of (pair, negative): 2 MB in float32, which
 
 
 def squared_distances(x: Tensor) -> Tensor:
-    """Compute the squared Euclidean distances between all rows.
-
-    Parameters
-    ----------
-    x : Tensor, shape (B, D), floating point
+    """Compute the squared Euclidean distances between all rows of `x`, (B, D).
 
     Returns
     -------
     Tensor, shape (B, B)
         At least 0, with a zero diagonal; float64 for float64, else float32.
-
-    Raises
-    ------
-    ValueError
-        If `x` has another shape or type, or a row that is not finite.
     """
     with full_precision():
         return _centred_distances(float_matrix(x))[1]
@@ -92,16 +83,11 @@ def nearest_positives(d2: Tensor, labels: Tensor, k: int | None = 5) -> tuple[Te
     anchor, positive : Tensors of int64, shape (P,)
         Positions within the batch, anchors ascending. Items without a positive are no anchors, and if all items are
         of one class there are no pairs at all, for want of negatives.
-
-    Raises
-    ------
-    ValueError
-        If `labels` does not fit `d2`, or `k` is below 1.
     """
     if d2.ndim != 2 or d2.shape[0] != d2.shape[1]:
         raise ValueError(f"d2 must be a square matrix of distances, got shape {tuple(d2.shape)}")
     labels = class_labels(labels, len(d2)).to(d2.device)
-    _check_k(k)
+    k is None or whole_number("k", k)
     same = labels[:, None] == labels
     anchor, positive = _nearest(d2, same, k)
     return (anchor[:0], positive[:0]) if same.all() else (anchor, positive)
@@ -142,11 +128,6 @@ def sst_loss(
     -------
     Tensor
         A number; float64 for float64, else float32. A batch without triplets gives 0, with a zero gradient.
-
-    Raises
-    ------
-    ValueError
-        If an argument has a wrong shape or type, an index is out of range, or an embedding is not finite.
     """
     return _triplet_mean(embeddings, labels, indices_tuple, k, _logistic, symmetric=True)
 
@@ -160,7 +141,7 @@ def triplet_loss(
 ) -> Tensor:
     """Compute the triplet loss, the mean over triplets of max(0, d2(a, p) + margin - d2(a, n)).
 
-    Parameters, results and errors are those of :func:`sst_loss`; `margin` is in units of squared distance.
+    Parameters and results are those of :func:`sst_loss`; `margin` is in units of squared distance.
     """
     return _triplet_mean(embeddings, labels, indices_tuple, k, lambda z: _hinge(z + margin), symmetric=False)
 
@@ -177,7 +158,7 @@ def contrastive_loss(
     The loss is 1/B sum_i [ sum_p d2(i, p) + sum_n max(0, margin - d2(i, n)) ], over all positives p and negatives n
     of item i.
 
-    Parameters, results and errors are those of :func:`sst_loss`; `margin` is in units of squared distance. Triplets
+    Parameters and results are those of :func:`sst_loss`; `margin` is in units of squared distance. Triplets
     in `indices_tuple` are read as the pairs (a, p) and (a, n). By default (`k` is ``None``) all items of the same
     class are positives.
     """
@@ -187,66 +168,64 @@ def contrastive_loss(
         same = None if labels is None else labels[:, None] == labels
         a1, p, *rest = indices or _nearest(d2, same, k)
         a2, n = (a1, *rest)[-2:] if rest else (~same).nonzero().unbind(1)
-        near, far = (_sums(d2, i, j) / max(len(d2), 1) for i, j in ((a1, p), (a2, n)))
+        near, far = (_sums(d2, i, j, d2.new_full(i.shape, 1 / max(len(d2), 1))) for i, j in ((a1, p), (a2, n)))
         short, active = _hinge(margin - d2)
         return (near * d2 + far * short).sum(), near - far * active
 
     return _OfDistances.apply(embeddings, objective)
 
 
-class SSTLoss(nn.Module):
+class _Loss(nn.Module):
+    """A loss function as a module, whose fields are the options of the function."""
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def forward(self, embeddings: Tensor, labels: Tensor | None, indices_tuple: Any = None) -> Tensor:
+        """Compute the loss function of the same name."""
+        return self.function(embeddings, labels, indices_tuple, **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self._options().items())
+
+
+@dataclass(eq=False, repr=False)
+class SSTLoss(_Loss):
     """The stochastic symmetric triplet loss, :func:`sst_loss`, as a module."""
 
-    def __init__(self, k: int | None = 5) -> None:
-        super().__init__()
-        self.k = k
-
-    def forward(self, embeddings: Tensor, labels: Tensor | None, indices_tuple: Any = None) -> Tensor:
-        """See :func:`sst_loss`."""
-        return sst_loss(embeddings, labels, indices_tuple, self.k)
-
-    def extra_repr(self) -> str:  # noqa: D102
-        return f"k={self.k}"
+    k: int | None = 5
+    function = staticmethod(sst_loss)
 
 
-class TripletLoss(nn.Module):
+@dataclass(eq=False, repr=False)
+class TripletLoss(_Loss):
     """The triplet loss, :func:`triplet_loss`, as a module."""
 
-    def __init__(self, margin: float = 0.2, k: int | None = 5) -> None:
-        super().__init__()
-        self.margin, self.k = margin, k
-
-    def forward(self, embeddings: Tensor, labels: Tensor | None, indices_tuple: Any = None) -> Tensor:
-        """See :func:`triplet_loss`."""
-        return triplet_loss(embeddings, labels, indices_tuple, self.margin, self.k)
-
-    def extra_repr(self) -> str:  # noqa: D102
-        return f"margin={self.margin}, k={self.k}"
+    margin: float = 0.2
+    k: int | None = 5
+    function = staticmethod(triplet_loss)
 
 
-class ContrastiveLoss(nn.Module):
+@dataclass(eq=False, repr=False)
+class ContrastiveLoss(_Loss):
     """The contrastive loss, :func:`contrastive_loss`, as a module."""
 
-    def __init__(self, margin: float = 0.5, k: int | None = None) -> None:
-        super().__init__()
-        self.margin, self.k = margin, k
-
-    def forward(self, embeddings: Tensor, labels: Tensor | None, indices_tuple: Any = None) -> Tensor:
-        """See :func:`contrastive_loss`."""
-        return contrastive_loss(embeddings, labels, indices_tuple, self.margin, self.k)
-
-    def extra_repr(self) -> str:  # noqa: D102
-        return f"margin={self.margin}, k={self.k}"
+    margin: float = 0.5
+    k: int | None = None
+    function = staticmethod(contrastive_loss)
 
 
 # From distances to embeddings
 
 
 class _OfDistances(torch.autograd.Function):
-    """A function of the squared distances, with the chain rule to the embeddings in closed form."""
+    """A function of the squared distances D, which returns its value and its derivative dl/dD, and the chain rule."""
 
     @staticmethod
-    def forward(ctx: Any, embeddings: Tensor, objective: Objective) -> Tensor:
+    def forward(ctx: Any, embeddings: Tensor, objective: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
         with full_precision():
             x, d2 = _centred_distances(embeddings)
             value, slope = objective(d2)
@@ -269,15 +248,12 @@ class _OfDistances(torch.autograd.Function):
             return *torch.autograd.grad(value, embeddings, grad, create_graph=True), None
 
 
-def _sums(d2: Tensor, i: Tensor, j: Tensor, values: Tensor | None = None) -> Tensor:
-    """Add up the values (or the count) listed for each (i, j), in a matrix like `d2`."""
-    values = d2.new_ones(len(i)) if values is None else values
+def _sums(d2: Tensor, i: Tensor, j: Tensor, values: Tensor) -> Tensor:
+    """Add up the values listed for each (i, j), in a matrix like `d2`."""
     return torch.zeros_like(d2).view(-1).index_add_(0, i * len(d2) + j, values).view_as(d2)
 
 
-# Means over triplets. A link maps the logits z of triplets to their losses and the slopes dl/dz.
-
-Link = Callable[[Tensor], tuple[Tensor, Tensor]]
+# Means over triplets
 
 
 def _logistic(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -299,7 +275,7 @@ def _triplet_mean(
 
     def objective(d2: Tensor) -> tuple[Tensor, Tensor]:
         if len(indices) > 2:
-            triplets = indices if len(indices) == 3 else _joined(*indices, size=len(d2))
+            triplets = indices if len(indices) == 3 else _join_pairs(*indices, size=len(d2))
             return _over_triplets(d2, *triplets, link, symmetric)
         same = labels[:, None] == labels
         return _over_negatives(d2, same, *(indices or _nearest(d2, same, k)), link, symmetric)
@@ -308,15 +284,11 @@ def _triplet_mean(
 
 
 def _over_triplets(d2: Tensor, a: Tensor, p: Tensor, n: Tensor, link: Link, symmetric: bool) -> tuple[Tensor, Tensor]:
-    """Take the mean over listed triplets."""
     ends = (a, p) if symmetric else (a,)
     value, slope = link(d2[a, p] - sum(d2[end, n] for end in ends) / len(ends))
-    count = max(len(a), 1)
-    slope /= count
-    total = _sums(d2, a, p, slope)
-    for end in ends:
-        total -= _sums(d2, end, n, slope) / len(ends)
-    return value.sum() / count, total
+    slope /= max(len(a), 1)
+    far = sum(_sums(d2, end, n, slope) for end in ends) / len(ends)
+    return value.sum() / max(len(a), 1), _sums(d2, a, p, slope) - far
 
 
 def _over_negatives(
@@ -327,8 +299,7 @@ def _over_negatives(
     if symmetric:  # (a, p) and (p, a) are one pair of weight 2: a third to a half of the work less
         pair, weight = torch.unique(torch.minimum(a, p) * size + torch.maximum(a, p), return_counts=True)
         a, p = pair // size, pair % size
-    triplets = (weight * (size - same.sum(1))[a]).sum()
-    weight = weight / triplets.clamp_min(1).to(d2.dtype)
+    weight = weight / (weight * (size - same.sum(1))[a]).sum().clamp_min(1).to(d2.dtype)
     # Items of the same class are infinitely far: there z is -inf, and losses and slopes vanish without a mask.
     ends = 2 if symmetric else 1
     nearness = torch.where(same, -math.inf, d2 / -ends)
@@ -347,7 +318,7 @@ def _over_negatives(
     return value, total
 
 
-def _joined(a1: Tensor, p: Tensor, a2: Tensor, n: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+def _join_pairs(a1: Tensor, p: Tensor, a2: Tensor, n: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """Join positive pairs (a1, p) and negative pairs (a2, n) with a1 == a2 to triplets (a, p, n)."""
     n = n[a2.argsort()]  # the negatives of an anchor now stand together,
     many = torch.bincount(a2, minlength=size)  # so many of them,
@@ -358,17 +329,12 @@ def _joined(a1: Tensor, p: Tensor, a2: Tensor, n: Tensor, size: int) -> tuple[Te
     return a1[pair], p[pair], n[first[a1[pair]] + nth]
 
 
-def _check_k(k: int | None) -> None:
-    if k is not None:
-        whole_number("k", k)
-
-
 def _checked(
     embeddings: Tensor, labels: Tensor | None, indices_tuple: Any, k: int | None
 ) -> tuple[Tensor | None, tuple[Tensor, ...]]:
     """Convert labels and indices to tensors on the device of the embeddings; no indices are an empty tuple."""
     float_matrix(embeddings)
-    _check_k(k)
+    k is None or whole_number("k", k)
     indices = () if indices_tuple is None else index_tuple(indices_tuple, embeddings)
     if labels is not None:
         labels = class_labels(labels, len(embeddings)).to(embeddings.device)

@@ -1,7 +1,9 @@
 """Mini-batches: neighborhoods of the embedding space (the paper's local sampling) and the two usual baselines.
 
 All three samplers are batch samplers for ``torch.utils.data.DataLoader(dataset, batch_sampler=sampler)`` and share one
-protocol: ``refresh(embeddings)`` before an epoch, ``pairs``, ``state_dict`` and ``load_state_dict``.
+protocol: ``refresh(embeddings)`` before an epoch, ``pairs``, ``state_dict`` and ``load_state_dict``. They take the
+classes of the N items of the data set as `labels`, and a `seed`, at least 0, of which their random numbers follow, with
+the number of epochs before. Values out of range raise a ValueError.
 """
 
 from __future__ import annotations
@@ -27,9 +29,9 @@ class _Epochs(Sampler[list[int]]):
 
     pairs: list[tuple[Tensor, Tensor]] | None = None
 
-    def __init__(self, labels: Sequence[int] | Tensor, batch_size: int, seed: int) -> None:
+    def __init__(self, labels: Sequence[int] | Tensor, batch_size: int, seed: int, least: int = 1) -> None:
         self.labels = class_labels(labels).cpu()
-        self.batch_size = batch_size
+        self.batch_size = whole_number("batch_size", batch_size, least)
         self.seed = whole_number("seed", seed, 0)
         self.epoch = 0
 
@@ -51,6 +53,9 @@ class _Epochs(Sampler[list[int]]):
         """Go on with the epoch that comes next for the sampler whose `state_dict` this is."""
         self.seed, self.epoch = state["seed"], state["epoch"]
 
+    def __len__(self) -> int:
+        return max(1, len(self.labels) // self.batch_size)
+
 
 class LocalSampler(_Epochs):
     """Batches of items that lie close together: the local sampling of Nguyen and De Baets (2020).
@@ -63,7 +68,6 @@ class LocalSampler(_Epochs):
     Parameters
     ----------
     labels : sequence of N int
-        Class of each item of the data set.
     batch_size : int
         Greatest size of a batch, B; at least 3, the size of a triplet.
     k : int
@@ -80,7 +84,6 @@ class LocalSampler(_Epochs):
     iterations : int
         Greatest number of k-means iterations.
     seed : int
-        At least 0. Batches follow from the seed, the number of refreshes before, and the embeddings.
 
     Attributes
     ----------
@@ -91,11 +94,6 @@ class LocalSampler(_Epochs):
         Anchors and positives of each batch, as positions within it: `indices_tuple` of the losses.
     epoch : int
         Number of refreshes so far.
-
-    Raises
-    ------
-    ValueError
-        For values out of range; on iteration before the first `refresh`.
 
     Examples
     --------
@@ -119,7 +117,7 @@ class LocalSampler(_Epochs):
         iterations: int = 20,
         seed: int = 0,
     ) -> None:
-        super().__init__(labels, whole_number("batch_size", batch_size, 3), seed)
+        super().__init__(labels, batch_size, seed, least=3)
         self.k = whole_number("k", k)
         self.shuffle = shuffle
         self.balanced = balanced
@@ -129,24 +127,14 @@ class LocalSampler(_Epochs):
 
     @full_precision()
     def refresh(self, embeddings: Tensor, labels: Sequence[int] | Tensor | None = None) -> LocalSampler:
-        """Find new neighborhoods.
+        """Find new neighborhoods, and return the sampler.
 
         Parameters
         ----------
         embeddings : (N, d) tensor
-            Of the whole data set, in its order. The work is done on their device.
+            Finite, of the whole data set, in its order. The work is done on their device.
         labels : sequence of N int, optional
             Other labels than those given before, from now on.
-
-        Returns
-        -------
-        LocalSampler
-            Itself.
-
-        Raises
-        ------
-        ValueError
-            For embeddings that are no finite matrix or not as many as the labels.
         """
         x = finite_matrix(embeddings)
         labels = class_labels(self.labels if labels is None else labels, len(x)).cpu()
@@ -159,9 +147,9 @@ class LocalSampler(_Epochs):
         if self.balanced:
             cluster = _match(x, centres, cluster)
         cluster = cluster.cpu()
-        members = torch.argsort(cluster, stable=True).split(torch.bincount(cluster, minlength=count).tolist())
+        sizes = torch.bincount(cluster, minlength=count)
         batches = []
-        for batch in members:
+        for batch in torch.argsort(cluster, stable=True).split(sizes.tolist()):
             if len(batch) > self.batch_size:
                 batch = batch[torch.randperm(len(batch), generator=random)[: self.batch_size]].sort().values
             classes = len(labels[batch].unique())
@@ -238,32 +226,24 @@ class ClassBalancedSampler(_Epochs):
     Parameters
     ----------
     labels : sequence of N int
-        Class of each item of the data set.
     batch_size : int
-        Size of every batch, a multiple of `per_class`.
+        Size of every batch, a multiple of `per_class`, for two classes or more and no more than there are.
     per_class : int
         Items of each class, at least 2.
     seed : int
-        At least 0. Each iteration over the sampler draws anew, from the seed and the number of iterations before.
-
-    Raises
-    ------
-    ValueError
-        If `batch_size` is no multiple of `per_class`, or takes fewer than 2 or more classes than there are.
     """
 
     def __init__(
         self, labels: Sequence[int] | Tensor, batch_size: int = 200, per_class: int = 5, *, seed: int = 0
     ) -> None:
-        super().__init__(labels, whole_number("batch_size", batch_size), seed)
+        super().__init__(labels, batch_size, seed)
         self.per_class = whole_number("per_class", per_class, 2)
         if batch_size % per_class or batch_size < 2 * per_class:
             raise ValueError(
                 f"batch_size must be a multiple of per_class, for two classes or more; got {batch_size} and {per_class}"
             )
-        self._members = torch.argsort(self.labels, stable=True).split(
-            self.labels.unique(return_counts=True)[1].tolist()
-        )
+        sizes = self.labels.unique(return_counts=True)[1]
+        self._members = torch.argsort(self.labels, stable=True).split(sizes.tolist())
         if batch_size > per_class * len(self._members):
             raise ValueError(
                 f"a batch of {batch_size} takes {batch_size // per_class} classes with {per_class} items each, but "
@@ -283,29 +263,16 @@ class ClassBalancedSampler(_Epochs):
             chosen = some(classes, self.batch_size // self.per_class)
             yield torch.cat([some(self._members[c], self.per_class) for c in chosen]).tolist()
 
-    def __len__(self) -> int:
-        return max(1, len(self.labels) // self.batch_size)
-
 
 class ShuffledSampler(_Epochs):
-    """Batches of the shuffled data set, without regard to classes. Each epoch leaves out the last, incomplete batch.
+    """Batches of the shuffled data set, without regard to classes: of the `labels` only the number matters.
 
-    Parameters
-    ----------
-    labels : sequence of N int
-        Class of each item of the data set; only their number matters.
-    batch_size : int
-        Size of every batch; a smaller data set is one batch.
-    seed : int
-        At least 0. Each iteration over the sampler draws anew, from the seed and the number of iterations before.
+    Each epoch leaves out the last, incomplete batch; a data set smaller than `batch_size` is one batch.
     """
 
     def __init__(self, labels: Sequence[int] | Tensor, batch_size: int = 200, *, seed: int = 0) -> None:
-        super().__init__(labels, whole_number("batch_size", batch_size), seed)
+        super().__init__(labels, batch_size, seed)
 
     def __iter__(self) -> Iterator[list[int]]:
         items = RandomSampler(self.labels, generator=self._next_epoch())
         yield from BatchSampler(items, self.batch_size, drop_last=len(items) >= self.batch_size)
-
-    def __len__(self) -> int:
-        return max(1, len(self.labels) // self.batch_size)

@@ -101,7 +101,7 @@ def test_what_cannot_be_played_is_refused_in_a_sentence():
         ((x, np.arange(60), images), {}, "each class has one image only"),
         ((x, labels, images), {"queries": 61}, "queries must be between 1 and 60; got 61"),
         ((x, labels, images), {"queries": 0}, "queries must be between 1 and 60; got 0"),
-        ((x, labels, images), {"queries": [60]}, "numbers from 0 to 59"),
+        ((x, labels, images), {"queries": [60]}, "queries must be between 0 and 59, got 60"),
         ((x, labels, images), {"neighbors": 60}, "neighbors must be between 1 and 59; got 60"),
         ((x, labels, images), {"margin": float("nan")}, "margin must be finite"),
     ]:

@@ -188,15 +188,14 @@ def test_states_that_cannot_be(explorer, change, message):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda x, y: (x * np.nan, y), "24 of 24 rows have NaN"),
+        (lambda x, y: (x * np.nan, y), "24 of 24 rows are not finite"),
         (lambda x, y: (x, y * 0), "all images are of one class"),
         (lambda x, y: (x, np.arange(24)), "each class has one image only"),
-        (
-            lambda x, y: (x[:-1], y),
-            "'this embedding' must be a matrix with one row for each of 24 labels; got shape (23, 3)",
-        ),
-        (lambda x, y: (x, y / 2), "labels must be a list of whole numbers"),
-        (lambda x, y: (x.ravel(), y), "must be a matrix"),
+        (lambda x, y: (x[:-1], y), "labels must be 23 integers, one for each item, got 24"),
+        (lambda x, y: ({"a": x, "b": x[:-1]}, y), "labels must be 23 integers, one for each item, got 24"),
+        (lambda x, y: (x, y / 2), "labels must be 24 integers, one for each item, got float64"),
+        (lambda x, y: (x, y.astype(str)), "labels must be 24 integers, one for each item, got str"),
+        (lambda x, y: (x.ravel(), y), "'this embedding' must be"),
         (lambda x, y: ({}, y), "got an empty dict"),
         (
             lambda x, y: (np.zeros((1001, 2)), np.arange(1001) % 2),

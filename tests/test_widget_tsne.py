@@ -87,14 +87,15 @@ def test_a_copy_keeps_everything():
 
 
 def test_numbers_are_squeezed_without_loss():
-    whole = RNG.integers(0, 1024, 998)
-    raw = tsne.squeeze(whole)
-    assert len(raw) == 1248
-    np.testing.assert_array_equal(tsne.expand(raw, 998), whole)
+    whole = RNG.integers(-511, 512, (499, 2))
+    whole[0, 0] = -511
+    raw, step = tsne.squeeze(whole)
+    assert len(raw) == 1248 and step == 1
+    np.testing.assert_array_equal(tsne.expand(raw, 1, 499), whole)
     points = RNG.normal(size=(50, 2)) * 30
-    whole, step = tsne.quantize(points)
-    assert whole.min() >= 1 and whole.max() <= 1023
-    np.testing.assert_allclose((whole - 512) * step, points, atol=step / 2 * 1.0001)
+    raw, step = tsne.squeeze(points)
+    assert step == pytest.approx(np.abs(points).max() / 511)
+    np.testing.assert_allclose(tsne.expand(raw, step, 50), points, atol=step / 2 * 1.0001)
 
 
 def test_a_small_panel_is_made_as_the_recorded_one():
@@ -134,10 +135,10 @@ def test_the_maker_of_the_recording(tmp_path, monkeypatch):
     [
         (
             lambda x, y: (x * np.where(np.arange(60) == 3, np.nan, 1)[:, None], y),
-            "letters must be finite; 1 of 60 rows",
+            "letters: 1 of 60 rows are not finite",
         ),
         (lambda x, y: (x, y * 0), "labels must have at least two classes"),
-        (lambda x, y: (x[:50], y), "one row for each of 60 labels"),
+        (lambda x, y: (x[:50], y), "labels must be 50 integers, one for each item, got 60"),
         (lambda x, y: (x[:18], y[:18]), "needs at least 31 points, got 18"),
     ],
 )
@@ -286,9 +287,9 @@ def agrees(page, panel):
 
 def test_the_page_finds_the_map_and_the_numbers_of_a_setting(functions_of, panel):
     page = functions_of("tsne")
-    whole = RNG.integers(0, 1024, 1000)
-    got = page.evaluate("b => [...m.expand(Uint8Array.from(b), 1000)]", list(tsne.squeeze(whole)))
-    assert got == whole.tolist()
+    raw, step = tsne.squeeze(RNG.normal(size=(500, 2)))
+    got = page.evaluate("b => [...m.expand(Uint8Array.from(b), 1000)]", list(raw))
+    np.testing.assert_allclose((np.reshape(got, (500, 2)) - 512) * step, tsne.expand(raw, step, 500))
     every = list(settings(panel.content))
     every += [setting | {"data": "shuffled"} for setting in every if setting["data"] == "letters"]
     found = page.evaluate(

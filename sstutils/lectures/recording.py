@@ -89,13 +89,19 @@ def plane(embeddings: np.ndarray) -> tuple[np.ndarray, float, float]:
     spread : float
         Root mean square distance of the embeddings from their mean.
     """
+    components, held = principal_components(embeddings)
+    points = np.zeros((len(components), 2))
+    points[:, : components.shape[1]] = components[:, :2]
+    return points, float(held[:2][-1]), float((components**2).sum(axis=1).mean()) ** 0.5
+
+
+def principal_components(embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return principal components (N, min(N, d)), and the share of the variance that the first, first two ... hold."""
     centred = np.asarray(embeddings, dtype=np.float64)
     centred = centred - centred.mean(axis=0)
     u, s, _ = np.linalg.svd(centred, full_matrices=False)
-    points = np.zeros((len(centred), 2))
-    points[:, : len(s[:2])] = u[:, :2] * s[:2]
-    total = float(s @ s)
-    return points, float(s[:2] @ s[:2]) / total if total else 0.0, (total / len(centred)) ** 0.5
+    held = np.cumsum(s**2)
+    return u * s, held / held[-1] if held[-1] else np.ones_like(held)
 
 
 def align(points: np.ndarray, towards: np.ndarray) -> np.ndarray:

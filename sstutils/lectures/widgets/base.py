@@ -9,7 +9,7 @@ explorer, has a twin in the other language; tests compare the two.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,19 @@ def stylesheet() -> str:
     return (_FOLDER / "widgets.css").read_text(encoding="utf-8")
 
 
+def plain(value: Any) -> Any:
+    """Turn numbers, arrays and tensors into Python's own numbers and lists, also within lists, tuples and dicts."""
+    if isinstance(value, Mapping):
+        return {plain(key): plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return (list if isinstance(value, list) else tuple)(map(plain, value))
+    return value.tolist() if hasattr(value, "tolist") and not isinstance(value, memoryview) else value
+
+
 class Drawn(anywidget.AnyWidget):
     """A widget that is drawn in the page; in a place without JavaScript, its :meth:`picture` stands for it.
+
+    Its traits take numbers of numpy and torch as they take Python's.
 
     Attributes
     ----------
@@ -56,8 +67,20 @@ class Drawn(anywidget.AnyWidget):
     title = traitlets.Unicode("").tag(sync=True)
     said = traitlets.Unicode("").tag(sync=True)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        is_trait = isinstance(getattr(type(self), name, None), traitlets.TraitType)
+        super().__setattr__(name, plain(value) if is_trait else value)
+
+    def set_trait(self, name: str, value: Any) -> None:
+        """Set a trait, a read-only one too."""
+        super().set_trait(name, plain(value))
+
     def picture(self) -> plots.Figure:
         """Draw the present state without JavaScript: the same numbers, by the Python twin."""
+        with plots.style():
+            return self._picture()
+
+    def _picture(self) -> plots.Figure:
         raise NotImplementedError
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict]:
@@ -68,14 +91,14 @@ class Drawn(anywidget.AnyWidget):
         return still | data | {"text/plain": still["text/plain"]}, about | metadata
 
 
-def group_look(number: int) -> dict[str, str]:
-    """Choose colour and marker of the number-th of many groups, as ``looks`` in ``common.js``: 56 differ."""
-    return {"color": _HUES[number % 7], "marker": plots.MARKERS[(number % 7 + number // 7) % 8]}
+def draw_classes(axes: Any, points: np.ndarray, labels: np.ndarray, names: Sequence[str] | None = None) -> None:
+    """Draw a map (N, 2) without axes; classes have the colour and marker of ``looks`` in ``common.js``, 56 differ."""
+    for number in np.unique(labels):
+        looks = {"color": _HUES[number % 7], "marker": plots.MARKERS[(number % 7 + number // 7) % 8]}
+        axes.scatter(*points[labels == number].T, s=7, linewidths=0, label=names and names[number], **looks)
+    axes.set(aspect="equal", adjustable="datalim", xticks=[], yticks=[])
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Checks: one wording for all widgets
-# ---------------------------------------------------------------------------------------------------------------------
 def one_of(name: str, value: Any, choices: Sequence[Any], error: type[Exception] = traitlets.TraitError) -> Any:
     """Return the value if it is among the choices; otherwise raise the error."""
     if value not in choices:
@@ -100,16 +123,6 @@ def finite_point(name: str, value: Any, error: type[Exception] = traitlets.Trait
     if len(point) != 2 or not all(map(math.isfinite, point)):
         raise error(f"{name} must be two finite numbers (x, y); got {value!r}")
     return point
-
-
-def finite_matrix(name: str, value: Any, count: int) -> np.ndarray:
-    """Return embeddings as a float64 matrix with `count` rows; otherwise raise ValueError."""
-    x = np.asarray(value, dtype=np.float64)
-    if x.ndim != 2 or not x.shape[1] or len(x) != count:
-        raise ValueError(f"{name} must be a matrix with one row for each of {count} labels; got shape {x.shape}")
-    if bad := int((~np.isfinite(x).all(axis=1)).sum()):
-        raise ValueError(f"{name} must be finite; {bad} of {count} rows have NaN or infinity")
-    return x
 
 
 def random(seed: int) -> Iterator[float]:

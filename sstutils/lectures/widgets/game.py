@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from ...figures import plots
 from ..recording import sprite
-from .base import Drawn, one_of, script, within
+from .base import Drawn, one_of, plain, script, within
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,32 +25,12 @@ __all__ = ["RetrievalGame", "choose", "rounds_of"]
 _SIDE, _COLUMNS = 64, 12  # of the pictures on the sheet
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The rounds
-# ---------------------------------------------------------------------------------------------------------------------
 def choose(wrong: ArrayLike, labels: ArrayLike, neighbors: int, count: int, seed: int = 0) -> np.ndarray:
     """Choose queries: a quarter without any wrong neighbor, a quarter with wrong ones only, the rest between.
 
-    Of kinds that are rare others take the place. Classes come twice only if there are too few.
-
-    Parameters
-    ----------
-    wrong : (N,) int array
-        How many neighbors of each item are wrong; -1 for items that cannot be queries.
-    labels : (N,) int array
-    neighbors : int
-        How many neighbors each item has.
-    count : int
-    seed : int
-
-    Returns
-    -------
-    (count,) int array
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than `count` possible queries.
+    `wrong` (N,) tells how many of its `neighbors` are wrong for each item, -1 for items that cannot be queries. Of rare
+    kinds others take the place. Classes come twice only if there are too few. ValueError if there are fewer than
+    `count` possible queries.
     """
     wrong, labels = np.asarray(wrong), np.asarray(labels)
     rng = np.random.default_rng(seed)
@@ -77,15 +57,7 @@ def choose(wrong: ArrayLike, labels: ArrayLike, neighbors: int, count: int, seed
 def rounds_of(
     embeddings: Tensor, labels: Sequence[int], queries: Sequence[int], neighbors: int
 ) -> list[dict[str, Any]]:
-    """Return what each round shows, by item numbers: neighbors, nearest positive and negative, ranks and distances.
-
-    Parameters
-    ----------
-    embeddings : (N, d) tensor
-    labels : (N,) int
-    queries : sequence of int
-        Each has another item of its class.
-    neighbors : int
+    """Return what each round shows, by item numbers; each query has another item of its class.
 
     Returns
     -------
@@ -100,32 +72,18 @@ def rounds_of(
     from ...losses import squared_distances
 
     x, y = torch.as_tensor(embeddings).double().cpu(), np.asarray(labels)
-    ranked = top_k(x, len(x) - 1, queries=queries)[1].numpy()
     rounds = []
-    for query, others in zip(queries, ranked, strict=True):
+    for query, others in zip(queries, top_k(x, len(x) - 1, queries=queries)[1].numpy(), strict=True):
         same = y[others] == y[query]
-        first, other = int(same.argmax()), int((~same).argmax())
-        p, n = int(others[first]), int(others[other])
-        d = squared_distances(x[[int(query), p, n]]).sqrt()
+        nearest = {"query": query, "p": others[same.argmax()], "n": others[(~same).argmax()]}
+        d = squared_distances(x[list(nearest.values())]).sqrt()
+        places = {"neighbors": others[:neighbors], "wrong": np.flatnonzero(~same[:neighbors])}
         rounds.append(
-            {
-                "query": int(query),
-                "neighbors": others[:neighbors].tolist(),
-                "wrong": np.flatnonzero(~same[:neighbors]).tolist(),
-                "rank": first + 1,
-                "p": p,
-                "n": n,
-                "ap": float(d[0, 1]),
-                "an": float(d[0, 2]),
-                "pn": float(d[1, 2]),
-            }
+            plain(nearest | places | {"rank": same.argmax() + 1, "ap": d[0, 1], "an": d[0, 2], "pn": d[1, 2]})
         )
     return rounds
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The widget
-# ---------------------------------------------------------------------------------------------------------------------
 class RetrievalGame(Drawn):
     """A query and its nearest images: which of them are wrong? Then the rank and the triplet of the failure.
 
@@ -187,6 +145,7 @@ class RetrievalGame(Drawn):
         seed: int = 0,
         **state: Any,
     ) -> None:
+        queries, neighbors, margin, seed = plain((queries, neighbors, margin, seed))
         x, y, queries = _checked(embeddings, labels, images, names, queries, neighbors, margin, seed)
         entries = rounds_of(x, y, queries, neighbors)
         shown = sorted({i for e in entries for i in (e["query"], e["p"], e["n"], *e["neighbors"])})
@@ -194,16 +153,14 @@ class RetrievalGame(Drawn):
         title = {item: str(names[y[item]]) if names is not None else f"class {y[item]}" for item in shown}
         told = [
             {
-                "query": cell[e["query"]],
-                "name": title[e["query"]],
+                **{name: cell[e[name]] for name in ("query", "p", "n")},
+                **{name: float(f"{e[name]:.7g}") for name in ("ap", "an", "pn")},
                 "neighbors": [{"cell": cell[i], "name": title[i]} for i in e["neighbors"]],
                 "wrong": e["wrong"],
                 "rank": e["rank"],
                 "others": len(x) - 1,
-                "p": cell[e["p"]],
-                "n": cell[e["n"]],
+                "name": title[e["query"]],
                 "other": title[e["n"]],
-                **{side: float(f"{e[side]:.7g}") for side in ("ap", "an", "pn")},
             }
             for e in entries
         ]
@@ -211,9 +168,8 @@ class RetrievalGame(Drawn):
         side = min(_SIDE, max(max(picture.shape[:2]) for picture in pictures))
         super().__init__()
         self._still = images, y, names, entries
-        self.set_trait("rounds", told)
-        self.set_trait("sprite", sprite(pictures, side, _COLUMNS, quality=85))
-        self.set_trait("margin", float(margin))
+        for name, value in (("rounds", told), ("sprite", sprite(pictures, side, _COLUMNS, 85)), ("margin", margin)):
+            self.set_trait(name, value)
         for name, value in state.items():
             setattr(self, name, value)
 
@@ -235,7 +191,7 @@ class RetrievalGame(Drawn):
     def _count(self, _change: Any) -> None:
         self.score = sum(guess == self.rounds[int(number)]["wrong"] for number, guess in self.revealed.items())
 
-    def picture(self) -> plots.Figure:
+    def _picture(self) -> plots.Figure:
         """Draw the first rounds with their answers."""
         images, labels, names, entries = self._still
         entries = entries[:6]
@@ -245,17 +201,10 @@ class RetrievalGame(Drawn):
 
 
 def _checked(
-    embeddings: Any,
-    labels: Any,
-    images: Any,
-    names: Sequence[str] | None,
-    queries: int | Sequence[int],
-    neighbors: int,
-    margin: float,
-    seed: int,
+    embeddings: Any, labels: Any, images: Any, names: Any, queries: Any, neighbors: int, margin: float, seed: int
 ) -> tuple[Tensor, np.ndarray, np.ndarray]:
     """Return embeddings, labels and the numbers of the queries of a game that can be played; or raise ValueError."""
-    from ...checks import class_labels, finite_matrix
+    from ...checks import class_labels, finite_matrix, item_numbers
     from ...evaluation import top_k
 
     x = finite_matrix(embeddings).cpu()
@@ -273,14 +222,14 @@ def _checked(
     if not (np.isfinite(margin) and margin >= 0):
         raise ValueError(f"margin must be finite and at least 0; got {margin}")
     alone = np.isin(y, kinds[sizes < 2])
-    if np.ndim(queries) == 0:
-        within("queries", queries, 1, int((~alone).sum()), ValueError)
-        wrong = (y[top_k(x, neighbors)[1].numpy()] != y[:, None]).sum(axis=1)
-        return x, y, choose(np.where(alone, -1, wrong), y, neighbors, int(queries), seed)
-    queries = np.asarray(queries, dtype=int)
-    if not len(queries) or queries.min() < 0 or queries.max() >= len(x) or alone[queries].any():
-        raise ValueError(f"queries must be numbers from 0 to {len(x) - 1} of images with another of their class")
-    return x, y, queries
+    if isinstance(queries, list | tuple | range):
+        queries = item_numbers(queries, len(x), "queries").numpy()
+        if not len(queries) or alone[queries].any():
+            raise ValueError("queries must be images with another of their class, at least one")
+        return x, y, queries
+    within("queries", queries, 1, int((~alone).sum()), ValueError)
+    wrong = (y[top_k(x, neighbors)[1].numpy()] != y[:, None]).sum(axis=1)
+    return x, y, choose(np.where(alone, -1, wrong), y, neighbors, queries, seed)
 
 
 def _places(places: Any, rounds: Sequence[Mapping[str, Any]]) -> list[int]:

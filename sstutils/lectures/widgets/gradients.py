@@ -120,24 +120,23 @@ class GradientExplorer(Drawn):
         self.set_trait("sst_loss", float(geometry.sst(*points)[0]))
         self.set_trait("z", float(geometry.sst_logit(*points)))
 
-    def picture(self) -> plots.Figure:
+    def _picture(self) -> plots.Figure:
         """Draw the two planes with matplotlib."""
         points = a, p, n = [np.array(getattr(self, role)) for role in _ROLES]
-        with plots.style():
-            figure = plots.Figure(figsize=(7.2, 3.0))
-            left, right = [figure.add_axes((0.035 + 0.49 * column, 0.07, 0.465, 0.83)) for column in (0, 1)]
-            radius = math.sqrt(float(((a - p) ** 2).sum()) + self.margin)
-            left.add_patch(Circle(a, radius, facecolor=_VERMILION, alpha=0.16))
-            left.add_patch(Circle(a, radius, fill=False, edgecolor=_VERMILION, linewidth=1))
-            left.set_title(f"Triplet loss (margin {self.margin:.2g}): {self.triplet_loss:.2f}")
-            _draw_sphere(right, a, p)
-            right.set_title(f"SST loss: {self.sst_loss:.2f}   (z = {self.z:.2f})".replace("-", "−"))
-            lengths = []
-            for axes, (_, forces) in ((left, geometry.triplet(a, p, n, self.margin)), (right, geometry.sst(a, p, n))):
-                _draw_points(axes, points, forces)
-                axes.set(xlim=(-REACH[0], REACH[0]), ylim=(-REACH[1], REACH[1]), aspect="equal")
-                axes.set(xticks=range(-4, 5, 2), yticks=range(-2, 3, 2))
-                lengths.append(", ".join(f"{x} {np.linalg.norm(g):.2f}" for x, g in zip("apn", forces, strict=True)))
+        figure = plots.Figure(figsize=(7.2, 3.0))
+        left, right = [figure.add_axes((0.035 + 0.49 * column, 0.07, 0.465, 0.83)) for column in (0, 1)]
+        radius = math.sqrt(float(((a - p) ** 2).sum()) + self.margin)
+        left.add_patch(Circle(a, radius, facecolor=_VERMILION, alpha=0.16))
+        left.add_patch(Circle(a, radius, fill=False, edgecolor=_VERMILION, linewidth=1))
+        left.set_title(f"Triplet loss (margin {self.margin:.2g}): {self.triplet_loss:.2f}")
+        _draw_sphere(right, a, p)
+        right.set_title(f"SST loss: {self.sst_loss:.2f}   (z = {self.z:.2f})".replace("-", "−"))
+        lengths = []
+        for axes, (_, forces) in ((left, geometry.triplet(a, p, n, self.margin)), (right, geometry.sst(a, p, n))):
+            _draw_points(axes, points, forces)
+            axes.set(xlim=(-REACH[0], REACH[0]), ylim=(-REACH[1], REACH[1]), aspect="equal")
+            axes.set(xticks=range(-4, 5, 2), yticks=range(-2, 3, 2))
+            lengths.append(", ".join(f"{x} {np.linalg.norm(g):.2f}" for x, g in zip("apn", forces, strict=True)))
         figure.alt = (
             f"Two planes with the same anchor a at ({a[0]:.2f}, {a[1]:.2f}), positive p at ({p[0]:.2f}, {p[1]:.2f}) "
             f"and negative n at ({n[0]:.2f}, {n[1]:.2f}); arrows are negative gradients. Left, the triplet loss "

@@ -12,11 +12,18 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+import torch
 import traitlets
+from PIL import Image
 
+from ... import datasets, models, recipes, training
+from ...checks import class_labels, finite_matrix
+from ...clustering import kmeans
+from ...embedding import embed
 from ...figures import plots
+from ...losses import nearest_positives
 from .. import recording
-from .base import Drawn, finite_matrix, one_of, random, script, within
+from .base import Drawn, one_of, plain, random, script, within
 
 SAMPLERS = {"local": "local", "balanced": "class-balanced", "shuffled": "shuffled"}
 SIZES = (25, 50, 75, 100, 150, 200, 300)
@@ -33,13 +40,12 @@ LETTERS = "AÀĄaåOÒƠSŞLĻĹrŗyýHTtţŴŵĘēЖДθφG"  # of the recordin
 EPOCHS = (0, 4, 12, 36, 80)  # of its stages
 
 _SIDE, _COLUMNS = 28, 20  # of the pictures on the sprite sheet
+_BAR, _MEAN = plots.OKABE_ITO["sky"], "#303030"
 _MARKS = "osD^vP"
 _TINTS = ("green", "purple", "orange", "sky")  # blue and vermilion are kept for positives and negatives
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The twin of the page
-# ---------------------------------------------------------------------------------------------------------------------
+# -- the twin of the page --
 def _drawn(items: Sequence[int], count: int, numbers: Iterator[float]) -> list[int]:
     """Draw `count` of the items without replacement, as ``drawn`` in the page: Fisher and Yates."""
     items = list(items)
@@ -62,23 +68,8 @@ def draw_batches(
 ) -> list[np.ndarray]:
     """Draw the batches of one epoch by the rules of :mod:`sstutils.sampling`, with random numbers that a page has too.
 
-    Batches without a triplet, which training leaves out, stay in the list.
-
-    Parameters
-    ----------
-    sampler : {"local", "balanced", "shuffled"}
-    labels : (N,) int
-        From 0.
-    clusters : (N,) int
-        Of k-means; "local" makes a batch of each.
-    size : int
-        B, the greatest size of a batch.
-    seed : int
-
-    Returns
-    -------
-    list of int arrays
-        Item numbers, ascending.
+    Labels count from 0; "local" makes a batch of each of the `clusters` (N,). A batch is an int array of item numbers,
+    ascending. Batches without a triplet, which training leaves out, stay in the list.
     """
     labels, clusters, numbers = np.asarray(labels), np.asarray(clusters), random(seed)
     count = len(labels)
@@ -101,29 +92,11 @@ def draw_batches(
 
 
 def list_triplets(d2: np.ndarray, labels: np.ndarray, k: int, margin: float) -> tuple[np.ndarray, ...]:
-    """List the triplets of a batch, anchor by anchor, as training sees them.
+    """List the triplets of a batch by its squared distances (B, B), anchor by anchor, as training sees them.
 
-    Parameters
-    ----------
-    d2 : (B, B) array
-        Squared distances within the batch.
-    labels : (B,) array of int
-    k : int
-        Nearest positives of an anchor.
-    margin : float
-        Of the triplet loss.
-
-    Returns
-    -------
-    anchor, positive, negative : (T,) int arrays
-        Positions within the batch.
-    z, hinge : (T,) arrays
-        Logits of the SST loss, and d2(a, p) + margin - d2(a, n), which is positive if the triplet loss is.
+    Returned are five arrays (T,): anchor, positive and negative as positions within the batch; z, the logits of the SST
+    loss; and d2(a, p) + margin - d2(a, n), which is positive where the triplet loss is.
     """
-    import torch
-
-    from ...losses import nearest_positives
-
     pairs = nearest_positives(torch.as_tensor(d2), torch.as_tensor(labels), k)
     a, p = (side.numpy() for side in pairs)
     pair, n = np.nonzero(labels[a][:, None] != labels)
@@ -132,12 +105,7 @@ def list_triplets(d2: np.ndarray, labels: np.ndarray, k: int, margin: float) -> 
 
 
 def measure(d2: np.ndarray, labels: np.ndarray, k: int = 5, margin: float = 0.2) -> dict[str, Any]:
-    """Count the triplets of a batch, and those whose gradient matters to each loss.
-
-    Parameters
-    ----------
-    d2, labels, k, margin
-        See :func:`list_triplets`; the margin is of the contrastive loss, too.
+    """Count the triplets of a batch, and those whose gradient matters to each loss: see :func:`list_triplets`.
 
     Returns
     -------
@@ -157,24 +125,18 @@ def measure(d2: np.ndarray, labels: np.ndarray, k: int = 5, margin: float = 0.2)
     return {"triplets": len(z)} | {name: float(hit.mean()) if len(hit) else 0.0 for name, hit in hits.items()}
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# What is made beforehand
-# ---------------------------------------------------------------------------------------------------------------------
+# -- what is made beforehand --
 def _reduced(x: np.ndarray, enough: float = 0.98, most: int = 32) -> tuple[np.ndarray, float]:
     """Return as many principal components as hold `enough` of the variance, and the share they hold."""
-    centred = x - x.mean(axis=0)
-    u, s, _ = np.linalg.svd(centred, full_matrices=False)
-    total = float(s @ s)
-    if not total:
-        return centred[:, :1], 1.0
-    held = np.cumsum(s**2) / total
-    count = min(int(np.searchsorted(held, enough - 1e-12)) + 1, most, len(s))
-    return u[:, :count] * s[:count], min(float(held[count - 1]), 1.0)
+    components, held = recording.principal_components(x)
+    count = min(int(np.searchsorted(held, enough - 1e-12)) + 1, most, len(held))
+    return components[:, :count], min(float(held[count - 1]), 1.0)
 
 
 def _map(x: np.ndarray, before: np.ndarray | None, seed: int) -> np.ndarray:
     """Lay points out in the square -1..1 by t-SNE, pushed apart a little so that pictures can be seen."""
-    layout = plots.tsne_layout(x, seed=seed) if len(x) >= 20 else recording.plane(x)[0]
+    spread = np.ptp(x, axis=0).any()  # without it, all lie at one point: so does the map
+    layout = plots.tsne_layout(x, seed=seed) if spread and len(x) >= 20 else recording.plane(x)[0]
     layout = layout.astype(np.float64) - layout.mean(axis=0)
     if before is not None:
         layout = recording.align(layout, before - before.mean(axis=0))
@@ -189,9 +151,9 @@ def _map(x: np.ndarray, before: np.ndarray | None, seed: int) -> np.ndarray:
 
 
 def _filling(layout: np.ndarray) -> np.ndarray:
-    """Stretch a map to fill the square -1..1."""
-    low, high = layout.min(axis=0), layout.max(axis=0)
-    return (layout - low) / np.maximum(high - low, 1e-12) * 2 - 1
+    """Stretch a map to fill the square -1..1; an axis without extent is 0."""
+    low, size = layout.min(axis=0), np.ptp(layout, axis=0)
+    return np.where(size > 1e-12, (layout - low) / np.maximum(size, 1e-12) * 2 - 1, 0)
 
 
 def prepare(
@@ -205,35 +167,14 @@ def prepare(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Make all that the page needs of an embedding: principal components, maps, and neighborhoods of each size.
 
-    Parameters
-    ----------
-    embeddings : (N, d) array, or dict of stage name to (N, d) array
-        Of at most 1,000 images.
-    labels : (N,) int
-    images : Dataset or sequence of N images, optional
-    classes : sequence of str, optional
-        Names of the labels, in ascending order; by default the labels themselves.
-    sizes : sequence of int
-        Neighborhood sizes B to choose from; those above N are left out.
-    seed : int
-        Of maps and k-means.
-
-    Returns
-    -------
-    arrays, about : dict
-        For :func:`sstutils.lectures.recording.save`.
-
-    Raises
-    ------
-    ValueError
-        That says what is wrong with the embeddings, the labels or the sizes.
+    Embeddings are an (N, d) array or tensor of at most 1,000 images, or a dict of such by the name of their stage.
+    Classes are the names of the labels, in ascending order; by default the labels themselves. Of the neighborhood sizes
+    B those above N are left out. The seed is of maps and k-means. Returned are arrays and all else for
+    :func:`sstutils.lectures.recording.save`; ValueError says what is wrong with the embeddings, labels or sizes.
     """
-    from ...clustering import kmeans
-
-    stages = dict(embeddings) if isinstance(embeddings, Mapping) else {"this embedding": embeddings}
-    stages, present, labels = _checked(stages, np.asarray(labels), images, classes)
-    count = len(labels)
-    fitting = sorted({int(size) for size in sizes if 4 <= size <= count})
+    stages, present, labels = _checked(embeddings, labels, images, classes)
+    count, sizes, seed = len(labels), plain(list(sizes)), plain(seed)
+    fitting = sorted({size for size in sizes if 4 <= size <= count})
     if not fitting:
         raise ValueError(f"sizes must have a number between 4 and {count}; got {', '.join(map(str, sizes))}")
     arrays: dict[str, np.ndarray] = {"labels": labels.astype("<i2")}
@@ -258,16 +199,17 @@ def prepare(
 
 
 def _checked(
-    stages: Mapping[str, Any], labels: np.ndarray, images: Any, classes: Sequence[str] | None
+    embeddings: Any, labels: Any, images: Any, classes: Sequence[str] | None
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """Return the stages, the labels that occur, and each item's place among them; or raise ValueError."""
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise ValueError(f"labels must be a list of whole numbers; got shape {labels.shape} of {labels.dtype}")
-    count = within("the number of images", len(labels), 4, MOST, ValueError)
-    if not stages:
+    stages = embeddings if isinstance(embeddings, Mapping) else {"this embedding": embeddings}
+    matrices = {str(name): finite_matrix(x, repr(str(name))).double().cpu().numpy() for name, x in stages.items()}
+    if not matrices:
         raise ValueError("embeddings must be an array, or a dict of at least one stage; got an empty dict")
-    matrices = {str(name): finite_matrix(repr(str(name)), x, count) for name, x in stages.items()}
-    present, labels, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    for x in matrices.values():
+        labels = class_labels(labels, len(x)).cpu()
+    count = within("the number of images", len(labels), 4, MOST, ValueError)
+    present, labels, sizes = np.unique(labels.numpy(), return_inverse=True, return_counts=True)
     if len(present) < 2:
         raise ValueError("all images are of one class: without a negative there is no triplet to explore")
     if sizes.max() < 2:
@@ -280,11 +222,6 @@ def _checked(
 
 def make_recording(path: str | PathLike) -> None:
     """Train a network on 600 letters, watch it at some epochs, and write ``stages.npz``."""
-    import torch
-
-    from ... import datasets, models, recipes, training
-    from ...embedding import embed
-
     data = recording.select_classes(datasets.load("glyphs", "train", images=20), LETTERS)
     recipe = recipes.recipe_for("glyphs", batch_size=100, epochs=EPOCHS[-1])
     torch.manual_seed(recipe.seed)  # as `train` begins: the same untrained network
@@ -297,9 +234,6 @@ def make_recording(path: str | PathLike) -> None:
     recording.save(path, "stages", arrays, about)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The widget
-# ---------------------------------------------------------------------------------------------------------------------
 class NeighborhoodExplorer(Drawn):
     """Explore what a batch holds: neighborhood size B, positives k, sampler and margin, on a real embedding.
 
@@ -385,12 +319,8 @@ class NeighborhoodExplorer(Drawn):
     ) -> NeighborhoodExplorer:
         """Explore a recording: by default the training run of the lectures.
 
-        Raises
-        ------
-        FileNotFoundError
-            If it is not there, with the command that makes it.
-        ValueError
-            If the file is damaged or another kind of recording.
+        Raises FileNotFoundError, with the command that makes it, if it is not there, ValueError if it is damaged or of
+        another kind.
         """
         arrays = recording.load(path, "stages")
         explorer = cls.__new__(cls)
@@ -453,13 +383,9 @@ class NeighborhoodExplorer(Drawn):
             if holds and (change is None or change["name"] != "batch"):
                 batch = holds[0]
             else:
-                self.anchor = self._first(batches[batch])
+                labels = self._labels[batches[batch]]  # the first image of the largest class
+                self.anchor = batches[batch][np.bincount(labels)[labels].argmax()]
         self.batch = batch
-
-    def _first(self, batch: np.ndarray) -> int:
-        """Return the first image of a batch whose class is the largest there."""
-        labels = self._labels[batch]
-        return int(batch[np.bincount(labels)[labels].argmax()])
 
     @property
     def _stage(self) -> int:
@@ -479,17 +405,10 @@ class NeighborhoodExplorer(Drawn):
         return draw_batches(sampler or self.sampler, self._labels, clusters, self.B, self.seed)
 
     def shares(self, sampler: str | None = None) -> dict[str, Any]:
-        """Measure the current batch, or the epoch of a sampler.
+        """Measure the current batch, or the epoch of a `sampler`: a dict as of :func:`measure`.
 
-        Parameters
-        ----------
-        sampler : {"local", "balanced", "shuffled"}, optional
-
-        Returns
-        -------
-        dict
-            See :func:`measure`. Of an epoch: the shares as means over the batches that have triplets; ``triplets`` in
-            all, ``batches`` that have any, and ``used``, the number of different images in them.
+        Of an epoch: the shares as means over the batches that have triplets; ``triplets`` in all, ``batches`` that have
+        any, and ``used``, the number of different images in them.
         """
         d2 = self.squared_distances()
         if sampler is None:
@@ -511,10 +430,33 @@ class NeighborhoodExplorer(Drawn):
         mine = batch[a] == self.anchor
         return np.unique(batch[p[mine]]), np.unique(batch[n[mine & matters]])
 
-    def picture(self) -> plots.Figure:
+    def _picture(self) -> plots.Figure:
         """Draw map, batch and shares with matplotlib."""
-        with plots.style():
-            return _picture(self)
+        batches, here, epoch = self.batches(), self.shares(), self.shares(self.sampler)
+        batch, labels, total = batches[self.batch], self._labels, f"{here['triplets']:,} triplets"
+        head = f"{self.stage}, {SAMPLERS[self.sampler]}, B = {self.B}, k = {self.k}, m = {self.margin:g}"
+        figure = plots.Figure(figsize=(9.0, 4.4))
+        axes = figure.add_axes((0.01, 0.02, 0.46, 0.86))
+        _draw_map(axes, self, batches)
+        axes.set_title(f"{head}\\nbatch {self.batch + 1} of {len(batches)} ({self.layout_name})")
+        bars = figure.add_axes((0.64, 0.14, 0.32, 0.72))
+        bars.barh(range(4), [here[share] for share in SHARES], color=_BAR, height=0.5, label="this batch")
+        bars.plot([epoch[share] for share in SHARES], range(4), "D", color=_MEAN, ms=5, label="mean of the epoch")
+        told = []
+        for row, (share, name) in enumerate(SHARES.items()):
+            text = _percent(here[share])
+            bars.text(max(here[share], epoch[share]) + 0.03, row, text, va="center", fontsize=9, weight="bold")
+            told.append(f"{' '.join(name.split())} {text} in this batch and {_percent(epoch[share])} in the epoch")
+        bars.set_yticks(range(4), list(SHARES.values()))
+        bars.set(xlim=(0, 1.12), ylim=(3.6, -0.6), title=f"{total}: share whose gradient matters")
+        bars.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
+        bars.legend(loc="upper center", bbox_to_anchor=(0.4, -0.08), ncols=2)
+        figure.alt = (
+            f"{head}. A map of {len(labels)} images; batch {self.batch + 1} of {len(batches)} holds {len(batch)} of "
+            f"{len(np.unique(labels[batch]))} classes and {total}. Share of triplets whose gradient matters: "
+            f"{'; '.join(told)}."
+        )
+        return figure
 
 
 def _percent(x: float) -> str:
@@ -522,38 +464,6 @@ def _percent(x: float) -> str:
     if x <= 0 or x >= 0.0995:
         return f"{100 * x:.0f} %"
     return "<0.1 %" if x < 0.0005 else f"{100 * x:.1f} %"
-
-
-def _picture(explorer: NeighborhoodExplorer) -> plots.Figure:
-    batches, here, epoch = explorer.batches(), explorer.shares(), explorer.shares(explorer.sampler)
-    batch, count = batches[explorer.batch], len(explorer._labels)
-    sampler = SAMPLERS[explorer.sampler]
-    head = f"{explorer.stage}, {sampler}, B = {explorer.B}, k = {explorer.k}, m = {explorer.margin:g}"
-    figure = plots.Figure(figsize=(9.0, 4.4))
-    axes = figure.add_axes((0.01, 0.02, 0.46, 0.86))
-    _draw_map(axes, explorer, batches)
-    axes.set_title(f"{head}\nbatch {explorer.batch + 1} of {len(batches)} ({explorer.layout_name})")
-    bars = figure.add_axes((0.64, 0.14, 0.32, 0.72))
-    bars.barh(range(4), [here[share] for share in SHARES], color=plots.OKABE_ITO["sky"], height=0.5, label="this batch")
-    means = [epoch[share] for share in SHARES]
-    bars.plot(means, range(4), "D", color="#303030", markersize=5, label="mean of the epoch")
-    for row, share in enumerate(SHARES):
-        right = max(here[share], epoch[share]) + 0.03
-        bars.text(right, row, _percent(here[share]), va="center", fontsize=9, weight="bold")
-    bars.set_yticks(range(4), list(SHARES.values()))
-    bars.set(xlim=(0, 1.12), ylim=(3.6, -0.6), title=f"{here['triplets']:,} triplets: share whose gradient matters")
-    bars.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
-    bars.legend(loc="upper center", bbox_to_anchor=(0.4, -0.08), ncols=2)
-    told = "; ".join(
-        f"{' '.join(name.split())} {_percent(here[share])} in this batch and {_percent(epoch[share])} in the epoch"
-        for share, name in SHARES.items()
-    )
-    figure.alt = (
-        f"{head}. A map of {count} images; batch {explorer.batch + 1} of {len(batches)} holds {len(batch)} of "
-        f"{len(np.unique(explorer._labels[batch]))} classes and {here['triplets']:,} triplets. Share of triplets whose "
-        f"gradient matters: {told}."
-    )
-    return figure
 
 
 def _draw_map(axes: Any, explorer: NeighborhoodExplorer, batches: Sequence[np.ndarray]) -> None:
@@ -581,8 +491,6 @@ def _draw_map(axes: Any, explorer: NeighborhoodExplorer, batches: Sequence[np.nd
 
 def _sheet(sprite: bytes, layout: np.ndarray, batch: np.ndarray, side: float) -> np.ndarray:
     """Return the pictures of a batch at their places on the map, transparent elsewhere."""
-    from PIL import Image
-
     dots = 900
     pictures = Image.open(io.BytesIO(sprite)).convert("RGBA")
     sheet = Image.new("RGBA", (dots, dots))

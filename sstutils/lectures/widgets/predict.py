@@ -12,23 +12,13 @@ import traitlets
 from numpy.typing import ArrayLike
 
 from ...figures import plots
-from .base import ROLE_LOOKS, Drawn, finite_point, script, within
+from .base import ROLE_LOOKS, Drawn, finite_point, plain, script, within
 
 __all__ = ["Predict", "angle"]
 
 
 def angle(u: ArrayLike, v: ArrayLike) -> float:
-    """Return the angle between two vectors of the plane in degrees, from 0 to 180.
-
-    Parameters
-    ----------
-    u, v : array_like, shape (2,)
-        Neither is zero.
-
-    Returns
-    -------
-    float
-    """
+    """Return the angle between two vectors (x, y), neither of them zero, in degrees from 0 to 180."""
     (a, b), (c, d) = u, v
     return abs(math.degrees(math.atan2(a * d - b * c, a * c + b * d)))
 
@@ -93,18 +83,13 @@ class Predict(Drawn):
     ) -> None:
         if isinstance(options, str):
             raise ValueError(f"options must be a list of texts, got {options!r}")
-        options, feedback = list(options), dict(feedback or {})
+        options, answer, feedback = plain((list(options), answer, feedback or {}))
         if len(options) < 2:
             raise ValueError(f"a question needs at least 2 options, got {len(options)}")
         for name, number in [("answer", answer), *(("feedback", key) for key in feedback)]:
             _option(name, number, options)
-        self._fill(
-            question,
-            because,
-            options=options,
-            answer=answer,
-            feedback=[feedback.get(i, "") for i in range(len(options))],
-        )
+        told = [feedback.get(i, "") for i in range(len(options))]
+        self._fill(question, because, options=options, answer=answer, feedback=told)
 
     @classmethod
     def arrow(
@@ -143,14 +128,14 @@ class Predict(Drawn):
             If a point is not two finite numbers, the arrow begins nowhere, or the truth has no length.
         """
         places = {name: finite_point(f"point {name!r}", point, ValueError) for name, point in points.items()}
-        truth = finite_point("truth", truth, ValueError)
+        truth, tolerance = finite_point("truth", truth, ValueError), plain(tolerance)
         if at not in places:
             raise ValueError(f"at must be one of the points {', '.join(map(repr, places))}, got {at!r}")
         if not math.hypot(*truth) > 0:
             raise ValueError("truth must have a length, got (0, 0); ask with options instead")
         within("tolerance", tolerance, 0, 180, ValueError)
         self = cls.__new__(cls)
-        self._fill(question, because, points=places, at=at, truth=truth, tolerance=float(tolerance))
+        self._fill(question, because, points=places, at=at, truth=truth, tolerance=tolerance)
         return self
 
     def _fill(self, question: str, because: str, **values: Any) -> None:
@@ -160,12 +145,11 @@ class Predict(Drawn):
 
     @traitlets.validate("chosen")
     def _check_chosen(self, proposal: Any) -> Any:
-        value = proposal.value
-        if value is None:
+        if proposal.value is None:
             return None
-        return (
-            finite_point("chosen", value) if self.at else _option("chosen", value, self.options, traitlets.TraitError)
-        )
+        if self.at:
+            return finite_point("chosen", proposal.value)
+        return _option("chosen", proposal.value, self.options, traitlets.TraitError)
 
     @property
     def correct(self) -> bool | None:
@@ -185,10 +169,9 @@ class Predict(Drawn):
         from_centre = math.hypot(self.points[self.at][0] - centre[0], self.points[self.at][1] - centre[1])
         return (*centre, 1.15 * max(reach, from_centre + math.hypot(*self.truth)) + 0.1)
 
-    def picture(self) -> plots.Figure:
+    def _picture(self) -> plots.Figure:
         """Draw the question, without its answer."""
-        with plots.style():
-            return self._picture_of_arrow() if self.at else self._picture_of_options()
+        return self._picture_of_arrow() if self.at else self._picture_of_options()
 
     def _picture_of_options(self) -> plots.Figure:
         # Lines of text, 0.22 inches apart; a circle stands before the first line of each option.
@@ -228,7 +211,6 @@ class Predict(Drawn):
 
 def _option(name: str, number: Any, options: Sequence[str], error: type[Exception] = ValueError) -> int:
     """Return the number of an option, or raise the error."""
-    whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
-    if not (whole and 0 <= number < len(options)):
+    if type(number) is not int or not 0 <= number < len(options):
         raise error(f"{name} must be the number of an option, 0 to {len(options) - 1}; got {number!r}")
-    return int(number)
+    return number

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
@@ -11,7 +11,7 @@ import traitlets
 
 from ...figures import plots
 from .. import recording
-from .base import Drawn, group_look, one_of, script
+from .base import Drawn, draw_classes, one_of, script
 
 __all__ = ["TrainingReplay"]
 
@@ -61,22 +61,11 @@ class TrainingReplay(Drawn):
     def from_recording(
         cls, path: str | PathLike = recording.FOLDER / "replay.npz", runs: Sequence[str] | None = None, **traits: Any
     ) -> TrainingReplay:
-        """Open a recording.
+        """Open a recording; `traits` may hold ``frame``, ``title`` and so on.
 
-        Parameters
-        ----------
-        path : path
-        runs : sequence of str, optional
-            One or two runs by name, or by how a name begins ("SST" is the first of such); by default the first two.
-        **traits
-            Such as ``frame`` and ``title``.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If it is not a recording of runs, or has no run of such a name.
+        `runs` are one or two, by name or by how a name begins ("SST" is the first of such); by default the first two.
+        Raises FileNotFoundError if there is no such file, ValueError if it is not a recording of runs, or has no run of
+        such a name.
         """
         content = recording.load(path, "replay")
         about, labels = content["about"], content.get("labels")
@@ -97,7 +86,7 @@ class TrainingReplay(Drawn):
         return cls(
             curves=curves,
             classes=classes,
-            labels=labels.tolist(),
+            labels=labels,
             points=content["points"].astype("<i2").tobytes(),
             scale=about["scale"],
             sprite=sprite,
@@ -167,55 +156,22 @@ class TrainingReplay(Drawn):
         low = int(frame)
         return every[low] + (every[min(low + 1, len(every) - 1)] - every[low]) * (frame - low)
 
-    def picture(self) -> plots.Figure:
+    def _picture(self) -> plots.Figure:
         """Draw the first, the middle and the last frame of each run that is shown, and the curves."""
         runs = [run for name in self.runs for run in self.curves if run["name"] == name]
-        return _picture(self, runs)
-
-
-_CURVES = ("epoch", "loss", "recall", "shown", "spread")
-
-
-def _chosen(names: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
-    """Return full names of runs from beginnings of names."""
-    if wanted is None:
-        return list(names[:2])
-    wanted = [wanted] if isinstance(wanted, str) else list(wanted)
-    if not 1 <= len(wanted) <= 2:
-        raise ValueError(f"runs must be one or two names; got {len(wanted)}")
-    found = []
-    for word in wanted:
-        like = [name for name in names if name == word] or [
-            name for name in names if name.lower().startswith(str(word).lower())
-        ]
-        if not like:
-            raise ValueError(f"no run is called {word!r}; the runs are {', '.join(map(repr, names))}")
-        found.append(like[0])
-    return found
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The still picture
-# ---------------------------------------------------------------------------------------------------------------------
-def _picture(replay: TrainingReplay, runs: Sequence[Mapping[str, Any]]) -> plots.Figure:
-    with plots.style():
         figure = plots.Figure(figsize=(7.6, 0.5 + 1.8 * max(1, len(runs))), layout="constrained")
         if not runs:
             figure.text(0.5, 0.5, "No frames yet.", ha="center", va="center")
             figure.alt = "An empty training replay: no frame has been recorded yet."
             return figure
-        labels = np.asarray(replay.labels)
+        labels = np.asarray(self.labels)
         told = []
         grid = figure.subplots(len(runs), 4, squeeze=False, width_ratios=(1, 1, 1, 1.25))
         for row, run in zip(grid, runs):
             last = len(run["epoch"]) - 1
             for axes, frame in zip(row, (0, last // 2, last)):
-                points = replay.positions(run["name"], frame)
-                for number in np.unique(labels):
-                    looks = {"label": replay.classes[number], **group_look(number)}
-                    axes.scatter(*points[labels == number].T, s=8, linewidths=0, **looks)
-                axes.set(aspect="equal", xticks=[], yticks=[])
-                axes.set_adjustable("datalim")
+                points = self.positions(run["name"], frame)
+                draw_classes(axes, points, labels, self.classes)
                 axes.set_title(f"epoch {run['epoch'][frame]:.3g}: R@1 {run['recall'][frame]:.2f}")
             row[0].set_ylabel(run["name"])
             axes = row[3]
@@ -239,8 +195,29 @@ def _picture(replay: TrainingReplay, runs: Sequence[Mapping[str, Any]]) -> plots
         handles, names = grid[0][0].get_legend_handles_labels()
         if len(names) <= 16:
             figure.legend(handles, names, loc="outside lower center", ncols=16, handletextpad=0, columnspacing=1)
-    figure.alt = (
-        f"{len(labels)} images of {len(replay.classes)} letters that are not trained on, in the plane of greatest "
-        f"variance of their embedding, at the start, the middle and the end of training. {'; '.join(told)}."
-    )
-    return figure
+        figure.alt = (
+            f"{len(labels)} images of {len(self.classes)} letters that are not trained on, in the plane of greatest "
+            f"variance of their embedding, at the start, the middle and the end of training. {'; '.join(told)}."
+        )
+        return figure
+
+
+_CURVES = ("epoch", "loss", "recall", "shown", "spread")
+
+
+def _chosen(names: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
+    """Return full names of runs from beginnings of names."""
+    if wanted is None:
+        return list(names[:2])
+    wanted = [wanted] if isinstance(wanted, str) else list(wanted)
+    if not 1 <= len(wanted) <= 2:
+        raise ValueError(f"runs must be one or two names; got {len(wanted)}")
+    found = []
+    for word in wanted:
+        like = [name for name in names if name == word] or [
+            name for name in names if name.lower().startswith(str(word).lower())
+        ]
+        if not like:
+            raise ValueError(f"no run is called {word!r}; the runs are {', '.join(map(repr, names))}")
+        found.append(like[0])
+    return found

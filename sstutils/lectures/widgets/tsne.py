@@ -13,12 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import traitlets
 from scipy.linalg import orthogonal_procrustes
+from scipy.spatial.distance import pdist, squareform
+from scipy.special import rel_entr
+from scipy.stats import spearmanr
 
+from ... import checkpoints, datasets
+from ...checks import class_labels, finite_matrix
+from ...embedding import embed
+from ...evaluation import r_precision, recall_at_k, top_k
 from ...figures import plots
 from .. import recording
-from .base import Drawn, finite_matrix, group_look, one_of, script
+from .base import Drawn, draw_classes, one_of, plain, script
 
 __all__ = ["TsnePanel"]
 
@@ -31,15 +39,9 @@ MIDDLE = 2 ** (BITS - 1)  # stands for the coordinate 0
 SIDE = 24  # of a picture on the sheet
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Measures of a map
-# ---------------------------------------------------------------------------------------------------------------------
+# -- measures of a map --
 def nearest(x: np.ndarray) -> np.ndarray:
     """Find the 10 nearest others of each row, (N, 10)."""
-    import torch
-
-    from ...evaluation import top_k
-
     return top_k(torch.as_tensor(x), NEAR)[1].numpy()
 
 
@@ -49,45 +51,20 @@ def overlap(near: np.ndarray, others: np.ndarray) -> float:
 
 
 def divergence(affinities: np.ndarray, points: np.ndarray) -> float:
-    """Compute the Kullback-Leibler divergence that t-SNE minimizes, over all pairs and without approximation.
-
-    Parameters
-    ----------
-    affinities : (N, N) array
-        p, of sum 1.
-    points : (N, 2) array
-        The map.
-    """
-    import torch
-
-    from ...losses import squared_distances
-
-    q = 1 / (1 + squared_distances(torch.as_tensor(points)).numpy())
-    np.fill_diagonal(q, 0)
-    q /= q.sum()
-    there = affinities > 0
-    return float((affinities[there] * np.log(affinities[there] / q[there])).sum())
+    """Compute the Kullback-Leibler divergence of the affinities (N, N), of sum 1, and a map (N, 2): t-SNE's loss."""
+    q = squareform(1 / (1 + pdist(points, "sqeuclidean")))
+    return float(rel_entr(affinities, q / q.sum()).sum())
 
 
 def between_classes(x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compute the distances of all pairs of class means, and the root mean square size of each class."""
-    from scipy.spatial.distance import pdist
-
-    members = [x[labels == label].astype(np.float64) for label in np.unique(labels)]
+    members = [x[labels == label] for label in np.unique(labels)]
     sizes = [np.sqrt(((points - points.mean(axis=0)) ** 2).sum(axis=1).mean()) for points in members]
-    return pdist(np.stack([points.mean(axis=0) for points in members])), np.asarray(sizes)
+    return pdist([points.mean(axis=0) for points in members]), np.asarray(sizes)
 
 
 def measure(points: np.ndarray, embeddings: np.ndarray, labels: np.ndarray, affinities: np.ndarray) -> dict[str, float]:
-    """Measure one map against the embedding that it maps.
-
-    Parameters
-    ----------
-    points : (N, 2) array
-    embeddings : (N, d) array
-    labels : (N,) int array
-    affinities : (N, N) array
-        Of t-SNE, in the embedding.
+    """Measure a map (N, 2) against the embeddings (N, d) that it maps, with the affinities (N, N) of t-SNE in there.
 
     Returns
     -------
@@ -97,29 +74,22 @@ def measure(points: np.ndarray, embeddings: np.ndarray, labels: np.ndarray, affi
         (R-precision) on the map; ``gaps`` and ``sizes``, Spearman's rank correlations, between map and embedding, of
         the distances between class means and of the sizes of the classes.
     """
-    import torch
-    from scipy.stats import spearmanr
     from sklearn.manifold import trustworthiness
 
-    from ...evaluation import r_precision, recall_at_k
-
     flat = torch.as_tensor(points)
-    gaps, sizes = between_classes(points, labels)
-    true_gaps, true_sizes = between_classes(embeddings, labels)
+    gaps, sizes = map(spearmanr, between_classes(points, labels), between_classes(embeddings, labels))
     return {
         "kl": divergence(affinities, points),
         "trust": float(trustworthiness(embeddings, points, n_neighbors=NEAR)),
         "kept": overlap(nearest(embeddings), nearest(points)),
         "recall": recall_at_k(flat, labels, (1,))[1],
         "precision": r_precision(flat, labels),
-        "gaps": float(spearmanr(gaps, true_gaps).statistic),
-        "sizes": float(spearmanr(sizes, true_sizes).statistic),
+        "gaps": float(gaps.statistic),
+        "sizes": float(sizes.statistic),
     }
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The maps
-# ---------------------------------------------------------------------------------------------------------------------
+# -- the maps --
 def affinity(embeddings: np.ndarray, perplexity: float) -> Any:
     """Return the affinities of t-SNE (openTSNE), from exact distances to 3 x perplexity neighbors."""
     from openTSNE.affinity import PerplexityBasedNN
@@ -130,15 +100,8 @@ def affinity(embeddings: np.ndarray, perplexity: float) -> Any:
 def trace(affinities: Any, seed: int, angle: float, iterations: Sequence[int] = ITERATIONS) -> list[np.ndarray]:
     """Run t-SNE once from random points and return the map after each of some numbers of iterations.
 
-    Parameters
-    ----------
-    affinities : openTSNE affinities
-    seed : int
-        Of the random start.
-    angle : float
-        Of Barnes and Hut; 0 opens every cell of the tree, so that all forces are exact.
-    iterations : sequence of int
-        Ascending; the first 250 are those of early exaggeration.
+    The first 250 of the `iterations`, which ascend, are those of early exaggeration. At the `angle` 0 of Barnes and Hut
+    every cell of the tree is opened, so that all forces are exact.
     """
     from openTSNE import TSNEEmbedding, initialization
 
@@ -155,22 +118,19 @@ def trace(affinities: Any, seed: int, angle: float, iterations: Sequence[int] = 
     return maps
 
 
-def squeeze(values: np.ndarray) -> bytes:
-    """Pack whole numbers from 0 to 1023 into bytes, 10 bits each, the lowest bit first."""
-    bits = (np.asarray(values, dtype=np.uint16).reshape(-1, 1) >> np.arange(BITS)) & 1
-    return np.packbits(bits.astype(np.uint8), bitorder="little").tobytes()
-
-
-def expand(raw: bytes, count: int) -> np.ndarray:
-    """Unpack the first `count` numbers of :func:`squeeze`."""
-    bits = np.unpackbits(np.frombuffer(raw, np.uint8), count=count * BITS, bitorder="little").reshape(-1, BITS)
-    return bits.astype(np.int64) @ (1 << np.arange(BITS))
-
-
-def quantize(points: np.ndarray) -> tuple[np.ndarray, float]:
-    """Round the coordinates of a map to whole numbers from 0 to 1023; return them and the width of one step."""
+def squeeze(points: np.ndarray) -> tuple[bytes, float]:
+    """Pack a map as whole numbers from 0 to 1023, 10 bits each, the lowest bit first; return a step, too."""
     step = float(np.abs(points).max()) / (MIDDLE - 1) or 1.0
-    return np.rint(points / step).astype(int) + MIDDLE, step
+    whole = np.rint(points / step).astype(np.uint16) + MIDDLE
+    bits = (whole.reshape(-1, 1) >> np.arange(BITS)) & 1
+    return np.packbits(bits.astype(np.uint8), bitorder="little").tobytes(), step
+
+
+def expand(raw: bytes, step: float, count: int) -> np.ndarray:
+    """Unpack a map of so many points."""
+    bits = np.unpackbits(np.frombuffer(raw, np.uint8), count=2 * count * BITS, bitorder="little")
+    whole = bits.reshape(-1, 2, BITS).astype(np.int64) @ (1 << np.arange(BITS))
+    return (whole - MIDDLE) * step
 
 
 def lay_out(
@@ -178,24 +138,13 @@ def lay_out(
     seeds: Sequence[int],
     angles: Sequence[float],
     iterations: Sequence[int],
-    done: Callable[[], Any] = lambda: None,
+    done: Callable[[], Any],
 ) -> dict[tuple[float, int, float, int], np.ndarray]:
-    """Run t-SNE in all settings and rotate the maps onto each other.
+    """Run t-SNE in all settings and rotate the maps onto each other; `done` is called after each run.
 
     The maps of one run share one rotation, so that what moves does move. A run is rotated onto the run of the same seed
     and angle at the perplexity before; the first of them onto that of the first angle, or else of the first seed.
-
-    Parameters
-    ----------
-    affinities : mapping of perplexity to openTSNE affinities
-    seeds, angles, iterations : sequences of numbers
-    done : callable
-        Called after each run.
-
-    Returns
-    -------
-    dict
-        The (N, 2) map of each perplexity, seed, angle and number of iterations.
+    Returned is the (N, 2) map of each (perplexity, seed, angle, number of iterations).
     """
     maps, last = {}, {}
     for perplexity, seed, angle in product(affinities, seeds, angles):
@@ -218,14 +167,8 @@ def prepare(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Compute all maps of a panel and measure them.
 
-    Parameters
-    ----------
-    sets : mapping of str to (embeddings, seeds, angles)
-        "letters", and perhaps "noise", of as many points.
-    labels : (N,) int
-    perplexities, iterations : sequences of numbers, ascending
-    progress : bool
-        Show a progress bar.
+    `sets` are "letters", and perhaps "noise", of as many points: embeddings, seeds and angles of each. Perplexities and
+    iterations ascend. ValueError if embeddings are not finite or too few, or the labels do not fit.
 
     Returns
     -------
@@ -236,97 +179,65 @@ def prepare(
         :func:`measure`; ``shuffled`` is Recall@1 with shuffled labels, ``agree`` the share of the 10 nearest on a map
         that the maps of the other seeds share), and ``sets``: name, seeds, angles, first map, dimensions, and Recall@K
         and R-precision of the embedding itself.
-
-    Raises
-    ------
-    ValueError
-        If embeddings are not finite or too few, or the labels do not fit or are of one class.
     """
-    import torch
     from tqdm.auto import tqdm
 
-    from ...evaluation import r_precision, recall_at_k
-
-    labels = np.asarray(labels)
-    _check(sets, labels, perplexities)
+    sets, labels = _checked(sets, labels, max(perplexities))
     shuffled = np.random.default_rng(0).permutation(labels)
-    packed, heads = [], []
-    about = {
-        "perplexities": list(perplexities),
-        "iterations": list(iterations),
-        "steps": [],
-        "found": {},
-        "sets": heads,
-    }
+    packed, steps, found, heads = [], [], {}, []
     runs = sum(len(seeds) * len(angles) for _, seeds, angles in sets.values()) * len(perplexities)
     with tqdm(total=runs, unit="run", disable=not progress) as bar:
-        for name, (embeddings, seeds, angles) in sets.items():
-            x = np.asarray(embeddings, dtype=np.float64)
+        for name, (x, seeds, angles) in sets.items():
+            head = {"name": name, "seeds": seeds, "angles": angles, "first": len(packed), "dimensions": x.shape[1]}
             recalls = recall_at_k(torch.as_tensor(x), labels)
-            heads.append(
-                {
-                    "name": name,
-                    "seeds": list(seeds),
-                    "angles": list(angles),
-                    "first": len(packed),
-                    "dimensions": x.shape[1],
-                    "recall": {str(k): round(value, 4) for k, value in recalls.items()},
-                    "precision": round(r_precision(torch.as_tensor(x), labels), 4),
-                }
-            )
+            head["recall"] = {str(k): round(value, 4) for k, value in recalls.items()}
+            heads.append(head | {"precision": round(r_precision(torch.as_tensor(x), labels), 4)})
             affinities = {perplexity: affinity(x, perplexity) for perplexity in perplexities}
-            whole = {
-                key: quantize(points)
-                for key, points in lay_out(affinities, seeds, angles, iterations, bar.update).items()
-            }
-            packed += [squeeze(numbers) for numbers, _ in whole.values()]
-            about["steps"] += [step for _, step in whole.values()]
-            # What is measured is what will be shown: the maps as they are stored.
-            stored = {key: (numbers - MIDDLE) * step for key, (numbers, step) in whole.items()}
-            for entry in _measure_all(stored, x, labels, shuffled, affinities):
+            maps = lay_out(affinities, seeds, angles, iterations, bar.update)
+            for key, points in maps.items():
+                raw, step = squeeze(points)
+                packed.append(raw)
+                steps.append(step)
+                maps[key] = expand(raw, step, len(x))  # what is measured is what will be shown
+            for entry in _measure_all(maps, x, labels, shuffled, affinities):
                 for key, value in entry.items():
-                    about["found"].setdefault(key, []).append(None if value is None else round(value, 4))
-    return {"maps": np.frombuffer(b"".join(packed), np.uint8), "labels": labels, "shuffled": shuffled}, about
+                    found.setdefault(key, []).append(None if value is None else round(value, 4))
+    about = {"perplexities": perplexities, "iterations": iterations, "steps": steps, "found": found, "sets": heads}
+    return {"maps": np.frombuffer(b"".join(packed), np.uint8), "labels": labels, "shuffled": shuffled}, plain(about)
 
 
 def _measure_all(
-    maps: Mapping[tuple[float, int, float, int], np.ndarray],
-    embeddings: np.ndarray,
-    labels: np.ndarray,
-    shuffled: np.ndarray,
-    affinities: Mapping[float, Any],
+    maps: Mapping[tuple, np.ndarray], x: np.ndarray, labels: np.ndarray, shuffled: np.ndarray, affinities: Mapping
 ) -> Iterator[dict[str, float | None]]:
     """Yield what is measured on each map of one embedding."""
-    import torch
-
-    from ...evaluation import recall_at_k
-
     near = {key: nearest(points) for key, points in maps.items()}
-    for (perplexity, seed, angle, i), points in maps.items():
+    for (perplexity, seed, *rest), points in maps.items():
         p = affinities[perplexity].P.toarray()
-        others = [key for key in maps if key[1] != seed and key[0::2] == (perplexity, angle) and key[3] == i]
-        agree = [overlap(near[perplexity, seed, angle, i], near[other]) for other in others]
-        yield measure(points, embeddings, labels, p / p.sum()) | {
+        others = [key for key in maps if key[1] != seed and (key[0], *key[2:]) == (perplexity, *rest)]
+        agree = [overlap(near[perplexity, seed, *rest], near[other]) for other in others]
+        yield measure(points, x, labels, p / p.sum()) | {
             "shuffled": recall_at_k(torch.as_tensor(points), shuffled, (1,))[1],
             "agree": float(np.mean(agree)) if agree else None,
         }
 
 
-def _check(sets: Mapping[str, tuple], labels: np.ndarray, perplexities: Sequence[float]) -> None:
-    if labels.ndim != 1 or len(np.unique(labels)) < 2:
-        raise ValueError("labels must have at least two classes; with one, every neighbor on a map is right")
-    for name, (embeddings, _, _) in sets.items():
-        x = finite_matrix(name, embeddings, len(labels))
-        least = max(NEAR * 2, int(3 * max(perplexities)) + 1)
+def _checked(sets: Mapping[str, tuple], labels: Any, perplexity: float) -> tuple[dict[str, tuple], np.ndarray]:
+    """Return sets with embeddings in float64, and the labels; or raise ValueError."""
+    checked = {}
+    for name, (embeddings, *rest) in sets.items():
+        x = finite_matrix(embeddings, name).double().cpu().numpy()
+        labels = class_labels(labels, len(x)).cpu()
+        least = max(NEAR * 2, int(3 * perplexity) + 1)
         if len(x) < least:
-            raise ValueError(f"{name}: perplexity {max(perplexities):g} needs at least {least} points, got {len(x)}")
+            raise ValueError(f"{name}: perplexity {perplexity:g} needs at least {least} points, got {len(x)}")
+        checked[name] = (x, *rest)
+    if len(np.unique(labels)) < 2:
+        raise ValueError("labels must have at least two classes; with one, every neighbor on a map is right")
+    return checked, np.asarray(labels)
 
 
 def make_recording(path: str | PathLike, progress: bool = True) -> None:
     """Embed 500 unseen letters by the default network, map them in all settings, and write ``tsne.npz``."""
-    from ... import checkpoints
-    from ...embedding import embed
-
     weights = Path(path).with_name("glyphs.pt")
     if not weights.is_file():
         recording.make_glyphs(weights)
@@ -341,14 +252,10 @@ def make_recording(path: str | PathLike, progress: bool = True) -> None:
 
 def watched() -> Any:
     """Return the images of the recording: 25 each of 20 letters that the default network never saw."""
-    from ... import datasets
-
     return recording.select_classes(datasets.load("glyphs", "test", images=25), LETTERS)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The twin of the page
-# ---------------------------------------------------------------------------------------------------------------------
+# -- the twin of the page --
 def numbers(content: Mapping[str, Any], setting: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was measured on the map of a setting; ``width`` is that of the window, in units of the map."""
     i = index(content, setting)
@@ -370,9 +277,6 @@ def _set(content: Mapping[str, Any], data: str) -> Mapping[str, Any]:
     return next(head for head in content["sets"] if head["name"] == ("noise" if data == "noise" else "letters"))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The widget
-# ---------------------------------------------------------------------------------------------------------------------
 class TsnePanel(Drawn):
     """One embedding, many maps: perplexity, seed, iterations and angle of t-SNE, beside what is true of the embedding.
 
@@ -416,15 +320,14 @@ class TsnePanel(Drawn):
         chance = float(np.mean([(labels == label).sum() - 1 for label in labels]) / (len(labels) - 1))
         content = {name: about[name] for name in ("perplexities", "iterations", "steps", "found")}
         content["sets"] = [{**head, "chance": chance} for head in about["sets"]]
-        if len(arrays["maps"]) != (wanted := len(content["steps"]) * _stride(len(labels))):
+        if len(arrays["maps"]) != (wanted := len(content["steps"]) * -(-2 * len(labels) * BITS // 8)):
             raise ValueError(f"maps must have {wanted} bytes for {len(labels)} labels, got {len(arrays['maps'])}")
         names = about.get("classes", [f"class {i}" for i in range(labels.max() + 1)])
         first = {name: state.pop(name) for name in list(state) if name in _SETTING}
         super().__init__(**state)
-        values = {"content": content, "labels": labels.tolist(), "shuffled": np.asarray(arrays["shuffled"]).tolist()}
-        values |= {"maps": arrays["maps"].tobytes(), "classes": list(names)}
-        values["sprite"] = np.asarray(arrays.get("sprite", []), dtype=np.uint8).tobytes()
-        for name, value in values.items():
+        maps, sprite = (np.asarray(arrays.get(name, []), dtype=np.uint8).tobytes() for name in ("maps", "sprite"))
+        values = {"content": content, "labels": labels, "shuffled": arrays["shuffled"], "classes": names}
+        for name, value in {**values, "maps": maps, "sprite": sprite}.items():
             self.set_trait(name, value)
         for name in _SETTING:  # the default, where it is recorded
             offered = self._offered(name)
@@ -432,20 +335,9 @@ class TsnePanel(Drawn):
 
     @classmethod
     def from_recording(cls, path: str | PathLike = recording.FOLDER / "tsne.npz", **state: Any) -> TsnePanel:
-        """Open a recording.
+        """Open a recording; `state` may hold ``perplexity``, ``title`` and so on.
 
-        Parameters
-        ----------
-        path : path
-        **state
-            Such as ``perplexity`` and ``title``.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If it is not a recording of maps.
+        Raises FileNotFoundError if there is no such file, ValueError if it is not a recording of maps.
         """
         arrays = recording.load(path, "tsne")
         try:
@@ -457,12 +349,14 @@ class TsnePanel(Drawn):
 
     def _offered(self, name: str) -> list[Any]:
         """Return the values of a setting for which there are maps."""
-        if name == "data":
-            names = [head["name"] for head in self.content["sets"]]
-            return ["letters", "shuffled", *(["noise"] if "noise" in names else [])]
-        if name in ("perplexity", "iterations"):
-            return list(self.content["perplexities" if name == "perplexity" else "iterations"])
-        return list(_set(self.content, "letters")[f"{name}s"])
+        letters, names = _set(self.content, "letters"), [head["name"] for head in self.content["sets"]]
+        return {
+            "data": ["letters", "shuffled", *(["noise"] if "noise" in names else [])],
+            "perplexity": self.content["perplexities"],
+            "seed": letters["seeds"],
+            "angle": letters["angles"],
+            "iterations": self.content["iterations"],
+        }[name]
 
     @traitlets.validate("data", "perplexity", "seed", "angle", "iterations")
     def _valid(self, proposal: Any) -> Any:
@@ -481,29 +375,28 @@ class TsnePanel(Drawn):
 
     def points(self, **setting: Any) -> np.ndarray:
         """Return the (N, 2) map of the present setting, or of another: ``points(perplexity=2)``."""
-        place, stride = index(self.content, self.setting | setting), _stride(len(self.labels))
-        every = expand(self.maps[place * stride :][:stride], 2 * len(self.labels)).reshape(-1, 2)
-        return (every - MIDDLE) * self.content["steps"][place]
+        place, steps = index(self.content, self.setting | setting), self.content["steps"]
+        stride = len(self.maps) // len(steps)
+        return expand(self.maps[place * stride :][:stride], steps[place], len(self.labels))
 
-    def picture(self) -> plots.Figure:
+    def _picture(self) -> plots.Figure:
         """Draw the maps of all perplexities at the present seed, angle and iterations."""
         labels = np.asarray(self.shuffled if self.data == "shuffled" else self.labels)
         perplexities, head, told = self.content["perplexities"], _set(self.content, self.data), []
-        with plots.style():
-            figure = plots.Figure(figsize=(7.2, 2.5), layout="constrained")
-            for axes, perplexity in zip(figure.subplots(1, len(perplexities), squeeze=False)[0], perplexities):
-                points = self.points(perplexity=perplexity)
-                here = numbers(self.content, self.setting | {"perplexity": perplexity})
-                for number in np.unique(labels):
-                    looks = {"color": "#767676", "marker": "o"} if self.data == "noise" else group_look(number)
-                    axes.scatter(*points[labels == number].T, s=6, linewidths=0, **looks)
-                line = f"neighbors kept {here['kept']:.2f}"
-                if self.data != "noise":
-                    line += f"\nRecall@1 {here['shuffled' if self.data == 'shuffled' else 'recall']:.2f}"
-                axes.set(title=f"perplexity {perplexity:g}", xlabel=line, aspect="equal", xticks=[], yticks=[])
-                axes.set_adjustable("datalim")
-                axes.spines[:].set_visible(False)
-                told.append(f"perplexity {perplexity:g}: {line}".replace("\n", ", "))
+        figure = plots.Figure(figsize=(7.2, 2.5), layout="constrained")
+        for axes, perplexity in zip(figure.subplots(1, len(perplexities), squeeze=False)[0], perplexities):
+            points = self.points(perplexity=perplexity)
+            here = numbers(self.content, self.setting | {"perplexity": perplexity})
+            if self.data == "noise":  # no letters, no colours
+                axes.scatter(*points.T, s=7, linewidths=0, color="#767676")
+            else:
+                draw_classes(axes, points, labels)
+            line = f"neighbors kept {here['kept']:.2f}"
+            if self.data != "noise":
+                line += f"\nRecall@1 {here['shuffled' if self.data == 'shuffled' else 'recall']:.2f}"
+            axes.set(title=f"perplexity {perplexity:g}", xlabel=line)
+            axes.spines[:].set_visible(False)
+            told.append(f"perplexity {perplexity:g}: {line}".replace("\n", ", "))
         figure.alt = (
             f"{len(perplexities)} t-SNE maps of {_WHAT[self.data].format(len(labels))} side by side, seed {self.seed}, "
             f"after {self.iterations} iterations. {'; '.join(told)}."
@@ -520,8 +413,3 @@ _WHAT = {
     "shuffled": "{} unseen letters with shuffled labels",
     "noise": "{} points of noise",
 }
-
-
-def _stride(count: int) -> int:
-    """Return how many bytes a map of so many points takes."""
-    return -(-2 * count * BITS // 8)

@@ -71,9 +71,13 @@ class Drawn(anywidget.AnyWidget):
         is_trait = isinstance(getattr(type(self), name, None), traitlets.TraitType)
         super().__setattr__(name, plain(value) if is_trait else value)
 
-    def set_trait(self, name: str, value: Any) -> None:
-        """Set a trait, a read-only one too."""
+    def set_trait(self, name: str, value: Any) -> None:  # noqa: D102
         super().set_trait(name, plain(value))
+
+    def fill(self, **values: Any) -> None:
+        """Set traits, read-only ones too."""
+        for name, value in values.items():
+            self.set_trait(name, value)
 
     def picture(self) -> plots.Figure:
         """Draw the present state without JavaScript: the same numbers, by the Python twin."""
@@ -123,6 +127,19 @@ def finite_point(name: str, value: Any, error: type[Exception] = traitlets.Trait
     if len(point) != 2 or not all(map(math.isfinite, point)):
         raise error(f"{name} must be two finite numbers (x, y); got {value!r}")
     return point
+
+
+def comparable(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the labels that occur, the place of each item's label among them, and how often each occurs.
+
+    ValueError if no two items are of different classes, or no two of one.
+    """
+    present, places, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    if len(present) < 2:
+        raise ValueError("all images are of one class; there must be at least two classes to compare")
+    if sizes.max() < 2:
+        raise ValueError("each class has one image only; there must be a class with at least two to compare")
+    return present, places, sizes
 
 
 def random(seed: int) -> Iterator[float]:

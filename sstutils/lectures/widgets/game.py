@@ -7,18 +7,20 @@ positive and nearest negative.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 import traitlets
 from numpy.typing import ArrayLike
+from torch import Tensor
 
+from ...checks import class_labels, finite_matrix, item_numbers
+from ...evaluation import top_k
 from ...figures import plots
+from ...losses import squared_distances
 from ..recording import sprite
-from .base import Drawn, one_of, plain, script, within
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from .base import Drawn, comparable, one_of, plain, script, within
 
 __all__ = ["RetrievalGame", "choose", "rounds_of"]
 
@@ -66,11 +68,6 @@ def rounds_of(
         (1 is the nearest of all), ``p`` and ``n`` (nearest positive and negative), and the Euclidean distances ``ap``,
         ``an`` and ``pn``.
     """
-    import torch
-
-    from ...evaluation import top_k
-    from ...losses import squared_distances
-
     x, y = torch.as_tensor(embeddings).double().cpu(), np.asarray(labels)
     rounds = []
     for query, others in zip(queries, top_k(x, len(x) - 1, queries=queries)[1].numpy(), strict=True):
@@ -168,8 +165,7 @@ class RetrievalGame(Drawn):
         side = min(_SIDE, max(max(picture.shape[:2]) for picture in pictures))
         super().__init__()
         self._still = images, y, names, entries
-        for name, value in (("rounds", told), ("sprite", sprite(pictures, side, _COLUMNS, 85)), ("margin", margin)):
-            self.set_trait(name, value)
+        self.fill(rounds=told, sprite=sprite(pictures, side, _COLUMNS, quality=85), margin=margin)
         for name, value in state.items():
             setattr(self, name, value)
 
@@ -194,34 +190,25 @@ class RetrievalGame(Drawn):
     def _picture(self) -> plots.Figure:
         """Draw the first rounds with their answers."""
         images, labels, names, entries = self._still
-        entries = entries[:6]
-        return plots.gallery(
-            images, labels, [e["query"] for e in entries], [e["neighbors"] for e in entries], names=names, columns=2
-        )
+        queries, neighbors = zip(*((e["query"], e["neighbors"]) for e in entries[:6]), strict=True)
+        return plots.gallery(images, labels, queries, neighbors, names=names, columns=2)
 
 
 def _checked(
     embeddings: Any, labels: Any, images: Any, names: Any, queries: Any, neighbors: int, margin: float, seed: int
 ) -> tuple[Tensor, np.ndarray, np.ndarray]:
     """Return embeddings, labels and the numbers of the queries of a game that can be played; or raise ValueError."""
-    from ...checks import class_labels, finite_matrix, item_numbers
-    from ...evaluation import top_k
-
     x = finite_matrix(embeddings).cpu()
     y = class_labels(labels, len(x)).cpu().numpy()
     if len(images) != len(x):
         raise ValueError(f"got {len(images)} images for {len(x)} embeddings; there must be one for each, in one order")
-    kinds, sizes = np.unique(y, return_counts=True)
-    if len(kinds) < 2:
-        raise ValueError("all items are of one class, so no neighbor can be wrong; the game needs two classes")
-    if sizes.max() < 2:
-        raise ValueError("each class has one image only, so no neighbor can be right; the game needs pairs")
+    _, places, sizes = comparable(y)
     within("neighbors", neighbors, 1, len(x) - 1, ValueError)
     if names is not None and len(names) <= y.max():
         raise ValueError(f"names must have one for each class; got {len(names)}, but a label is {y.max()}")
     if not (np.isfinite(margin) and margin >= 0):
         raise ValueError(f"margin must be finite and at least 0; got {margin}")
-    alone = np.isin(y, kinds[sizes < 2])
+    alone = sizes[places] < 2
     if isinstance(queries, list | tuple | range):
         queries = item_numbers(queries, len(x), "queries").numpy()
         if not len(queries) or alone[queries].any():

@@ -106,7 +106,7 @@ class GradientExplorer(Drawn):
     def __init__(self, start: str = "violated", **kwargs: Any) -> None:
         points = dict(zip(_ROLES, STARTS[one_of("start", start, list(STARTS), ValueError)], strict=True))
         super().__init__(**{"title": "Gradient explorer"} | points | kwargs)
-        self.set_trait("home", {name: getattr(self, name) for name in (*_ROLES, "margin")})
+        self.fill(home={name: getattr(self, name) for name in (*_ROLES, "margin")})
         self._evaluate()
 
     @traitlets.validate("margin")
@@ -116,9 +116,8 @@ class GradientExplorer(Drawn):
     @traitlets.observe(*_ROLES, "margin")
     def _evaluate(self, change: Any = None) -> None:
         points = self.anchor, self.positive, self.negative
-        self.set_trait("triplet_loss", float(geometry.triplet(*points, self.margin)[0]))
-        self.set_trait("sst_loss", float(geometry.sst(*points)[0]))
-        self.set_trait("z", float(geometry.sst_logit(*points)))
+        triplet, sst = geometry.triplet(*points, self.margin)[0], geometry.sst(*points)[0]
+        self.fill(triplet_loss=triplet, sst_loss=sst, z=geometry.sst_logit(*points))
 
     def _picture(self) -> plots.Figure:
         """Draw the two planes with matplotlib."""

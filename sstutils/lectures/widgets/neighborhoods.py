@@ -23,7 +23,7 @@ from ...embedding import embed
 from ...figures import plots
 from ...losses import nearest_positives
 from .. import recording
-from .base import Drawn, one_of, plain, random, script, within
+from .base import Drawn, comparable, one_of, plain, random, script, within
 
 SAMPLERS = {"local": "local", "balanced": "class-balanced", "shuffled": "shuffled"}
 SIZES = (25, 50, 75, 100, 150, 200, 300)
@@ -157,20 +157,12 @@ def _filling(layout: np.ndarray) -> np.ndarray:
 
 
 def prepare(
-    embeddings: Any,
-    labels: Sequence[int],
-    images: Any = None,
-    *,
-    classes: Sequence[str] | None = None,
-    sizes: Sequence[int] = SIZES,
-    seed: int = 0,
+    embeddings: Any, labels: Any, images: Any = None, *, classes: Any = None, sizes: Any = SIZES, seed: int = 0
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Make all that the page needs of an embedding: principal components, maps, and neighborhoods of each size.
 
-    Embeddings are an (N, d) array or tensor of at most 1,000 images, or a dict of such by the name of their stage.
-    Classes are the names of the labels, in ascending order; by default the labels themselves. Of the neighborhood sizes
-    B those above N are left out. The seed is of maps and k-means. Returned are arrays and all else for
-    :func:`sstutils.lectures.recording.save`; ValueError says what is wrong with the embeddings, labels or sizes.
+    Parameters and errors are those of :class:`NeighborhoodExplorer`; the seed is of maps and k-means. Returned are
+    arrays and all else for :func:`sstutils.lectures.recording.save`.
     """
     stages, present, labels = _checked(embeddings, labels, images, classes)
     count, sizes, seed = len(labels), plain(list(sizes)), plain(seed)
@@ -209,11 +201,7 @@ def _checked(
     for x in matrices.values():
         labels = class_labels(labels, len(x)).cpu()
     count = within("the number of images", len(labels), 4, MOST, ValueError)
-    present, labels, sizes = np.unique(labels.numpy(), return_inverse=True, return_counts=True)
-    if len(present) < 2:
-        raise ValueError("all images are of one class: without a negative there is no triplet to explore")
-    if sizes.max() < 2:
-        raise ValueError("each class has one image only: without a positive there is no triplet to explore")
+    present, labels, _ = comparable(labels.numpy())
     for what, given, wanted in (("classes", classes, len(present)), ("images", images, count)):
         if given is not None and len(given) != wanted:
             raise ValueError(f"{what} must have one entry for each of {wanted}; got {len(given)}")
@@ -242,8 +230,14 @@ class NeighborhoodExplorer(Drawn):
 
     Parameters
     ----------
-    embeddings, labels, images, classes, sizes
-        See :func:`prepare`.
+    embeddings : (N, d) array or tensor, or dict of stage name to such
+        Of at most 1,000 images.
+    labels : sequence of N int
+    images : data set or sequence of N images, optional
+    classes : sequence of str, optional
+        Names of the labels, in ascending order; by default the labels themselves.
+    sizes : sequence of int
+        Neighborhood sizes B to choose from; those above N are left out.
     **state
         Any of the attributes below, to begin with.
 
@@ -268,7 +262,7 @@ class NeighborhoodExplorer(Drawn):
     Raises
     ------
     ValueError
-        As :func:`prepare`.
+        That says what is wrong with the embeddings, the labels or the sizes.
     traitlets.TraitError
         If a value of the state is none that can be chosen.
 
@@ -302,14 +296,7 @@ class NeighborhoodExplorer(Drawn):
     sprite = traitlets.Bytes().tag(sync=True)
 
     def __init__(
-        self,
-        embeddings: Any,
-        labels: Sequence[int],
-        images: Any = None,
-        *,
-        classes: Sequence[str] | None = None,
-        sizes: Sequence[int] = SIZES,
-        **state: Any,
+        self, embeddings: Any, labels: Any, images: Any = None, *, classes: Any = None, sizes: Any = SIZES, **state: Any
     ) -> None:
         self._begin(*prepare(embeddings, labels, images, classes=classes, sizes=sizes), state)
 

@@ -89,7 +89,8 @@ class Predict(Drawn):
         for name, number in [("answer", answer), *(("feedback", key) for key in feedback)]:
             _option(name, number, options)
         told = [feedback.get(i, "") for i in range(len(options))]
-        self._fill(question, because, options=options, answer=answer, feedback=told)
+        super().__init__(title=question)
+        self.fill(because=because, options=options, answer=answer, feedback=told)
 
     @classmethod
     def arrow(
@@ -118,10 +119,6 @@ class Predict(Drawn):
         tolerance : float
             Degrees up to which an arrow is right.
 
-        Returns
-        -------
-        Predict
-
         Raises
         ------
         ValueError
@@ -135,13 +132,9 @@ class Predict(Drawn):
             raise ValueError("truth must have a length, got (0, 0); ask with options instead")
         within("tolerance", tolerance, 0, 180, ValueError)
         self = cls.__new__(cls)
-        self._fill(question, because, points=places, at=at, truth=truth, tolerance=tolerance)
+        Drawn.__init__(self, title=question)
+        self.fill(because=because, points=places, at=at, truth=truth, tolerance=tolerance)
         return self
-
-    def _fill(self, question: str, because: str, **values: Any) -> None:
-        super().__init__(title=question)
-        for name, value in {"because": because, **values}.items():
-            self.set_trait(name, value)
 
     @traitlets.validate("chosen")
     def _check_chosen(self, proposal: Any) -> Any:
@@ -171,31 +164,23 @@ class Predict(Drawn):
 
     def _picture(self) -> plots.Figure:
         """Draw the question, without its answer."""
-        return self._picture_of_arrow() if self.at else self._picture_of_options()
-
-    def _picture_of_options(self) -> plots.Figure:
-        # Lines of text, 0.22 inches apart; a circle stands before the first line of each option.
-        lines = [(line, 0.02) for line in textwrap.wrap(self.title, 72)]
-        circles = []
+        lines = textwrap.wrap(self.title, 72)
         for text in self.options:
-            circles.append(len(lines))
-            lines += [(line, 0.07) for line in textwrap.wrap(text, 66) or [""]]
-        height = 0.22 * len(lines) + 0.35
+            lines += textwrap.wrap(text, 66, initial_indent="   \N{WHITE CIRCLE} ", subsequent_indent=" " * 7)
+        plane = 2.8 if self.at else 0
+        height = 0.2 * len(lines) + 0.25 + plane
         figure = plots.Figure(figsize=(5.6, height))
-        for i, (line, x) in enumerate(lines):
-            figure.text(x, 1 - (0.2 + 0.22 * i) / height, line, va="center", fontsize=9)
-        for i in circles:
-            figure.text(0.035, 1 - (0.2 + 0.22 * i) / height, "○", va="center", fontsize=9)
-        listed = "; ".join(f"({i + 1}) {text}" for i, text in enumerate(self.options))
-        figure.alt = f"Question: {self.title} Options: {listed}."
+        figure.text(0.02, 1 - 0.1 / height, "\n".join(lines), va="top", fontsize=9, linespacing=1.5)
+        figure.alt = f"Question: {self.title} "
+        if self.at:
+            self._draw_plane(figure.add_axes((0.02, 0.02, 0.96, plane / height)))
+            places = ", ".join(f"{name} at ({x:.2g}, {y:.2g})" for name, (x, y) in self.points.items())
+            figure.alt += f"A plane with {places}; the arrow to draw starts at {self.at}."
+        else:
+            figure.alt += f"Options: {'; '.join(f'({i + 1}) {text}' for i, text in enumerate(self.options))}."
         return figure
 
-    def _picture_of_arrow(self) -> plots.Figure:
-        question = textwrap.wrap(self.title, 72)
-        height = 3.0 + 0.2 * len(question)
-        figure = plots.Figure(figsize=(5.6, height))
-        figure.text(0.02, 1 - 0.1 / height, "\n".join(question), va="top", fontsize=9)
-        axes = figure.add_axes((0.02, 0.02, 0.96, 2.8 / height))
+    def _draw_plane(self, axes: Any) -> None:
         for name, point in self.points.items():
             look = ROLE_LOOKS.get(name, ROLE_LOOKS["a"])
             axes.plot(*point, look["marker"], color=look["color"], markersize=9)
@@ -204,9 +189,6 @@ class Predict(Drawn):
         x, y, half = self.window
         axes.set(xlim=(x - half, x + half), ylim=(y - half, y + half), aspect="equal", xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-        listed = ", ".join(f"{name} at ({px:.2g}, {py:.2g})" for name, (px, py) in self.points.items())
-        figure.alt = f"Question: {self.title} A plane with {listed}; the arrow to draw starts at {self.at}."
-        return figure
 
 
 def _option(name: str, number: Any, options: Sequence[str], error: type[Exception] = ValueError) -> int:

@@ -70,12 +70,11 @@ class TrainingReplay(Drawn):
         content = recording.load(path, "replay")
         about, labels = content["about"], content.get("labels")
         try:
-            curves, classes, counts = about["runs"], about["classes"], [len(run["epoch"]) for run in about["runs"]]
+            curves, classes = about["runs"], about["classes"]
             whole = (
-                all(len(run[name]) == count for run, count in zip(curves, counts, strict=True) for name in _CURVES)
-                and content["points"].shape == (sum(counts), len(labels), 2)
-                and set(labels.tolist()) <= set(range(len(classes)))
-                and min(counts) > 0 < len(labels)
+                all(len(run[name]) == len(run["epoch"]) > 0 for run in curves for name in _CURVES)
+                and content["points"].shape == (sum(len(run["epoch"]) for run in curves), len(labels), 2)
+                and 0 <= labels.min() <= labels.max() < len(classes)
                 and np.isfinite(about["scale"])
             )
             sprite = content["sprite"].tobytes()
@@ -98,7 +97,8 @@ class TrainingReplay(Drawn):
     def _valid_frame(self, proposal: Any) -> float:
         if not np.isfinite(proposal["value"]):
             raise traitlets.TraitError(f"frame must be a finite number, got {proposal['value']}")
-        return float(np.clip(proposal["value"], 0, max(0, self._last)))
+        last = max((len(run["epoch"]) for run in self.curves), default=1) - 1  # of the longest run
+        return float(np.clip(proposal["value"], 0, last))
 
     @traitlets.validate("speed")
     def _valid_speed(self, proposal: Any) -> float:
@@ -107,11 +107,6 @@ class TrainingReplay(Drawn):
     @traitlets.validate("runs")
     def _valid_runs(self, proposal: Any) -> list[str]:
         return _chosen([run["name"] for run in self.curves], proposal["value"]) if self.curves else proposal["value"]
-
-    @property
-    def _last(self) -> int:
-        """The number of the last frame of the longest run."""
-        return max((len(run["epoch"]) for run in self.curves), default=0) - 1
 
     def append(self, frame: recording.Frame) -> None:
         """Add a frame of a run that goes on, or the first of another run; the page follows.
@@ -179,12 +174,7 @@ class TrainingReplay(Drawn):
             axes.set(ylim=(0, 1.02), xlim=(0, run["epochs"] * 1.02), xlabel="epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
             losses = axes.twinx()
-            losses.plot(
-                run["epoch"],
-                [np.nan if x is None else x for x in run["loss"]],
-                "--",
-                color=plots.OKABE_ITO["vermilion"],
-            )
+            losses.plot(run["epoch"], np.array(run["loss"], dtype=float), "--", color=plots.OKABE_ITO["vermilion"])
             losses.spines.right.set_visible(True)
             losses.set_ylim(0)
             axes.set_title("Recall@1, loss (dashed)")

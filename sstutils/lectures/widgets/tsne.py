@@ -134,11 +134,7 @@ def expand(raw: bytes, step: float, count: int) -> np.ndarray:
 
 
 def lay_out(
-    affinities: Mapping[float, Any],
-    seeds: Sequence[int],
-    angles: Sequence[float],
-    iterations: Sequence[int],
-    done: Callable[[], Any],
+    affinities: Mapping[float, Any], seeds: Any, angles: Any, iterations: Any, done: Callable[[], Any]
 ) -> dict[tuple[float, int, float, int], np.ndarray]:
     """Run t-SNE in all settings and rotate the maps onto each other; `done` is called after each run.
 
@@ -327,8 +323,7 @@ class TsnePanel(Drawn):
         super().__init__(**state)
         maps, sprite = (np.asarray(arrays.get(name, []), dtype=np.uint8).tobytes() for name in ("maps", "sprite"))
         values = {"content": content, "labels": labels, "shuffled": arrays["shuffled"], "classes": names}
-        for name, value in {**values, "maps": maps, "sprite": sprite}.items():
-            self.set_trait(name, value)
+        self.fill(**values, maps=maps, sprite=sprite)
         for name in _SETTING:  # the default, where it is recorded
             offered = self._offered(name)
             setattr(self, name, first.get(name, getattr(self, name) if getattr(self, name) in offered else offered[-1]))

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Threads of torch that spin while they wait make a busy machine five times slower.
 export GOMP_SPINCOUNT ?= 0
 
-.PHONY: figures lint check test test-full lab bench compare sizes notebooks recordings site slides editions clean
+.PHONY: figures lint check test test-full lab bench compare sizes notebooks recordings site site.zip slides editions clean
 .DELETE_ON_ERROR:
 
 figures: $(VENV)/.base  ## regenerate the figures of the paper, training included
@@ -57,11 +57,14 @@ recordings: $(VENV)/.base  ## make what the notebooks replay: trained networks, 
 site slides: $(VENV)/.base  ## pages, or slides, of the notebooks in site/: self-contained, no network, no kernel
 	$(BIN)/python -m sstutils.lectures.editions $@
 
-editions: $(VENV)/.base  ## all of site/: pages, slides, and notebooks for students and for lecturers
+editions: $(VENV)/.base  ## pages, slides and students' notebooks in site/, the lecturer's, with solutions, in site-lecturer/
 	$(BIN)/python -m sstutils.lectures.editions all
 
+site.zip: editions  ## site/ as one file, to be unpacked and opened without Python
+	cd site && ../$(BIN)/python -m zipfile -c ../$@ *
+
 clean:  ## remove the environment and what it built; figures stay
-	rm -rf $(VENV) build site *.egg-info output/checkpoints output/screenshots .pytest_cache .hypothesis .ruff_cache
+	rm -rf $(VENV) build site site-lecturer site.zip *.egg-info output/checkpoints output/screenshots .pytest_cache .hypothesis .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A file in .venv tells which of the dependencies in pyproject.toml are installed.

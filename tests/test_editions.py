@@ -12,16 +12,19 @@ import nbformat
 import pytest
 import traitlets
 from ipywidgets.embed import dependency_state
+from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
 from sstutils.figures import plots
 from sstutils.lectures import editions
-from sstutils.lectures.editions.lecture import STATE, VIEW, EditionError, Lecture
+from sstutils.lectures.editions.lecture import CLAIM, STATE, VIEW, EditionError, Lecture, split_answer
 from sstutils.lectures.editions.text import LONG, Text, mathml
 from sstutils.lectures.widgets.base import Drawn
 
 ROOT = Path(__file__).parents[1]
+LECTURES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+SLOW = pytest.mark.slow
 SHARED = (ROOT / "sstutils" / "lectures" / "widgets" / "common.js").read_text(encoding="utf-8")
 
 
@@ -248,8 +251,10 @@ def test_every_formula_of_the_notebooks_is_mathml():
 # ---------------------------------------------------------------------------------------------------------------------
 def test_there_is_a_page_a_deck_and_two_notebooks_for_each_lecture(built):
     files = sorted(path.relative_to(built).as_posix() for path in built.rglob("*") if path.is_file())
-    books = [f"{which}/{name}.ipynb" for which in ("lecturer", "student") for name in ("01-first", "02-second")]
-    assert files == sorted(PAGES + DECKS + books)
+    books = [f"{name}.ipynb" for name in ("01-first", "02-second")]
+    assert files == sorted([*PAGES, *DECKS, *(f"student/{book}" for book in books)])
+    # solutions are not in the folder that one publishes
+    assert sorted(path.name for path in built.with_name("site-lecturer").iterdir()) == books
 
 
 @pytest.mark.parametrize("name", PAGES + DECKS)
@@ -276,6 +281,7 @@ def test_a_page_has_its_parts(built):
     assert 'alt="A field of &lt;arrows&gt; &amp; &quot;quotes&quot;."' in html
     assert re.findall(r"<summary>([^<]+)", html)[1:] == [
         "Code, 1 line",
+        "Show the answer",
         "Code, 16 lines",
         "Hint 1 of 3",
         "Hint 2 of 3",
@@ -288,6 +294,48 @@ def test_a_page_has_its_parts(built):
     index = (built / "index.html").read_text(encoding="utf-8")
     assert "2 lectures, 20 minutes in all" in index
     assert 'href="slides/01-first.html"' in index
+
+
+ASKED = [
+    text(TITLE),
+    text("## One\n\nTwo and two. **How much is it?**", "slide"),
+    code("2 + 2", new_output("execute_result", {"text/plain": "4"}, execution_count=1)),
+    text("It is four.\n\nThat is even. **Guess** the next:"),
+    code("3 + 3", new_output("execute_result", {"text/plain": "6"}, execution_count=1)),
+    code("assert 3 + 3 == 6", tags=["claim"]),
+    text("Six.\n\nAnd always so.\n\n## Two\n\n**Really?** Think.", "fragment", lecturer={"minutes": 5, "note": "x"}),
+    code("hidden = 5", jupyter={"source_hidden": True}),
+    text("Yes.", "slide"),
+    text("More."),
+]
+
+
+def test_answers_wait_until_the_reader_asks_for_them(tmp_path):
+    notebook = saved(new_notebook(cells=ASKED))
+    site = made(tmp_path, notebook)
+    html = (site / "01-one.html").read_text(encoding="utf-8").split("<main")[1].split('<nav class="around')[0]
+    folded = re.findall(r'<details class="folded answer"><summary>([^<]+)</summary>(.*?)</details>', html, re.DOTALL)
+    assert [title for title, _ in folded] == ["Show what happened", "Show what happened", "Show the answer"]
+    assert [bare(inner.replace("pre", "p")).split() for _, inner in folded] == [
+        ["4", "It", "is", "four."],
+        ["6", "Six.", "And", "always", "so."],
+        ["Yes."],
+    ]
+    assert "hidden = 5" not in html.replace("</span>", "").replace("<span", "") and "assert" not in html
+    deck = (site / "slides" / "01-one.html").read_text(encoding="utf-8")
+    assert deck.count('<div class="fragment">') == 2  # both outputs
+    assert deck.count('class="part fragment"') == 3  # four; six; really
+    assert deck.count("<strong>5 min</strong>, until minute 5") == 1  # a text in two parts counts once
+    open_copy = nbformat.read(site / "student" / "01-one.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in open_copy.cells) and "assert" not in str(open_copy)
+
+
+def test_an_answer_ends_where_something_new_begins():
+    assert split_answer("a\n\nb") == ("a", "b")
+    assert split_answer("a\n\nb", whole=True) == ("a\n\nb", "")
+    for new in ("## c", "---\nc", "**Exercise.** c", "c **d?** e", "**Find out:**\n\n1. c"):
+        assert split_answer(f"a\n\nb\n\n{new}", whole=True) == ("a\n\nb", new)
+        assert split_answer(new) == ("", new)
 
 
 def test_fonts_are_small():
@@ -372,7 +420,8 @@ def test_a_page_whose_notebook_is_gone_goes_too_and_other_editions_stay(tmp_path
     site = made(tmp_path, second())
     (site / "99-old.html").write_text("old")
     editions.make(["site"], tmp_path / "notebooks", site, tell=lambda line: None)
-    assert {path.name for path in site.iterdir()} == {"01-one.html", "index.html", "slides", "student", "lecturer"}
+    assert {path.name for path in site.iterdir()} == {"01-one.html", "index.html", "slides", "student"}
+    assert (tmp_path / "site-lecturer" / "01-one.ipynb").exists()
     assert 'href="slides/01-one.html"' in (site / "index.html").read_text(encoding="utf-8")
 
 
@@ -402,15 +451,18 @@ def check_equal(source, student, lecturer):
     """The three are equal, but for notes and solutions."""
     from sstutils.lectures.editions import notebooks
 
-    assert student.metadata == lecturer.metadata == source.metadata
-    assert len(student.cells) == len(source.cells)
-    theirs = iter(lecturer.cells)
-    for cell, open_cell in zip(source.cells, student.cells, strict=True):
+    assert lecturer.metadata == source.metadata
+    assert student.metadata == {key: value for key, value in source.metadata.items() if key != "widgets"}
+    mine, theirs = iter(student.cells), iter(lecturer.cells)
+    for cell in source.cells:
         about = cell.metadata.get("lecturer")
-        kept = {key: value for key, value in cell.metadata.items() if key != "lecturer"}
-        assert dict(open_cell) == dict(cell) | {"metadata": kept}
-        taught = next(theirs)
         name = cell.metadata.get("exercise")
+        if CLAIM not in cell.metadata.get("tags", ()):
+            kept = {key: value for key, value in cell.metadata.items() if key != "lecturer"}
+            cleared = cell.cell_type == "code" and not name
+            outputs = {"outputs": [], "execution_count": None} if cleared else {}
+            assert dict(next(mine)) == dict(cell) | {"metadata": kept} | outputs
+        taught = next(theirs)
         if name:
             assert taught.source.splitlines()[-1] == cell.source.rstrip().splitlines()[-1]
             assert "____" not in taught.source
@@ -427,11 +479,11 @@ def check_equal(source, student, lecturer):
             assert note.metadata.tags == [notebooks.NOTE]
             assert note.source.startswith("> **For the lecturer")
             assert about.note.split()[-1] in note.source
-    assert next(theirs, None) is None
+    assert next(mine, None) is next(theirs, None) is None
 
 
 def editions_of(folder, name):
-    return [nbformat.read(folder / which / name, as_version=4) for which in ("student", "lecturer")]
+    return [nbformat.read(where / name, as_version=4) for where in (folder / "student", Path(f"{folder}-lecturer"))]
 
 
 def test_editions_are_equal_but_for_notes_and_solutions(built):
@@ -465,6 +517,18 @@ def test_every_exercise_can_be_solved_in_a_notebook():
         assert space["outcome"], (name, space["outcome"])
 
 
+def run(notebook, folder):
+    """Run a notebook in a folder, and return the exercises whose check does not say "correct"."""
+    where = {"metadata": {"path": str(folder)}}
+    NotebookClient(notebook, timeout=900, kernel_name="python3", resources=where).execute()
+    said = {
+        cell.metadata.exercise: " ".join(output.get("data", {}).get("text/plain", "") for output in cell.outputs)
+        for cell in notebook.cells
+        if "exercise" in cell.metadata
+    }
+    return [name for name, text in said.items() if not re.match(r"\W*correct\b", text)]
+
+
 def test_the_lecturers_edition_is_solved_and_tells_if_not(tmp_path):
     from sstutils.lectures.editions import notebooks
 
@@ -477,9 +541,22 @@ def test_the_lecturers_edition_is_solved_and_tells_if_not(tmp_path):
     taught.cells.append(
         code(ASK.replace("triplet_loss", "sst_loss").replace("(a, p, n, margin)", "(a, p, n)"), exercise="sst_loss")
     )
-    assert notebooks.unsolved(taught, tmp_path) == ["sst_loss"]  # the open one alone
+    assert run(taught, tmp_path) == ["sst_loss"]  # the open one alone
     with pytest.raises(EditionError, match="must define it"):
         notebooks.solved("x = 1", "triplet_loss")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n[:2] in ("00", "09") else SLOW) for n in LECTURES])
+@pytest.mark.parametrize("which", ["student", "lecturer"])
+def test_the_editions_run_where_they_are_written(tmp_path, name, which):
+    """Far from the repository, with no file beside them."""
+    from sstutils.lectures.editions import notebooks
+
+    source = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    wrong = run(getattr(notebooks, which)(source), tmp_path)
+    asked = [cell.metadata.exercise for cell in source.cells if "exercise" in cell.metadata]
+    assert wrong == ([] if which == "lecturer" else asked)
+    assert not list(tmp_path.iterdir())
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -514,7 +591,6 @@ def violations(page):
     return [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")]
 
 
-SLOW = pytest.mark.slow
 LOOKS = pytest.mark.parametrize(
     ("width", "dark"),
     [
@@ -572,7 +648,6 @@ def real(tmp_path_factory):
     return site
 
 
-LECTURES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 WATCHED = ("03-geometry-of-sst", "07-retrieval")  # in the ordinary run; every other one is slow
 EVERY = [pytest.param(name, marks=() if name in WATCHED else SLOW) for name in LECTURES]
 

@@ -21,7 +21,7 @@ def make(
     out: str | Path = "site",
     tell: Callable[[str], None] = print,
 ) -> None:
-    """Make editions of a folder of notebooks; existing ones in `out` that were not asked for are kept.
+    """Make editions of a folder of notebooks; existing ones that were not asked for are kept.
 
     They are built in a temporary folder and moved into place at the end: after an error the old ones are as they were.
 
@@ -30,7 +30,7 @@ def make(
     which : sequence of str
         Some of `EDITIONS`, or "all".
     notebooks, out : path
-        Folders.
+        Folders. `out` can be published as it is: the lecturer's notebooks, with the solutions, go to ``OUT-lecturer``.
     tell : callable
         Called with one line for each file that was built.
 
@@ -47,29 +47,26 @@ def make(
     wanted = EDITIONS if "all" in which else which
     series = lecture.lectures(Path(notebooks))
     out = Path(out)
+    folders = {"slides": out / "slides", "student": out / "student", "lecturer": out.with_name(f"{out.name}-lecturer")}
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         new = Path(scratch)
+        for name in set(wanted) & set(folders):
+            (new / name).mkdir()
         if "slides" in wanted:
             slides.slides(series, new / "slides", tell)
-        for name in ("student", "lecturer"):
-            if name in wanted:
-                copies.write(name, series, new / name, tell)
+        if "student" in wanted:
+            copies.write(copies.student, series, new / "student", tell)
+        if "lecturer" in wanted:
+            copies.write(copies.lecturer, series, new / "lecturer", tell)
         if "site" in wanted:
             built = new / "slides" if "slides" in wanted else out / "slides"
             pages.site(series, new, tell, slides={path.stem for path in built.glob("*.html")})
-        _replace(new, out, pages="site" in wanted)
-
-
-def _replace(new: Path, out: Path, pages: bool) -> None:
-    """Put what was built in the place of what was there."""
-    out.mkdir(exist_ok=True)
-    if pages:  # a page whose notebook is gone goes, too
-        for old in out.glob("*.html"):
-            if not (new / old.name).exists():
-                old.unlink()
-    for item in sorted(new.iterdir()):
-        target = out / item.name
-        if item.is_dir() and target.exists():
-            shutil.rmtree(target)
-        item.replace(target)
+        out.mkdir(exist_ok=True)
+        for old in out.glob("*.html") if "site" in wanted else ():
+            old.unlink()  # a page whose notebook is gone goes, too
+        for item in new.iterdir():
+            target = folders.get(item.name, out / item.name)
+            if target.is_dir():
+                shutil.rmtree(target)
+            item.replace(target)

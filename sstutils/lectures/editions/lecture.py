@@ -7,6 +7,8 @@ not run, a figure without alternative text, a widget without its state, an exerc
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,26 +21,33 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from .live import live, place
 from .text import EditionError, Text, coloured
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
+CLAIM = "claim"
+"""The tag of cells that hold the numbers in the text against those in the notebook; no edition shows them."""
+
+ASKS = re.compile(r"\*\*(?:[^*]*\?|(?:Guess|Predict|Look|Find|Watch|Count|Commit|Draw|Before)\b[^*]*)\*\*")
+"""What a text asks its reader to answer before reading on stands in bold."""
+
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 @dataclass
 class Cell:
-    """A cell of a lecture, in HTML.
+    """A cell of a lecture, or the part of a text that answers the question before it, in HTML.
 
     Attributes
     ----------
     kind : str
         "text", "code" or "exercise".
     html : str
-        The text; of code, the source.
+        The text; of code, the source, or nothing if it is hidden in the notebook.
     shown : list of str
         The outputs.
+    answers : bool
+        Whether the text, or the outputs, answer a question: the reader should think first.
     """
 
     node: NotebookNode
@@ -46,8 +55,7 @@ class Cell:
     html: str
     shown: list[str] = field(default_factory=list)
     exercise: Any = None
-    task: str = ""
-    hints: list[str] = field(default_factory=list)
+    answers: bool = False
 
     @property
     def tags(self) -> set[str]:
@@ -56,7 +64,7 @@ class Cell:
 
     @property
     def alive(self) -> bool:
-        """Whether it shows a widget. Its code may tell the answer to its question, so it is folded."""
+        """Whether it shows a widget."""
         return any('class="sst-place"' in html for html in self.shown)
 
     @property
@@ -68,11 +76,6 @@ class Cell:
     def lines(self) -> int:
         """Lines of the source."""
         return len(self.node.source.strip().splitlines())
-
-    @property
-    def solution(self) -> str:
-        """The model answer of an exercise."""
-        return coloured(self.exercise.source)
 
     @property
     def lecturer(self) -> Mapping[str, Any]:
@@ -121,29 +124,39 @@ class Lecture(Text):
 
     @cached_property
     def cells(self) -> list[Cell]:
-        """All cells but the title, in HTML."""
-        made = []
+        """All cells but the title and the claims, in HTML."""
+        made, asked = [], False
         for index, node in enumerate(self.notebook.cells):
             with _located(self._where(index)):
                 source = self._rest if index == 0 else node.source
-                if node.cell_type == "markdown" and source.strip():
-                    made.append(Cell(node, "text", self.markdown(source)))
-                elif node.cell_type == "code" and source.strip():
-                    made.append(self._code(node))
+                if not source.strip() or CLAIM in node.metadata.get("tags", ()):
+                    continue
+                if node.cell_type == "code":
+                    cell = self._code(node)
+                    cell.answers = asked and not cell.alive and bool(cell.shown) and cell.kind == "code"
+                    made.append(cell)
+                    continue
+                whole = "fragment" in node.metadata.get("tags", ())
+                answer, rest = split_answer(source, whole) if asked else ("", source)
+                for part, answers in ((answer, True), (rest, False)):
+                    if part.strip():
+                        made.append(Cell(node, "text", self.markdown(part), answers=answers))
+                asked = bool(ASKS.search(rest))
         return made
 
     def _code(self, node: NotebookNode) -> Cell:
         if node.execution_count is None:
             raise EditionError("it was not run; run the notebook first (`make notebooks`)")
         name, html = node.metadata.get("exercise"), coloured(node.source)
+        if node.metadata.get("jupyter", {}).get("source_hidden"):
+            html = ""
         if name is None and "exercise" in node.metadata.get("tags", ()):
             raise EditionError("it is tagged as an exercise, but its metadata does not name one")
         shown = [*filter(None, map(self._output, node.outputs))]
         if name is None:
             return Cell(node, "code", html, shown)
-        task = exercise(name)
         html = re.sub(r'<span class="[a-z]+">____</span>', '<span class="blank">____</span>', html)
-        return Cell(node, "exercise", html, shown, task, self.markdown(task.task), list(map(self.markdown, task.hints)))
+        return Cell(node, "exercise", html, shown, exercise(name))
 
     def _output(self, output: NotebookNode) -> str:
         """Return an output in the richest form that lives without a kernel."""
@@ -171,7 +184,7 @@ class Lecture(Text):
             self.alive.add(model)
             words = output.data.get("text/plain", "")
             still = f"<noscript><p>{escape(words)}</p></noscript>" if words.startswith("Figure: ") else ""
-            return place(model) + still
+            return f'<div class="sst-place" data-widget="{escape(model)}"></div>{still}'
         # sliders of ipywidgets need a kernel; what they showed last is kept
         stills = [self._output(nbformat.from_dict(one)) for one in self._inside(model)]
         if not stills:
@@ -187,8 +200,34 @@ class Lecture(Text):
 
     @property
     def widgets(self) -> str:
-        """The HTML at the end of a page that brings the widgets of its cells to life."""
-        return live({model: self.states[model] for model in self.states if model in self.alive})
+        """The HTML at the end of a page that brings the widgets of its cells to life: styles, states, scripts, host."""
+        if not self.alive:
+            return ""
+        scripts, styles, models = {}, {}, {}
+        for key in filter(self.alive.__contains__, self.states):
+            state = dict(self.states[key]["state"])
+            esm, css = state.pop("_esm"), state.pop("_css", "")
+            name = hashlib.sha256(esm.encode()).hexdigest()[:12]
+            scripts[name], styles[css] = esm, None  # each once, however many widgets share it
+            kept = {trait: value for trait, value in state.items() if not trait.startswith("_")}
+            models[key] = {"script": name, "state": kept, "buffers": self.states[key].get("buffers", [])}
+        # "<" would let a text end the script element
+        data = json.dumps({"models": models, "scripts": scripts}, ensure_ascii=False).replace("<", "\\u003c")
+        return (
+            f'<style>{"".join(styles)}</style>\n<script type="application/json" id="sst-widgets">{data}</script>\n'
+            f"<script>{(Path(__file__).parent / 'host.js').read_text(encoding='utf-8')}</script>\n"
+        )
+
+
+def split_answer(text: str, whole: bool = False) -> tuple[str, str]:
+    """Split a text after a question into the answer and the rest.
+
+    The answer is the first paragraph, with `whole` all of them, but ends before a heading, an exercise or a question.
+    """
+    paragraphs = text.strip().split("\n\n")
+    ends = [i for i, part in enumerate(paragraphs) if re.match(r"#|---|\*\*Exercise", part) or ASKS.search(part)]
+    end = min([len(paragraphs) if whole else 1, *ends])
+    return "\n\n".join(paragraphs[:end]), "\n\n".join(paragraphs[end:])
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Notebooks for students and for lecturers, made from one source.
 
-They differ from it in nothing but this: the student's has no metadata for the lecturer; the lecturer's has the model
-answers in place of the blanks, and below a cell a note with its minutes, the answer and misconceptions.
+They differ from it in nothing but this: the student's has no outputs, which would answer the questions before them, no
+claims and no notes; the lecturer's has the model answers in place of the blanks, and below a cell a note with its
+minutes, the answer and misconceptions.
 """
 
 from __future__ import annotations
@@ -17,17 +18,23 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-from .lecture import EditionError, Lecture, exercise
+from .lecture import CLAIM, EditionError, Lecture, exercise
+
+Edition = Callable[[NotebookNode], NotebookNode]
 
 NOTE = "lecturer-note"
 """The tag of the notes in the lecturer's edition."""
 
 
 def student(notebook: NotebookNode) -> NotebookNode:
-    """Copy a notebook for students: exercises open, no notes for the lecturer, outputs kept."""
+    """Copy a notebook for students: exercises open, no notes for the lecturer, outputs cleared, but not the tasks."""
     made = copy.deepcopy(notebook)
+    made.metadata.pop("widgets", None)
+    made.cells = [cell for cell in made.cells if CLAIM not in cell.metadata.get("tags", ())]
     for cell in made.cells:
         cell.metadata.pop("lecturer", None)
+        if cell.cell_type == "code" and "exercise" not in cell.metadata:
+            cell.outputs, cell.execution_count = [], None
     return made
 
 
@@ -79,29 +86,12 @@ def _note(cell: NotebookNode, about: NotebookNode) -> NotebookNode:
     return new_markdown_cell(f"> {text}", id=f"{cell.id[:59]}-note", metadata={"tags": [NOTE]})
 
 
-def write(which: str, series: Sequence[Lecture], out: Path, tell: Callable[[str], None] = print) -> None:
-    """Write an edition, "student" or "lecturer", of each notebook of a series into the folder `out`."""
-    edition = {"student": student, "lecturer": lecturer}[which]
-    out.mkdir(parents=True, exist_ok=True)
+def write(edition: Edition, series: Sequence[Lecture], out: Path, tell: Callable[[str], None] = print) -> None:
+    """Write an edition, `student` or `lecturer`, of each notebook of a series into the folder `out`."""
     for lecture in series:
         try:
             made = edition(lecture.notebook)
         except EditionError as error:
             raise EditionError(f"{lecture.path.name}: {error}") from None
         nbformat.write(made, out / lecture.path.name)
-        tell(f"{which}/{lecture.path.name}")
-
-
-def unsolved(notebook: NotebookNode, folder: Path) -> list[str]:
-    """Run a notebook in `folder`, in place, and return the exercises whose check does not say "correct"."""
-    from nbclient import NotebookClient
-
-    where = {"metadata": {"path": str(folder)}}  # notebooks read files in their folder
-    NotebookClient(notebook, timeout=900, kernel_name="python3", resources=where).execute()
-    wrong = []
-    for cell in notebook.cells:
-        name = cell.metadata.get("exercise")
-        said = [output.get("data", {}).get("text/plain", "") for output in cell.get("outputs", ())]
-        if name and not any(re.match(r"\W*correct\b", text) for text in said):
-            wrong.append(name)
-    return wrong
+        tell(f"{edition.__name__}/{lecture.path.name}")

@@ -11,6 +11,7 @@ from pathlib import Path
 import jinja2
 
 from .lecture import Lecture
+from .text import coloured
 
 HERE = Path(__file__).parent
 FOLD = 12
@@ -50,14 +51,8 @@ def templates() -> jinja2.Environment:
     loader = jinja2.FileSystemLoader(HERE)
     made = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters["first_upper"] = lambda text: text[:1].upper() + text[1:]
-    made.globals |= {"fonts": fonts, "read": read, "FOLD": FOLD}
+    made.globals |= {"fonts": fonts, "read": read, "coloured": coloured, "FOLD": FOLD}
     return made
-
-
-def write(text: str, path: Path) -> None:
-    """Write a page."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
 
 
 def site(
@@ -73,11 +68,12 @@ def site(
         after = series[i + 1] if i + 1 < len(series) else None
         cells = lecture.cells  # fills the headings, too
         page = template.render(lecture=lecture, cells=cells, before=before, after=after)
-        write(page, out / f"{lecture.name}.html")
+        (out / f"{lecture.name}.html").write_text(page, encoding="utf-8")
         tell(f"{lecture.name}.html")
     idea = series[0].path.parent.parent / "output" / "figures" / "idea.png"
     picture = base64.b64encode(idea.read_bytes()).decode() if idea.is_file() else ""
     index = templates().get_template("index.html.j2")
     minutes = sum(lecture.minutes or 0 for lecture in series)
-    write(index.render(series=series, idea=picture, alt=IDEA, slides=slides, minutes=minutes), out / "index.html")
+    page = index.render(series=series, idea=picture, alt=IDEA, slides=slides, minutes=minutes)
+    (out / "index.html").write_text(page, encoding="utf-8")
     tell("index.html")

@@ -13,7 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from .lecture import Cell, EditionError, Lecture
-from .pages import templates, write
+from .pages import templates
 
 
 def slides_of(lecture: Lecture) -> list[list[Cell]]:
@@ -23,6 +23,8 @@ def slides_of(lecture: Lecture) -> list[list[Cell]]:
         if "skip" in cell.tags or cell.node is lecture.notebook.cells[0]:
             continue
         begins = "slide" in cell.tags or (cell.kind == "text" and re.match(r"#{2,3} ", cell.node.source))
+        if found and found[-1][-1].node is cell.node:  # the second part of a text
+            begins = False
         if not found and not begins and not cell.shown:  # imports
             continue
         if begins or not found:
@@ -35,6 +37,7 @@ def slides_of(lecture: Lecture) -> list[list[Cell]]:
 
 def notes(lecture: Lecture, slides: Sequence[Sequence[Cell]]) -> list[str]:
     """Return the speaker's notes of each slide: how long it takes, until which minute, and what to say or to expect."""
+    slides = [[*{cell.node.id: cell for cell in slide}.values()] for slide in slides]  # texts in two parts, once
     minutes = [sum(cell.lecturer.get("minutes", 0) for cell in slide) for slide in slides]
     made = []
     for slide, takes, until in zip(slides, minutes, accumulate(minutes)):
@@ -54,5 +57,6 @@ def slides(series: Sequence[Lecture], out: Path, tell: Callable[[str], None] = p
     template = templates().get_template("slides.html.j2")
     for lecture in series:
         deck = slides_of(lecture)
-        write(template.render(lecture=lecture, slides=zip(deck, notes(lecture, deck))), out / f"{lecture.name}.html")
+        page = template.render(lecture=lecture, slides=zip(deck, notes(lecture, deck)))
+        (out / f"{lecture.name}.html").write_text(page, encoding="utf-8")
         tell(f"slides/{lecture.name}.html, {len(deck) + 1} slides")

@@ -195,13 +195,11 @@ class Text:
     def name_heading(self, title: str, level: int) -> str:
         """Enter a heading in the contents, and return its name."""
         words = re.sub(r"<[^>]+>|&\w+;|\ue000\d+\ue001", "", title).lower()
-        name = taken = re.sub(r"[^a-z0-9]+", "-", words).strip("-") or "part"
-        count = 1
-        while taken in {other for _, other, _ in self.headings}:
-            count += 1
-            taken = f"{name}-{count}"
-        self.headings.append((level, taken, title))
-        return taken
+        name = re.sub(r"[^a-z0-9]+", "-", words).strip("-") or "part"
+        taken = {other for _, other, _ in self.headings}
+        name = next(free for free in (name, *(f"{name}-{i}" for i in range(2, 99))) if free not in taken)
+        self.headings.append((level, name, title))
+        return name
 
     def embedded(self, url: str) -> str:
         """Return the address of a picture in Markdown with the picture in it."""

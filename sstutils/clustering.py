@@ -23,7 +23,7 @@ def kmeans(
     x : (N, d) tensor
         Points. float64 is computed in float64, everything else in float32.
     k : int
-        Number of clusters, 1 <= k <= N.
+        Number of clusters, from 1 to N.
     iterations : int
         Greatest number of updates of the centres; 0 returns the seeds.
     restarts : int
@@ -164,12 +164,9 @@ def _fill_empty(x: Tensor, square: Tensor, centres: Tensor, assignment: Tensor, 
             return assignment, d2
         filled = empty[: len(far)]
         centres[filled] = x[far]
-        near, closer = _nearest(x, square, x[far])
-        near[far], closer[far] = torch.arange(len(far), device=x.device), 0
-        better = closer < d2
-        better[far] = True
-        assignment = torch.where(better, filled[near], assignment)
-        d2 = torch.where(better, closer, d2)
+        moved = torch.zeros(len(centres), dtype=torch.bool, device=x.device).index_fill_(0, filled, True)
+        assignment, d2 = _reassign(x, square, centres, moved, assignment, d2)
+        assignment[far], d2[far] = filled, 0  # whatever rounding says
 
 
 def _spread_seeds(x: Tensor, square: Tensor, k: int, generator: torch.Generator) -> Tensor:

@@ -25,10 +25,11 @@ def embed(
 ) -> Tensor:
     """Embed a whole data set in evaluation mode, in its order, without augmentation.
 
+    Afterwards every part of the model is again in the mode, training or evaluation, that it was in.
+
     Parameters
     ----------
     model : nn.Module
-        Afterwards every part of it is again in the mode, training or evaluation, that it was in.
     dataset : Dataset
         Of (image, label) pairs. If it has a transform of its own and `size` is None, the images are taken as it gives
         them, which must be as tensors; otherwise as they are before any transform.
@@ -43,7 +44,6 @@ def embed(
     device : device, optional
         Where to compute, and where the model stays; by default, where it is.
     progress : bool
-        Show a progress bar.
 
     Returns
     -------

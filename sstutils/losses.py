@@ -155,12 +155,9 @@ def contrastive_loss(
 ) -> Tensor:
     """Compute the contrastive loss, a sum over the ordered pairs of a batch, per item.
 
-    The loss is 1/B sum_i [ sum_p d2(i, p) + sum_n max(0, margin - d2(i, n)) ], over all positives p and negatives n
-    of item i.
-
-    Parameters and results are those of :func:`sst_loss`; `margin` is in units of squared distance. Triplets
-    in `indices_tuple` are read as the pairs (a, p) and (a, n). By default (`k` is ``None``) all items of the same
-    class are positives.
+    The loss is 1/B sum_i [ sum_p d2(i, p) + sum_n max(0, margin - d2(i, n)) ], over all positives p and negatives n of
+    item i. Parameters and results are those of :func:`sst_loss`; `margin` is in units of squared distance. Triplets in
+    `indices_tuple` are read as the pairs (a, p) and (a, n). By default all items of the same class are positives.
     """
     labels, indices = _checked(embeddings, labels, indices_tuple, k)
 
@@ -271,24 +268,21 @@ def _hinge(z: Tensor) -> tuple[Tensor, Tensor]:
 def _triplet_mean(
     embeddings: Tensor, labels: Tensor | None, indices_tuple: Any, k: int | None, link: Link, symmetric: bool
 ) -> Tensor:
+    """Take the mean of `link` over z = d2(a, p) - d2(a, n); `symmetric` takes the mean of d2(a, n) and d2(p, n)."""
     labels, indices = _checked(embeddings, labels, indices_tuple, k)
 
     def objective(d2: Tensor) -> tuple[Tensor, Tensor]:
-        if len(indices) > 2:
-            triplets = indices if len(indices) == 3 else _join_pairs(*indices, size=len(d2))
-            return _over_triplets(d2, *triplets, link, symmetric)
-        same = labels[:, None] == labels
-        return _over_negatives(d2, same, *(indices or _nearest(d2, same, k)), link, symmetric)
+        if len(indices) <= 2:
+            same = labels[:, None] == labels
+            return _over_negatives(d2, same, *(indices or _nearest(d2, same, k)), link, symmetric)
+        a, p, n = indices if len(indices) == 3 else _join_pairs(*indices, size=len(d2))
+        ends = (a, p) if symmetric else (a,)
+        value, slope = link(d2[a, p] - sum(d2[end, n] for end in ends) / len(ends))
+        slope /= max(len(a), 1)
+        far = sum(_sums(d2, end, n, slope) for end in ends) / len(ends)
+        return value.sum() / max(len(a), 1), _sums(d2, a, p, slope) - far
 
     return _OfDistances.apply(embeddings, objective)
-
-
-def _over_triplets(d2: Tensor, a: Tensor, p: Tensor, n: Tensor, link: Link, symmetric: bool) -> tuple[Tensor, Tensor]:
-    ends = (a, p) if symmetric else (a,)
-    value, slope = link(d2[a, p] - sum(d2[end, n] for end in ends) / len(ends))
-    slope /= max(len(a), 1)
-    far = sum(_sums(d2, end, n, slope) for end in ends) / len(ends)
-    return value.sum() / max(len(a), 1), _sums(d2, a, p, slope) - far
 
 
 def _over_negatives(

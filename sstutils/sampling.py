@@ -157,14 +157,12 @@ class LocalSampler(_Epochs):
                 batches.append(batch)
         if self.shuffle:
             batches = [batches[i] for i in torch.randperm(len(batches), generator=random)]
-        self.labels, self.batches = labels, batches
-        self.pairs = [self._nearest_pairs(x, batch) for batch in batches] if self.positives == "epoch" else None
+        self.labels, self.batches, self.pairs = labels, batches, None
+        if self.positives == "epoch":
+            distances = (squared_distances(x[batch.to(x.device)]) for batch in batches)
+            found = [nearest_positives(d2, labels[i], self.k) for d2, i in zip(distances, batches, strict=True)]
+            self.pairs = [(anchor.cpu(), positive.cpu()) for anchor, positive in found]
         return self
-
-    def _nearest_pairs(self, x: Tensor, batch: Tensor) -> tuple[Tensor, Tensor]:
-        d2 = squared_distances(x[batch.to(x.device)])
-        anchor, positive = nearest_positives(d2, self.labels[batch].to(x.device), self.k)
-        return anchor.cpu(), positive.cpu()
 
     def _refreshed(self) -> list[Tensor]:
         if self.batches is None:

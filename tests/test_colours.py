@@ -49,8 +49,8 @@ def test_the_measure_knows_red_and_green():
 
 @pytest.mark.parametrize("vision", VISION)
 def test_right_and_wrong_in_figures(vision):
-    style = plots.STYLES["default"]
-    assert apart(style["correct"], style["incorrect"], vision) > 60
+    correct, incorrect, *_ = plots.STYLES["default"]["axes.prop_cycle"].by_key()["color"]
+    assert apart(correct, incorrect, vision) > 60
 
 
 @pytest.mark.parametrize("vision", VISION)

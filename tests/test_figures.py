@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from sstutils import checkpoints, datasets, figures, recipes, runs, training
-from sstutils.figures import plots, table
+from sstutils.figures import plots
 
 FILES = ("idea", "Triplet", "SymTriplet", "digits_example", "digits_TSNE")
 
@@ -299,7 +299,7 @@ def test_a_figure_without_alternative_text_is_an_error(monkeypatch, tmp_path):
         return figure
 
     rows = [dataclasses.replace(figures.FIGURES[1], draw=silent)]
-    monkeypatch.setattr(table, "FIGURES", rows)
+    monkeypatch.setattr(figures, "FIGURES", rows)
     with pytest.raises(ValueError, match="has no alternative text"):
         figures.make(out=tmp_path, progress=False)
     assert not list((tmp_path / "figures").iterdir())

@@ -1,4 +1,4 @@
-"""Regenerate the figures of the paper: ``make`` draws the rows of ``table.py`` with the functions of ``plots.py``.
+"""Regenerate the figures of the paper, the rows of :data:`FIGURES`, with the functions of ``plots.py``.
 
 Data flow one way: choose figures -> train or load the network, if one of them needs it -> embed the test images -> lay
 them out -> draw -> write. Each figure is a PNG, an SVG, and a JSON file that says how it was made.
@@ -9,33 +9,298 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..files import atomic_write, file_name, one_line
 from . import plots
-from .table import FIGURES, NEEDS, Context, Entry, file_stem, find
 
 __all__ = ["FIGURES", "Context", "Entry", "command", "display", "draw", "file_stem", "find", "make", "prepare"]
 
+NEEDS = ("nothing", "embeddings", "layout")  # of a figure, the cheapest first
 
-def make(
-    ids: Iterable[str | int] | None = None,
-    *,
-    data: str = "glyphs",
-    checkpoint: str | PathLike | None = None,
-    out: str | PathLike = "output",
-    style: str = "default",
-    seed: int = 0,
-    where: str | None = None,
-    progress: bool = True,
-    tsne: str = "barnes-hut",
-    workers: int | None = None,
-) -> list[Path]:
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What figures are drawn from: settings, and as far as :func:`prepare` made them, network, embeddings and map.
+
+    Attributes
+    ----------
+    data : str
+        Name of the data set, as for ``sstutils.load``.
+    checkpoint : path, optional
+        A network that was trained before; by default ``OUT/checkpoints/DATA.pt``, trained if there is none.
+    out : path
+        Folder of all output.
+    style : str
+        See :func:`sstutils.figures.plots.style`.
+    seed : int
+        Seed for the queries, the neighborhoods and t-SNE.
+    tsne : {"barnes-hut", "fft"}
+        See :func:`sstutils.figures.plots.tsne_layout`.
+    where : str, optional
+        Device: cuda, mps or cpu; by default the first that is available.
+    progress : bool
+        Show progress bars.
+    workers : int, optional
+        Processes that read images from files, as for ``sstutils.run``.
+    network : dict, optional
+        The content of the checkpoint, see :func:`sstutils.load_checkpoint`.
+    dataset : Dataset, optional
+        The test split, or the part of it that goes with the part that was trained on.
+    embeddings : (N, d) float32 array, optional
+        The test split through the network.
+    layout : (N, 2) float32 array, optional
+        The t-SNE map of the embeddings.
+
+    Raises
+    ------
+    ValueError
+        If the style or the method of t-SNE is unknown.
+    """
+
+    data: str = "glyphs"
+    checkpoint: str | PathLike | None = None
+    out: str | PathLike = "output"
+    style: str = "default"
+    seed: int = 0
+    tsne: str = "barnes-hut"
+    where: str | None = None
+    progress: bool = True
+    workers: int | None = None
+    network: dict[str, Any] | None = None
+    dataset: Any = None
+    embeddings: np.ndarray | None = None
+    layout: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        plots.tsne_method(self.tsne)
+        with plots.style(self.style):
+            pass
+
+    @property
+    def path(self) -> Path:
+        """The file of the checkpoint."""
+        from ..checkpoints import checkpoint_path
+
+        return Path(self.checkpoint or checkpoint_path(self.data, self.out))
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) int array: the class of each test image."""
+        return np.asarray(self.dataset.targets)
+
+    def retrieve(self, queries: np.ndarray, k: int = 4) -> np.ndarray:
+        """Return the (Q, k) numbers of the test images nearest to each query, itself left out."""
+        import torch
+
+        from ..evaluation import top_k
+
+        k = min(k, len(self.labels) - 1)
+        _, indices = top_k(torch.from_numpy(self.embeddings), k, queries=torch.from_numpy(queries))
+        return np.asarray(indices)
+
+    def choose_neighborhood(self) -> np.ndarray:
+        """Return the numbers of one neighborhood: of those that can be drawn, a large and compact one on the map."""
+        import torch
+
+        from ..sampling import LocalSampler
+
+        labels = self.labels
+        sampler = LocalSampler(labels.tolist(), min(200, max(4, len(labels) // 8)), seed=self.seed)
+        sampler.refresh(torch.from_numpy(self.embeddings))
+
+        def spread(batch: np.ndarray) -> float:
+            _, counts = np.unique(labels[batch], return_counts=True)
+            if counts.max() < 2 or len(batch) - counts.max() < 2:
+                return np.inf
+            away = np.linalg.norm(self.layout[batch] - np.median(self.layout[batch], axis=0), axis=1)
+            return float(np.quantile(away, 0.9) / len(batch))
+
+        return min(map(np.asarray, sampler.batches), key=spread, default=np.arange(len(labels)))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The table of figures: what each is called, what it is drawn from, what its caption says
+# ---------------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Entry:
+    """A row of the table: one file of one figure of the paper.
+
+    Attributes
+    ----------
+    id : str
+        Number in the paper.
+    name : str
+        What it is called on the command line, besides its number and its file's name.
+    stem : str
+        The file's name without suffix; ``{data}`` stands for the data set.
+    caption : str
+    alt : str
+        Alternative text; ``{data}`` stands for the data set, ``{seen}`` for what the plot function counted.
+    draw : callable
+        Takes a :class:`Context`, returns a figure.
+    needs : {"nothing", "embeddings", "layout"}
+        What of the context must be prepared.
+    also : tuple of str
+        Other names that :func:`find` accepts.
+    """
+
+    id: str
+    name: str
+    stem: str
+    caption: str
+    alt: str
+    draw: Callable[[Context], plots.Figure]
+    needs: str
+    also: tuple[str, ...] = ()
+
+
+def _draw_idea(context: Context) -> plots.Figure:
+    batch = context.choose_neighborhood()
+    look = {"seed": context.seed, "style": context.style}
+    return plots.idea(context.layout, context.dataset, context.labels, batch, **look)
+
+
+def _draw_example(context: Context) -> plots.Figure:
+    data, labels = context.dataset, context.labels
+    queries = np.random.default_rng(context.seed).choice(len(labels), min(10, len(labels)), replace=False)
+    return plots.gallery(data, labels, queries, context.retrieve(queries), names=data.classes, style=context.style)
+
+
+_TERNARY = (
+    "with respect to anchor, positive and negative, for embeddings that are single numbers, over the differences "
+    "u (anchor minus positive), v (positive minus negative) and w (negative minus anchor), which add up to 0. "
+    "Values beyond -4 and 4 are clipped."
+)
+
+FIGURES: tuple[Entry, ...] = (
+    Entry(
+        id="1",
+        name="idea",
+        stem="idea",
+        caption=(
+            "The idea. (a) The images of a neighborhood of the embedding make a mini-batch. (b) The network embeds "
+            "them; the SST loss pulls an anchor a and a positive p together and pushes negatives n straight away from "
+            "their midpoint, above all those inside the dashed sphere z = 0. (c) The objective is satisfied when they "
+            "are far outside. Blue: images of one class; orange: of other classes."
+        ),
+        alt="{seen} The images are test images of {data}.",
+        draw=_draw_idea,
+        needs="layout",
+        also=("overview",),
+    ),
+    Entry(
+        id="2",
+        name="gradients",
+        stem="Triplet",
+        caption=f"Negative gradients of the triplet loss with margin 1 {_TERNARY}",
+        alt="{seen}",
+        draw=lambda context: plots.gradients("triplet", margin=1.0, style=context.style),
+        needs="nothing",
+    ),
+    Entry(
+        id="2",
+        name="gradients",
+        stem="SymTriplet",
+        caption=f"Negative gradients of the SST loss {_TERNARY}",
+        alt="{seen}",
+        draw=lambda context: plots.gradients("sst", style=context.style),
+        needs="nothing",
+        also=("sst",),
+    ),
+    Entry(
+        id="3",
+        name="example",
+        stem="{data}_example",
+        caption=(
+            "Random queries among the test images, whose classes were not seen in training, and the four nearest "
+            "images of each. Correct ones carry a tick, incorrect ones a cross."
+        ),
+        alt="A grid of small test images of {data}: {seen}",
+        draw=_draw_example,
+        needs="embeddings",
+        also=("examples", "gallery", "retrieval"),
+    ),
+    Entry(
+        id="4",
+        name="tsne",
+        stem="{data}_TSNE",
+        caption=(
+            "Barnes-Hut t-SNE of the embeddings of the test images, whose classes were not seen in training. Each "
+            "cell of a grid shows the image nearest to its centre, so that none hides another. Neighbors on the map "
+            "are neighbors in the embedding; distances between far groups mean nothing."
+        ),
+        alt="The t-SNE map of the test images of {data}. {seen}",
+        draw=lambda c: plots.thumbnails(c.layout, c.dataset, labels=c.labels, style=c.style),
+        needs="layout",
+        also=("5", "6", "t-sne", "map"),  # the paper draws it for three data sets
+    ),
+)
+
+# The paper's own spelling of file names, where it is not the data set's name.
+_SPELLING = {"cub": "cub200", "cars": "cars196", "sop": "stanford", "products": "stanford"}
+
+
+def file_stem(row: Entry, data: str) -> str:
+    """Return the name of a figure's files, without suffix: as the paper spells it, where it has that data set.
+
+    Examples
+    --------
+    >>> [file_stem(row, "cub") for row in find(["3", "4"])]
+    ['cub200_example', 'cub200_TSNE']
+    """
+    name = _SPELLING.get(file_name(data), file_name(data))
+    return row.stem.format(data="stand" if name == "stanford" and row.name == "tsne" else name)
+
+
+def find(names: Iterable[str | int] | None = None) -> list[Entry]:
+    """Return the rows of the table that some numbers or names mean, in the order of the table; all for None.
+
+    Parameters
+    ----------
+    names : iterable of str or int, optional
+        Numbers ("3"), names ("tsne") or names of files ("SymTriplet", "glyphs_TSNE.png"), in any case.
+
+    Raises
+    ------
+    ValueError
+        If there is no such figure; the message suggests one.
+    """
+    if names is None:
+        return list(FIGURES)
+    chosen: set[Entry] = set()
+    for name in map(str, names):
+        rows = [row for row in FIGURES if _means(name, row)]
+        if not rows:
+            words = {word.lower(): word for row in FIGURES for word in (row.name, row.stem, *row.also)}
+            close = get_close_matches(name.lower(), [word for word in words if not word.isdigit()], n=1)
+            known = dict.fromkeys(f"{row.id} ({row.name})" for row in FIGURES)
+            hint = f"did you mean {words[close[0]]!r}?" if close else f"choose from {', '.join(known)}"
+            raise ValueError(f"unknown figure {name!r}: {hint}")
+        chosen.update(rows)
+    return [row for row in FIGURES if row in chosen]
+
+
+def _means(word: str, row: Entry) -> bool:
+    """Tell whether a user's word means a row of the table."""
+    word = Path(word).stem.lower() if Path(word).suffix.lower() in (".png", ".svg", ".json") else word.lower()
+    if word in (row.id, row.name, *row.also, row.stem.lower()):
+        return True
+    return "{data}" in row.stem and word.endswith(row.stem.removeprefix("{data}").lower())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# From the choice of figures to their files
+# ---------------------------------------------------------------------------------------------------------------------
+def make(ids: Iterable[str | int] | None = None, **options: Any) -> list[Path]:
     """Regenerate figures: each as PNG, SVG and a JSON file that says how it was made.
 
     Figures that need no network are drawn first. If one cannot be drawn, the others still are. The three files of a
@@ -45,10 +310,9 @@ def make(
     ----------
     ids : iterable of str or int, optional
         Numbers or names, as for :func:`find`; all by default.
-    data, checkpoint, out, style, seed, tsne
-        As for :class:`Context`. The files go to ``OUT/figures``.
-    where, progress, workers
-        As for :func:`prepare`.
+    **options
+        The settings of a :class:`Context`: `data`, `checkpoint`, `out`, `style`, `seed`, `tsne`, `where`, `progress`,
+        `workers`. The files go to ``OUT/figures``.
 
     Returns
     -------
@@ -66,36 +330,29 @@ def make(
     from tqdm.auto import tqdm
 
     rows = sorted(find(ids), key=lambda row: NEEDS.index(row.needs))
-    context = Context(data, checkpoint, out, style, seed, tsne)
-    folder = Path(out) / "figures"
+    context = Context(**options)
+    folder = Path(context.out) / "figures"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(f"cannot create the folder {folder} ({error.strerror}): choose another with --out") from error
     written: list[Path] = []
     failed: dict[str, Exception] = {}
-    for row in tqdm(rows, "figures", disable=not progress, bar_format="{desc}: {n}/{total} |{bar}|"):
-        context = prepare(context, row.needs, where=where, progress=progress, workers=workers)
+    for row in tqdm(rows, "figures", disable=not context.progress, bar_format="{desc}: {n}/{total} |{bar}|"):
+        context = prepare(context, row.needs)
         try:
             written += _write(row, context)
         except Exception as error:
             if len(rows) == 1:
                 raise
-            failed[file_stem(row, data)] = error
+            failed[file_stem(row, context.data)] = error
     if failed:
         reasons = "; ".join(f"{stem}: {one_line(error)}" for stem, error in failed.items())
         raise ValueError(f"could not draw {len(failed)} of {len(rows)} figures: {reasons}") from failed.popitem()[1]
     return written
 
 
-def prepare(
-    context: Context,
-    needs: str = "embeddings",
-    *,
-    where: str | None = None,
-    progress: bool = True,
-    workers: int | None = None,
-) -> Context:
+def prepare(context: Context, needs: str = "embeddings", **options: Any) -> Context:
     """Train or load the network, embed the test images and lay them out: as far as needed, and not done yet.
 
     Unless the context names a checkpoint, a network is trained if there is none, and training that was interrupted is
@@ -105,12 +362,8 @@ def prepare(
     ----------
     context : Context
     needs : {"nothing", "embeddings", "layout"}
-    where : str, optional
-        Device: cuda, mps or cpu; by default the first that is available.
-    progress : bool
-        Show progress bars.
-    workers : int, optional
-        Processes that read images from files, as for ``sstutils.run``.
+    **options
+        Settings of the context to replace, such as `progress`.
 
     Returns
     -------
@@ -124,7 +377,8 @@ def prepare(
     FileNotFoundError
         If there is no such checkpoint.
     """
-    how = {"where": where, "progress": progress, "workers": workers}
+    context = replace(context, **options)
+    how = {"where": context.where, "progress": context.progress, "workers": context.workers}
     if needs != "nothing" and context.embeddings is None:
         from ..runs import embed_checkpoint
 
@@ -133,15 +387,15 @@ def prepare(
         embeddings, dataset, network = embed_checkpoint(context.path, data=other, **how)
         context = replace(context, network=network, dataset=dataset, embeddings=embeddings.cpu().numpy())
     if needs == "layout" and context.layout is None:
-        layout = plots.tsne_layout(context.embeddings, method=context.tsne, seed=context.seed, progress=progress)
-        context = replace(context, layout=layout)
+        how = {"method": context.tsne, "seed": context.seed, "progress": context.progress}
+        context = replace(context, layout=plots.tsne_layout(context.embeddings, **how))
     return context
 
 
 def _train_unless_done(context: Context, **how: Any) -> str:
     """Train the network of a context, unless it is trained or was given; return the name of its data set.
 
-    Parameters are those of ``sstutils.run``. A network that was trained on other data is refused.
+    A network that was trained on other data is refused.
     """
     from ..checkpoints import load_checkpoint, unfinished
     from ..datasets import load
@@ -163,15 +417,7 @@ def _train_unless_done(context: Context, **how: Any) -> str:
     return theirs["name"]
 
 
-def draw(
-    name: str | int,
-    context: Context | None = None,
-    *,
-    where: str | None = None,
-    progress: bool = True,
-    workers: int | None = None,
-    **options: Any,
-) -> plots.Figure:
+def draw(name: str | int, context: Context | None = None, **options: Any) -> plots.Figure:
     """Draw one figure without writing it; a notebook shows it, with its alternative text.
 
     Parameters
@@ -180,14 +426,11 @@ def draw(
         As for :func:`find`; the first row that matches.
     context : Context, optional
         Prepare one and pass it to several calls, so that they share network, embeddings and map.
-    where, progress, workers
-        As for :func:`prepare`.
     **options
-        Options of a new :class:`Context`, if none is given.
+        Settings of the context.
     """
     row = find([name])[0]
-    context = prepare(context or Context(**options), row.needs, where=where, progress=progress, workers=workers)
-    return _draw(row, context)
+    return _draw(row, prepare(context or Context(), row.needs, **options))
 
 
 def _draw(row: Entry, context: Context) -> plots.Figure:
@@ -226,23 +469,18 @@ def _describe(row: Entry, context: Context, alt: str, seconds: float) -> dict[st
 
     stem = file_stem(row, context.data)
     method = {"tsne": context.tsne} if row.needs == "layout" else {}
-    source: dict[str, Any] = {"data": None, "checkpoint": None}
+    data = checkpoint = None
     if row.needs != "nothing":
-        network, dataset = context.network, context.dataset
-        source["data"] = {
+        data = {
             "name": context.data,
             "split": "test",
             "images": len(context.labels),
-            "classes": len(dataset.classes),
-            "fingerprint": dataset.fingerprint,
-            "train_fingerprint": network["data"]["fingerprint"],
+            "classes": len(context.dataset.classes),
+            "fingerprint": context.dataset.fingerprint,
+            "train_fingerprint": context.network["data"]["fingerprint"],
         }
-        source["checkpoint"] = {
-            "file": context.path.as_posix(),
-            "epochs": len(network["history"]),
-            "recipe": network["recipe"],
-            "versions": network["versions"],
-        }
+        checkpoint = {"file": context.path.as_posix(), "epochs": len(context.network["history"])}
+        checkpoint |= {key: context.network[key] for key in ("recipe", "versions")}
     return {
         "id": row.id,
         "name": row.name,
@@ -252,7 +490,8 @@ def _describe(row: Entry, context: Context, alt: str, seconds: float) -> dict[st
         "style": context.style,
         "seed": context.seed,
         **method,
-        **source,
+        "data": data,
+        "checkpoint": checkpoint,
         "versions": versions(),
         "seconds": seconds,
         "command": command(stem, context),
@@ -277,14 +516,7 @@ def command(stem: str, context: Context) -> str:
 def display(name: str | int, *, out: str | PathLike = "output", **options: Any) -> None:
     """Show a figure that :func:`make` wrote, with its caption, in a notebook; make it first if there is none.
 
-    Parameters
-    ----------
-    name : str or int
-        As for :func:`find`; each file of the figure is shown.
-    out : path
-        The folder that was given to :func:`make`.
-    **options
-        As for :func:`make`.
+    `name` is as for :func:`find`, and each file of the figure is shown; `out` and `options` are those of :func:`make`.
     """
     from html import escape
 

@@ -14,15 +14,7 @@ GRID = {"color": "#E4E4E4", "linewidth": 0.6}
 
 
 @styled
-def distances(
-    embeddings: Any,
-    labels: Sequence[int],
-    *,
-    title: str = "",
-    sample: int = 1500,
-    seed: int = 0,
-    style: str = "default",
-) -> Figure:
+def distances(embeddings: Any, labels: Sequence[int], *, title: str = "", sample: int = 1500, seed: int = 0) -> Figure:
     """Draw two histograms of Euclidean distance: of pairs of one class, and of pairs of different classes.
 
     Parameters
@@ -34,8 +26,6 @@ def distances(
         Number of items above which some classes are left out; all pairs of the rest are compared.
     seed : int
         Seed for the choice of those classes.
-    style : str
-        See :func:`style`.
 
     Raises
     ------
@@ -59,7 +49,6 @@ def distances(
     bins = np.linspace(0, between.max(), 61)
     figure = Figure(figsize=(3.6, 2.3))
     axes = figure.add_axes((0.04, 0.18, 0.92, 0.68 if title else 0.76))
-    medians = []
     for chosen, colour, line, name in (
         (same, OKABE_ITO["blue"], "-", "same class"),
         (~same, OKABE_ITO["vermilion"], "--", "different classes"),
@@ -67,32 +56,27 @@ def distances(
         heights, _ = np.histogram(between[chosen], bins, density=True)
         axes.stairs(heights, bins, fill=True, color=colour, alpha=0.25)
         axes.stairs(heights, bins, color=colour, linestyle=line, linewidth=1.3, label=name)
-        medians.append(np.median(between[chosen]))
     axes.set(xlabel="Euclidean distance", yticks=[], xlim=(0, bins[-1]), title=title)
     axes.set_ylim(0, axes.get_ylim()[1] * 1.18)
     axes.spines["left"].set_visible(False)
     axes.legend(loc="upper center", ncols=2, borderaxespad=0)
-    overlap = float((between[~same] < medians[0]).mean())
+    near, far = np.median(between[same]), np.median(between[~same])
     figure.alt = (
-        f"Two histograms of the distances between {len(x):,} items. Pairs of one class have the median "
-        f"{medians[0]:.3g}, pairs of different classes {medians[1]:.3g}; {overlap:.0%} of the latter are closer than "
+        f"Two histograms of the distances between {len(x):,} items. Pairs of one class have the median {near:.3g}, "
+        f"pairs of different classes {far:.3g}; {(between[~same] < near).mean():.0%} of the latter are closer than "
         "the median pair of one class."
     )
     return figure
 
 
 @styled
-def history(
-    runs: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Mapping[str, Any]]], *, style: str = "default"
-) -> Figure:
+def history(runs: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     """Draw loss and Recall@1 by epoch.
 
     Parameters
     ----------
     runs : list of dict, or dict of name to list of dict
         One training history, or several by name; each entry has ``epoch`` and, where known, ``loss`` and ``recall@1``.
-    style : str
-        See :func:`style`.
 
     Raises
     ------
@@ -129,14 +113,7 @@ def history(
 
 @styled
 def curves(
-    x: Any,
-    ys: Mapping[str, Any],
-    *,
-    x_label: str = "",
-    y_label: str = "",
-    title: str = "",
-    log: str = "",
-    style: str = "default",
+    x: Any, ys: Mapping[str, Any], *, x_label: str = "", y_label: str = "", title: str = "", log: str = ""
 ) -> Figure:
     """Draw functions of one number, each with its own colour, marker and line style.
 
@@ -148,8 +125,6 @@ def curves(
         Formulas go between dollar signs.
     log : {"", "x", "y", "xy"}
         Which axes are logarithmic; values that are not positive are left out on a logarithmic axis.
-    style : str
-        See :func:`style`.
 
     Raises
     ------
@@ -185,19 +160,9 @@ def curves(
 # Settings of two names: series share a colour and a marker, groups stand apart
 # ---------------------------------------------------------------------------------------------------------------------
 def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Return the mean of some values and half the width of its confidence interval, by Student's t.
+    """Return the mean of at least one value and half the width of its confidence interval, by Student's t.
 
-    Parameters
-    ----------
-    values : sequence of float
-        At least one.
-    level : float
-        Confidence level: the share of such intervals that contain the true mean.
-
-    Returns
-    -------
-    mean, half : float
-        The interval is mean ± half; for a single value half is NaN.
+    `level` is the share of such intervals that contain the true mean. For a single value the half width is NaN.
     """
     from scipy.stats import t
 
@@ -210,11 +175,7 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
 
 @styled
 def comparison(
-    results: Mapping[tuple[str, str], Sequence[float]],
-    *,
-    measure: str = "Recall@1",
-    level: float = 0.95,
-    style: str = "default",
+    results: Mapping[tuple[str, str], Sequence[float]], *, measure: str = "Recall@1", level: float = 0.95
 ) -> Figure:
     """Compare settings over seeds: the mean as a large mark, its confidence interval as a bar, each run as a small dot.
 
@@ -225,9 +186,7 @@ def comparison(
     measure : str
         Name of the measure, for the axis and the alternative text.
     level : float
-        Confidence level of the interval of the mean (Student's t; no interval for a single run).
-    style : str
-        See :func:`style`.
+        Confidence level of the :func:`interval` of the mean; there is none for a single run.
 
     Raises
     ------
@@ -239,18 +198,17 @@ def comparison(
     if not results or not all(len(values) for values in results.values()):
         raise ValueError("each setting to compare needs at least one value")
     series, groups = _series_and_groups(results)
-    looks = [look(number) for number in range(len(series))]
     height = len(series) + 1  # of a group, in rows
     figure = Figure(figsize=(5.0, 0.75 + 0.2 * len(groups) * height), layout="constrained")
     axes = figure.subplots()
     row = {key: groups.index(key[1]) * height + series.index(key[0]) for key in results}
-    runs = [(value, row[key], key[0]) for key, values in results.items() for value in values]
-    x, y, hue = zip(*runs, strict=True)
+    x, y, hue = zip(*((value, row[key], key[0]) for key, values in results.items() for value in values), strict=True)
 
     def ends(values: Sequence[float]) -> tuple[float, float]:
         mean, half = interval(values, level)
         return mean - half, mean + half
 
+    looks = [look(number) for number in range(len(series))]
     how = {"x": x, "hue": hue, "palette": [mark["color"] for mark in looks], "legend": False}
     how |= {"orient": "y", "native_scale": True, "ax": axes}
     mark = {"markers": [mark["marker"] for mark in looks], "markersize": 5, "linestyle": "none"}
@@ -276,10 +234,7 @@ def comparison(
 
 @styled
 def progress(
-    runs: Mapping[tuple[str, str], Sequence[Sequence[Mapping[str, float]]]],
-    *,
-    clock: str = "seconds of training",
-    style: str = "default",
+    runs: Mapping[tuple[str, str], Sequence[Sequence[Mapping[str, float]]]], *, clock: str = "seconds of training"
 ) -> Figure:
     """Draw Recall@1 against epochs and against time, a column of panels for each group.
 
@@ -293,8 +248,6 @@ def progress(
         marker and a line style. A history is a list of rows, one an epoch, with ``recall@1`` and ``seconds``.
     clock : str
         Label of the time axis.
-    style : str
-        See :func:`style`.
 
     Raises
     ------
@@ -315,23 +268,19 @@ def progress(
         seconds = np.array([[row["seconds"] for row in history[:epochs]] for history in histories])
         mark = line_look(series.index(name)) | {"markersize": 4, "markeredgewidth": 0}
         mark["markevery"] = max(1, epochs // 10)
-        for axes, x in zip(
-            panels[:, groups.index(group)], (np.arange(1, epochs + 1), seconds.cumsum(axis=1).mean(axis=0)), strict=True
-        ):
-            # Many bands overlap: pale ones without an edge.
-            band = {"errorbar": ("pi", 100), "err_kws": {"alpha": 0.12, "linewidth": 0}}
+        # Many bands overlap: pale ones without an edge.
+        band = {"errorbar": ("pi", 100), "err_kws": {"alpha": 0.12, "linewidth": 0}}
+        by_epoch, by_time = panels[:, groups.index(group)]
+        for axes, x in ((by_epoch, np.arange(1, epochs + 1)), (by_time, seconds.cumsum(axis=1).mean(axis=0))):
             sns.lineplot(x=np.tile(x, len(recall)), y=recall.ravel(), ax=axes, **band, **mark)
         mean = recall.mean(axis=0)
         seen.append(f"{name}, {group}: {mean[0]:.3f} to {mean[-1]:.3f} in {seconds.sum(axis=1).mean():.0f} seconds")
-    for row, label in zip(panels, ("epoch", clock), strict=True):
-        for axes, group in zip(row, groups, strict=True):
-            axes.set_xlabel(label)
-            axes.grid(True, axis="y", **GRID)
-            if label == "epoch":
-                axes.set_title(group)
-                axes.xaxis.get_major_locator().set_params(integer=True)
-            else:
-                axes.set_xlim(0)
+    for by_epoch, by_time, group in zip(*panels, groups, strict=True):
+        by_epoch.set(title=group, xlabel="epoch")
+        by_epoch.xaxis.get_major_locator().set_params(integer=True)
+        by_epoch.grid(True, axis="y", **GRID)
+        by_time.set(xlabel=clock, xlim=(0, None))
+        by_time.grid(True, axis="y", **GRID)
     figure.supylabel("Recall@1 of held-out classes", fontsize=8)
     _legend(figure, series, 2 * len(groups))
     figure.alt = f"Recall@1 of held-out classes against epochs and {clock}, means over runs. {'; '.join(seen)}."
@@ -340,7 +289,8 @@ def progress(
 
 def _series_and_groups(settings: Mapping[tuple[str, str], Any]) -> tuple[list[str], list[str]]:
     """Return the series and the groups of some settings, each once, in order."""
-    return list(dict.fromkeys(series for series, _ in settings)), list(dict.fromkeys(group for _, group in settings))
+    series, groups = (list(dict.fromkeys(names)) for names in zip(*settings, strict=True))
+    return series, groups
 
 
 def _legend(figure: Figure, series: Sequence[str], columns: int, **kwargs: Any) -> None:

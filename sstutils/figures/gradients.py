@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,23 +9,14 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Circle, FancyArrowPatch
 
 from .. import geometry
-from .style import OKABE_ITO, STYLES, Figure, styled
-
-
-def _loss(loss: str, margin: float) -> Callable[..., tuple]:
-    """Return ``f(a, p, n) -> (value, (gradients))`` of a loss by name."""
-    if loss == "sst":
-        return geometry.sst
-    if loss == "triplet":
-        return functools.partial(geometry.triplet, margin=margin)
-    raise ValueError(f"loss must be 'sst' or 'triplet', got {loss!r}")
-
+from ..checks import one_of
+from .style import OKABE_ITO, Figure, styled
 
 _LOSS_NAMES = {"sst": "SST loss", "triplet": "triplet loss"}
 
 
 @styled
-def gradients(loss: str = "sst", margin: float = 1.0, *, style: str = "default") -> Figure:
+def gradients(loss: str = "sst", margin: float = 1.0) -> Figure:
     r"""Draw the negative gradients of a loss for scalar embeddings in three ternary panels.
 
     The panels show :math:`-\partial\ell/\partial\varphi` of the anchor, the positive and the negative over
@@ -39,8 +28,6 @@ def gradients(loss: str = "sst", margin: float = 1.0, *, style: str = "default")
     loss : {"sst", "triplet"}
     margin : float
         Margin of the triplet loss; the SST loss has none.
-    style : str
-        See :func:`style`.
 
     Raises
     ------
@@ -60,20 +47,10 @@ def gradients(loss: str = "sst", margin: float = 1.0, *, style: str = "default")
     triangles = triangles[(triangles >= 0).all(axis=1)]
 
     figure = Figure(figsize=(7.2, 2.55))
-    norm = Normalize(-4, 4, clip=True)
     for column, (role, force) in enumerate(zip(("anchor", "positive", "negative"), values.panels, strict=True)):
         axes = figure.add_axes((0.048 + 0.298 * column, 0.185, 0.235, 0.60), projection="ternary")
-        mesh = axes.tripcolor(
-            values.r,
-            values.l,
-            values.b,
-            force,
-            triangles=triangles,
-            shading="gouraud",
-            norm=norm,
-            cmap=STYLES[style]["diverging"],
-            rasterized=True,
-        )
+        look = {"shading": "gouraud", "norm": Normalize(-4, 4, clip=True), "rasterized": True}
+        mesh = axes.tripcolor(values.r, values.l, values.b, force, triangles=triangles, **look)
         for axis, label in (
             (axes.raxis, r"$u=\varphi_a-\varphi_p$"),
             (axes.taxis, r"$v=\varphi_p-\varphi_n$"),
@@ -109,7 +86,7 @@ def gradients(loss: str = "sst", margin: float = 1.0, *, style: str = "default")
 
 
 @styled
-def field(loss: str = "sst", margin: float = 1.0, *, style: str = "default") -> Figure:
+def field(loss: str = "sst", margin: float = 1.0) -> Figure:
     r"""Draw how a loss pushes a negative in the plane, for an anchor and a positive that stay where they are.
 
     Arrows show the negative gradient with respect to the negative at many places; the shade is the loss. The dashed
@@ -121,48 +98,38 @@ def field(loss: str = "sst", margin: float = 1.0, *, style: str = "default") -> 
     loss : {"sst", "triplet"}
     margin : float
         Margin of the triplet loss; the SST loss has none.
-    style : str
-        See :func:`style`.
     """
-    value_and_gradients = _loss(loss, margin)
+    one_of("loss", loss, list(_LOSS_NAMES))
     a, p = np.array([-0.6, 0.0]), np.array([0.6, 0.0])
     reach = 2.4
 
     def at(steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         ticks = np.linspace(-reach, reach, steps)
         n = np.stack(np.meshgrid(ticks, ticks), axis=-1)
-        value, slopes = value_and_gradients(np.broadcast_to(a, n.shape), np.broadcast_to(p, n.shape), n)
+        points = np.broadcast_to(a, n.shape), np.broadcast_to(p, n.shape), n
+        value, slopes = geometry.sst(*points) if loss == "sst" else geometry.triplet(*points, margin=margin)
         return n, value, -slopes[2]
 
     figure = Figure(figsize=(3.6, 3.15))
     axes = figure.add_axes((0.09, 0.1, 0.74, 0.82))
-    shade = axes.imshow(
-        at(201)[1], extent=(-reach, reach, -reach, reach), origin="lower", cmap="Greys", vmin=0, alpha=0.7
-    )
+    grey = {"cmap": "Greys", "vmin": 0, "alpha": 0.7, "origin": "lower"}
+    shade = axes.imshow(at(201)[1], extent=(-reach, reach, -reach, reach), **grey)
     n, _, force = at(17)
     # The longest arrow spans a step and a half.
     scale = np.linalg.norm(force, axis=-1).max() / (3 * reach / 16) * 2 * reach
-    axes.quiver(
-        *n.reshape(-1, 2).T, *force.reshape(-1, 2).T, color=OKABE_ITO["vermilion"], scale=scale, width=0.0055, zorder=3
-    )
+    arrows = {"color": OKABE_ITO["vermilion"], "scale": scale, "width": 0.0055, "zorder": 3}
+    axes.quiver(*n.reshape(-1, 2).T, *force.reshape(-1, 2).T, **arrows)
     if loss == "sst":
         centre, radius = geometry.sphere(a, p)
     else:
         centre, radius = a, np.sqrt(np.linalg.norm(a - p) ** 2 + margin)
     axes.add_patch(Circle(centre, radius, fill=False, linestyle="--", linewidth=1, zorder=4))
     axes.plot(*centre, "+", color="black", markersize=6, zorder=5)
-    for point, name, side in ((a, "$a$", "right"), (p, "$p$", "left")):
+    box = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+    for point, name, side, shift in ((a, "$a$", "right", -5), (p, "$p$", "left", 5)):
         axes.plot(*point, "o", color=OKABE_ITO["blue"], markersize=6, markeredgecolor="white", zorder=6)
-        axes.annotate(
-            name,
-            point,
-            (-5 if side == "right" else 5, 4),
-            textcoords="offset points",
-            ha=side,
-            fontsize=10,
-            zorder=7,
-            bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
-        )
+        look = {"ha": side, "fontsize": 10, "zorder": 7, "bbox": box}
+        axes.annotate(name, point, (shift, 4), textcoords="offset points", **look)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[-2, 0, 2], yticks=[-2, 0, 2], aspect="equal")
     axes.set_title(f"Where the {_LOSS_NAMES[loss]} pushes a negative")
     bar = figure.colorbar(shade, cax=figure.add_axes((0.86, 0.1, 0.025, 0.82)))

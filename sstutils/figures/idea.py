@@ -25,7 +25,6 @@ def idea(
     batch: Sequence[int],
     *,
     seed: int = 0,
-    style: str = "default",
 ) -> Figure:
     """Draw the method in three parts: a neighborhood becomes a mini-batch, the embeddings pull and push, the objective.
 
@@ -43,8 +42,6 @@ def idea(
         Numbers of the items of one neighborhood.
     seed : int
         Seed for the choice of the images that represent it.
-    style : str
-        See :func:`style`.
 
     Raises
     ------

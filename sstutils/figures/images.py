@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.patches import Circle, Rectangle
 from PIL import Image
 
-from .style import STYLES, Figure, styled
+from .style import Figure, styled
 
 
 def read_image(images: Any, index: int) -> np.ndarray:
@@ -101,7 +101,6 @@ def gallery(
     *,
     names: Sequence[str] | None = None,
     columns: int = 2,
-    style: str = "default",
 ) -> Figure:
     """Show queries and the items retrieved for each, nearest first; correct and incorrect are marked.
 
@@ -120,8 +119,6 @@ def gallery(
         Names of the classes, written below each image.
     columns : int
         Number of queries side by side.
-    style : str
-        See :func:`style`.
 
     Raises
     ------
@@ -159,9 +156,9 @@ def gallery(
             if rank == 0:
                 show_image(axes, image, x, y, side, "black", 0.8)
             else:
-                kind = "correct" if correct[number, rank - 1] else "incorrect"
-                show_image(axes, image, x, y, side, STYLES[style][kind], 2.2, gid=kind)
-                _badge(axes, x + side, y, kind == "correct", STYLES[style][kind])
+                kind, colour = ("correct", "C0") if correct[number, rank - 1] else ("incorrect", "C1")
+                show_image(axes, image, x, y, side, colour, 2.2, gid=kind)
+                _badge(axes, x + side, y, kind == "correct", colour)
             if names is not None:
                 name = shorten(str(names[labels[item]]), side)
                 axes.text(x + side / 2, y + side + 0.05, name, ha="center", va="top", fontsize=7, color="#404040")
@@ -189,7 +186,6 @@ def samples(
     classes: int = 6,
     per_class: int = 10,
     seed: int = 0,
-    style: str = "default",
 ) -> Figure:
     """Show a few images of a few classes, one class per row.
 
@@ -201,8 +197,6 @@ def samples(
         Maximum number of rows and columns.
     seed : int
         Seed for the choice of classes and images.
-    style : str
-        See :func:`style`.
     """
     labels = np.asarray(labels)
     rng = np.random.default_rng(seed)

@@ -130,7 +130,6 @@ def scatter(
     *,
     names: Sequence[str] | None = None,
     title: str = "",
-    style: str = "default",
 ) -> Figure:
     """Draw points of the plane, a colour and a marker for each class.
 
@@ -141,8 +140,6 @@ def scatter(
     names : sequence of str, optional
         Names of the classes, for a legend (up to 16 classes).
     title : str
-    style : str
-        See :func:`style`.
     """
     points, labels = np.asarray(points), np.asarray(labels)
     present = np.unique(labels)
@@ -172,7 +169,6 @@ def neighborhoods(
     labels: Sequence[int] | None = None,
     *,
     highlight: int | None = None,
-    style: str = "default",
 ) -> Figure:
     """Draw the mini-batches of local sampling on a map of the data: each neighborhood has its own colour and marker.
 
@@ -185,8 +181,6 @@ def neighborhoods(
         Classes; the alternative text then says how many a neighborhood holds.
     highlight : int, optional
         Draw only this batch in colour.
-    style : str
-        See :func:`style`.
 
     Raises
     ------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import inspect
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ import matplotlib.figure
 import matplotlib.style
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+
+from ..checks import one_of
 
 # M. Okabe and K. Ito, "Color universal design", 2008: distinguishable with any common colour vision.
 OKABE_ITO = {
@@ -35,19 +38,20 @@ MARKERS = "osD^vPX*"
 LINES = ("-", "--", ":", "-.")
 GREY = "#767676"  # text: contrast 4.5 on white
 PALE = "#C8C8C8"
-# What differs between the styles: fonts (both ship with matplotlib) and the colours that carry a meaning.
+# What differs between the styles: fonts (both ship with matplotlib) and colours that carry a meaning. The first two of
+# the cycle, "C0" and "C1", mark what is correct and incorrect; the colour map is the one of gradients.
 STYLES: dict[str, dict[str, Any]] = {
     "default": {
-        "rc": {"font.family": ["DejaVu Sans"], "mathtext.fontset": "dejavusans"},
-        "diverging": "RdBu_r",
-        "correct": OKABE_ITO["blue"],
-        "incorrect": OKABE_ITO["vermilion"],
+        "font.family": ["DejaVu Sans"],
+        "mathtext.fontset": "dejavusans",
+        "image.cmap": "RdBu_r",
+        "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
     },
     "paper": {
-        "rc": {"font.family": ["STIXGeneral", "DejaVu Sans"], "mathtext.fontset": "stix"},
-        "diverging": "RdYlGn_r",
-        "correct": "#00A000",
-        "incorrect": "#E00000",
+        "font.family": ["STIXGeneral", "DejaVu Sans"],
+        "mathtext.fontset": "stix",
+        "image.cmap": "RdYlGn_r",
+        "axes.prop_cycle": matplotlib.cycler(color=["#00A000", "#E00000", *COLOURS[2:]]),
     },
 }
 _RC = {
@@ -64,7 +68,6 @@ _RC = {
     "xtick.major.width": 0.7,
     "ytick.major.width": 0.7,
     "lines.linewidth": 1.4,
-    "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
     "figure.dpi": 100,
     "savefig.dpi": 200,
     "image.composite_image": False,  # keep pictures apart in SVG
@@ -74,7 +77,7 @@ _RC = {
 
 
 @contextmanager
-def style(name: str = "default") -> Iterator[dict[str, Any]]:
+def style(name: str = "default") -> Iterator[None]:
     """Draw in one of the package's own styles, whatever the caller's ``rcParams`` are.
 
     Parameters
@@ -83,36 +86,33 @@ def style(name: str = "default") -> Iterator[dict[str, Any]]:
         "default" has colours that colour-blind readers can distinguish; "paper" has those of Nguyen and
         De Baets (2020).
 
-    Yields
-    ------
-    dict
-        The entry of :data:`STYLES`.
-
     Raises
     ------
     ValueError
         If there is no such style.
     """
-    if name not in STYLES:
-        raise ValueError(f"style must be one of {', '.join(map(repr, STYLES))}, got {name!r}")
-    with matplotlib.style.context(["default", {**_RC, **STYLES[name]["rc"]}]):
-        yield STYLES[name]
+    with matplotlib.style.context(["default", _RC, STYLES[one_of("style", name, list(STYLES))]]):
+        yield
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Run a plot function within its style and note the style on the figure."""
+    """Give a plot function the keyword `style`: it draws within that style, which the figure keeps."""
 
     @functools.wraps(draw)
     def within(*args: Any, style: str = "default", **kwargs: Any) -> Figure:
         with _within(style):
-            figure = draw(*args, style=style, **kwargs)
+            figure = draw(*args, **kwargs)
         figure.style = style
         return figure
 
+    signature = inspect.signature(draw)
+    keyword = inspect.Parameter("style", inspect.Parameter.KEYWORD_ONLY, default="default", annotation="str")
+    within.__signature__ = signature.replace(parameters=[*signature.parameters.values(), keyword])
+    within.__doc__ = f"{draw.__doc__.rstrip()}\n\n    The keyword `style` is the name of a :func:`style`.\n    "
     return within
 
 
-_within = style  # the plot functions have a parameter of that name
+_within = style  # within a plot function of that keyword
 
 
 class Figure(matplotlib.figure.Figure):
@@ -171,11 +171,11 @@ def in_notebook(png: bytes, alt: str, dpi: float) -> tuple[dict[str, str], dict[
     return data, {"image/png": {"alt": alt, "width": width, "height": height}}
 
 
+def look(number: int) -> dict[str, Any]:
+    """Return colour and marker of the number-th of many groups: 64 combinations before one comes again."""
+    return {"color": COLOURS[number % 8], "marker": MARKERS[(number + number // 8) % 8]}
+
+
 def line_look(number: int) -> dict[str, Any]:
     """Return colour, marker and line style of one of several lines."""
     return look(number) | {"linestyle": LINES[number % len(LINES)]}
-
-
-def look(number: int) -> dict[str, Any]:
-    """Colour and marker of the number-th of many groups: 64 combinations before one comes again."""
-    return {"color": COLOURS[number % 8], "marker": MARKERS[(number + number // 8) % 8]}

@@ -24,7 +24,6 @@ def thumbnails(
     cells: int | None = None,
     enlarged: bool | None = None,
     width: float = 7.2,
-    style: str = "default",
 ) -> Figure:
     """Show a map of images: a thumbnail at the place of each point that has room (see :func:`snap`).
 
@@ -46,8 +45,6 @@ def thumbnails(
         Whether to enlarge places; by default on a map of more than 5,000 points.
     width : float
         Width of the figure, in inches.
-    style : str
-        See :func:`style`.
 
     Returns
     -------
@@ -57,45 +54,47 @@ def thumbnails(
     """
     layout = np.asarray(layout, dtype=np.float64)
     # Lengths are whole dots, 200 to the inch, so that nothing is blurred when saved at that resolution.
-    rim, foot, gap = 0.04, 0.2, 20  # the first two in inches
-    room = int((width - 0.08) * 200)
+    rim, foot, gap = 8, 40, 20
+    room = int(width * 200) - 2 * rim
     side = (room - 2 * gap) // 3  # of an enlarged place
     across = max(side // 62, 2)  # its cells: 62 dots are 0.3 inches and a line between pictures
     side -= side % across
     many = len(layout) > 5000 if enlarged is None else enlarged
     frames = windows(layout, cells=across) if many else np.empty((0, 3))
-    shown, centres, size = snap(layout, cells, most=32 if len(frames) else 48)
-    columns, rows = (np.round(np.ptp(centres, axis=0) / size).astype(int) + 1).tolist()
-    corner = centres.min(axis=0) - size / 2
-    dots = (2 * side + gap if len(frames) else room) // max(columns, rows)
-    wide, high = columns * dots, rows * dots
-    place = 0, 0
+    corner, size, grid = _lay_grid(layout, cells, 32 if len(frames) else 48)
+    dots = (2 * side + gap if len(frames) else room) // int(max(grid))
+    canvas, shown = _mosaic(images, layout, np.arange(len(layout)), corner, size, grid, dots)
+    high, wide = canvas.shape[:2]
+    left = top = 0
     if len(frames):  # nine fields, of which the map takes four
-        place = (2 * side + gap - wide) // 2, (2 * side + gap - high) // 2
+        left, top = (2 * side + gap - wide) // 2, (2 * side + gap - high) // 2
         wide = high = 3 * side + 2 * gap
-    canvases = [_mosaic(images, shown, centres, corner, size, (columns, rows), dots)]
-    boxes = [(*place, *corner, columns * size, rows * size)]
+    canvases, places, boxes = [canvas], [(left, top)], [(*corner, *(grid * size))]
     counts = []
     for (x, y, extent), field in zip(frames, ((2, 0), (2, 1), (2, 2), (1, 2), (0, 2)), strict=False):  # clockwise
         inside = np.flatnonzero(((layout >= (x, y)) & (layout <= (x + extent, y + extent))).all(axis=1))
-        cell = extent / across
-        part, spots = _in_cells(layout[inside], np.array([x, y]), cell, across)
-        canvases.append(_mosaic(images, inside[part], spots, (x, y), cell, (across, across), side // across))
-        boxes.append((*np.multiply(field, side + gap), x, y, extent, extent))
-        counts.append(f"{len(part)} of {len(inside)}")
+        square = np.array([x, y]), extent / across, np.array([across, across]), side // across
+        canvas, part = _mosaic(images, layout, inside, *square)
+        canvases.append(canvas)
+        places.append(np.multiply(field, side + gap))
+        boxes.append((x, y, extent, extent))
+        counts.append(f"{part} of {len(inside)}")
 
-    total = wide / 200 + 2 * rim, high / 200 + rim + foot
-    figure = Figure(figsize=total)
-    for number, (canvas, (left, top, x, y, w, h)) in enumerate(zip(_limit_bytes(canvases), boxes, strict=True)):
-        low = rim + left / 200, foot + (high - top - canvas.shape[0]) / 200
-        axes = figure.add_axes((*np.divide(low, total), *np.divide(canvas.shape[1::-1], np.multiply(total, 200))))
+    total = np.array([wide + 2 * rim, high + rim + foot])
+    figure = Figure(figsize=total / 200)
+    for number, (canvas, (left, top), (x, y, w, h)) in enumerate(
+        zip(_limit_bytes(canvases), places, boxes, strict=True)
+    ):
+        rows, columns = canvas.shape[:2]
+        low = rim + left, foot + high - top - rows
+        axes = figure.add_axes((*(low / total), *((columns, rows) / total)))
         axes.imshow(canvas, extent=(x, x + w, y, y + h), interpolation="antialiased")
         axes.set_axis_off()
         for where in (figure.axes[0], axes) if number else ():
             _draw_number(where, x, y, w, number)
-    count = f"{len(shown):,} of {len(layout):,} images" if len(shown) < len(layout) else f"{len(layout):,} images"
+    count = f"{shown:,} of {len(layout):,} images" if shown < len(layout) else f"{len(layout):,} images"
     line = f"{count}, each moved by at most half its size" + ("; the numbered frames are enlarged" if counts else "")
-    figure.text(0.5, 0.055 / total[1], line, ha="center", fontsize=7, color=GREY)
+    figure.text(0.5, 11 / total[1], line, ha="center", fontsize=7, color=GREY)
     figure.alt = f"A map on which {count} stand as small pictures, side by side without overlap."
     if counts:
         figure.alt += (
@@ -109,16 +108,16 @@ def thumbnails(
 
 
 def _mosaic(
-    images: Any, shown: np.ndarray, centres: np.ndarray, corner: Any, size: float, grid: tuple[int, int], dots: int
-) -> np.ndarray:
-    """Lay images into a grid of cells of a map, each `dots` wide in the result; `corner` is its lower left corner."""
-    columns, rows = grid
+    images: Any, layout: np.ndarray, items: np.ndarray, corner: np.ndarray, size: float, grid: np.ndarray, dots: int
+) -> tuple[np.ndarray, int]:
+    """Show some items of a map in the cells of a grid, each `dots` wide; return the picture and how many are shown."""
+    shown, cell = _in_cells(layout[items], corner, size, grid)
+    columns, rows = grid.astype(int)
     canvas = np.full((rows * dots, columns * dots, 3), 255, np.uint8)
-    for item, cell in zip(shown, (centres - corner) / size, strict=True):
-        column, row = np.round(cell - 0.5).astype(int)
+    for item, (column, row) in zip(items[shown], cell.astype(int), strict=True):
         top, left = (rows - 1 - row) * dots, column * dots
         canvas[top : top + dots - 1, left : left + dots - 1] = fit_square(read_image(images, item), dots - 1)
-    return canvas
+    return canvas, len(shown)
 
 
 def _limit_bytes(canvases: list[np.ndarray], size: int = 1_100_000) -> list[np.ndarray]:
@@ -147,10 +146,9 @@ def _draw_number(axes: Any, x: float, y: float, side: float, number: int) -> Non
 
 def _same_class(layout: np.ndarray, labels: np.ndarray) -> float:
     """Return the share of points whose nearest one on the map is of the same class."""
-    from scipy.spatial import cKDTree
+    from sklearn.neighbors import NearestNeighbors
 
-    nearest = cKDTree(layout).query(layout, k=2)[1]
-    nearest = np.where(nearest[:, 0] == np.arange(len(layout)), nearest[:, 1], nearest[:, 0])
+    nearest = NearestNeighbors(n_neighbors=1).fit(layout).kneighbors(return_distance=False)[:, 0]
     return float((labels[nearest] == labels).mean())
 
 
@@ -182,32 +180,35 @@ def snap(layout: Any, cells: int | None = None, *, most: int = 48) -> tuple[np.n
     ValueError
         If the layout is empty, not of shape (N, 2) or not finite.
     """
+    corner, size, grid = _lay_grid(layout, cells, most)
+    shown, cell = _in_cells(np.asarray(layout, dtype=np.float64), corner, size, grid)
+    return shown, corner + (cell + 0.5) * size, size
+
+
+def _lay_grid(layout: Any, cells: int | None, most: int) -> tuple[np.ndarray, float, np.ndarray]:
+    """Return lower left corner, side of a cell, and columns and rows of the grid that :func:`snap` lays over a map."""
     layout = np.asarray(layout, dtype=np.float64)
     if layout.ndim != 2 or layout.shape[1] != 2 or not len(layout) or not np.isfinite(layout).all():
         raise ValueError(f"a layout must be a finite array of shape (N, 2) with N > 0, got shape {layout.shape}")
-    if cells is None:
-        for cells in range(8, most + 1):
-            if len(snap(layout, cells)[0]) >= len(layout) / 2:
-                break
     low, high = layout.min(axis=0), layout.max(axis=0)
-    size = float((high - low).max()) / cells or 1.0
-    size *= 1 + 1e-9  # the outermost point belongs to the last cell, not to one beyond it
-    grid = np.maximum(np.ceil((high - low) / size), 1)
-    corner = (low + high - grid * size) / 2
-    shown, centres = _in_cells(layout, corner, size, grid)
-    return shown, centres, size
+    for count in range(8, most + 1) if cells is None else [cells]:
+        size = float((high - low).max()) / count or 1.0
+        size *= 1 + 1e-9  # the outermost point belongs to the last cell, not to one beyond it
+        grid = np.maximum(np.ceil((high - low) / size), 1)
+        corner = (low + high - grid * size) / 2
+        if len(_in_cells(layout, corner, size, grid)[0]) >= len(layout) / 2:
+            break
+    return corner, size, grid
 
 
 def _in_cells(layout: np.ndarray, corner: Any, size: float, grid: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each cell of a grid that holds points which is nearest to its centre, ascending, and the centres."""
+    """Return which points are nearest to the centres of the cells of a grid, ascending, and their columns and rows."""
     cell = np.clip(np.floor((layout - corner) / size), 0, grid - 1)
-    centre = corner + (cell + 0.5) * size
-    away = ((layout - centre) ** 2).sum(axis=1)
+    away = ((layout - corner - (cell + 0.5) * size) ** 2).sum(axis=1)
     order = np.lexsort((away, cell[:, 1], cell[:, 0]))  # by cell, the nearest to its centre first
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = (np.diff(cell[order], axis=0) != 0).any(axis=1)
+    _, first = np.unique(cell[order], axis=0, return_index=True)
     shown = np.sort(order[first])
-    return shown, centre[shown]
+    return shown, cell[shown]
 
 
 def windows(layout: Any, count: int = 5, *, cells: int = 7) -> np.ndarray:
@@ -237,8 +238,8 @@ def windows(layout: Any, count: int = 5, *, cells: int = 7) -> np.ndarray:
     """
     from scipy.spatial import cKDTree
 
-    layout = np.asarray(layout, dtype=np.float64)
     _, middles, _ = snap(layout)
+    layout = np.asarray(layout, dtype=np.float64)
     points = min(2 * cells**2, max(len(layout) // 8, 2), len(layout))
     far, members = cKDTree(layout).query(middles, k=np.arange(1, points + 1), p=np.inf)
     half = far[:, -1] * (1 + 1e-9)
@@ -250,17 +251,15 @@ def windows(layout: Any, count: int = 5, *, cells: int = 7) -> np.ndarray:
     middles, half, members = middles[fits], half[fits], members[fits]
     place = (layout[members] - middles[:, None]) / half[:, None, None]  # from -1 to 1
     cell = np.floor((place + 1) / 2 * cells).astype(int) @ [cells, 1]
-    filled = 1 + (np.diff(np.sort(cell, axis=1), axis=1) > 0).sum(axis=1)
-    full = filled >= np.median(filled)
-    middles, half, filled = middles[full], half[full], filled[full]
+    filled = np.array([len(np.unique(row)) for row in cell])
+    apart = np.where(filled >= np.median(filled), np.inf, 0)  # of each square from the nearest one chosen
     chosen = [int(filled.argmax())]
-    gap = np.full(len(half), np.inf)
     while len(chosen) < count:
         last = chosen[-1]
-        gap = np.minimum(gap, np.abs(middles - middles[last]).max(axis=1) - half - half[last])
-        if gap.max() <= 0:
+        apart = np.minimum(apart, np.abs(middles - middles[last]).max(axis=1) - half - half[last])
+        if apart.max() <= 0:
             break
-        chosen.append(int(gap.argmax()))
-    squares = np.column_stack([middles[chosen] - half[chosen, None], 2 * half[chosen]])
+        chosen.append(int(apart.argmax()))
     right, up = (middles[chosen] - (low + high) / 2).T
+    squares = np.column_stack([middles[chosen] - half[chosen, None], 2 * half[chosen]])
     return squares[np.argsort((0.75 * np.pi - np.arctan2(up, right)) % (2 * np.pi))]

@@ -7,6 +7,7 @@ them out -> draw -> write. Each figure is a PNG, an SVG, and a JSON file that sa
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import time
 from collections.abc import Callable, Iterable
@@ -132,47 +133,26 @@ class Context:
 # ---------------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Entry:
-    """A row of the table: one file of one figure of the paper.
+    """A row of the table: one file of one figure of the paper."""
 
-    Attributes
-    ----------
-    id : str
-        Number in the paper.
-    name : str
-        What it is called on the command line, besides its number and its file's name.
-    stem : str
-        The file's name without suffix; ``{data}`` stands for the data set.
-    caption : str
-    alt : str
-        Alternative text; ``{data}`` stands for the data set, ``{seen}`` for what the plot function counted.
-    draw : callable
-        Takes a :class:`Context`, returns a figure.
-    needs : {"nothing", "embeddings", "layout"}
-        What of the context must be prepared.
-    also : tuple of str
-        Other names that :func:`find` accepts.
-    """
-
-    id: str
-    name: str
-    stem: str
+    id: str  # number in the paper
+    name: str  # on the command line, besides the number and the file's name
+    stem: str  # the file's name without suffix; {data} stands for the data set
     caption: str
-    alt: str
+    alt: str  # alternative text: {data} stands for the data set, {seen} for what the plot function counted
     draw: Callable[[Context], plots.Figure]
-    needs: str
-    also: tuple[str, ...] = ()
+    needs: str = "nothing"  # what of the context must be prepared, one of NEEDS
+    also: tuple[str, ...] = ()  # other names that `find` accepts
 
 
-def _draw_idea(context: Context) -> plots.Figure:
-    batch = context.choose_neighborhood()
-    look = {"seed": context.seed, "style": context.style}
-    return plots.idea(context.layout, context.dataset, context.labels, batch, **look)
+def _draw_idea(c: Context) -> plots.Figure:
+    return plots.idea(c.layout, c.dataset, c.labels, c.choose_neighborhood(), seed=c.seed, style=c.style)
 
 
-def _draw_example(context: Context) -> plots.Figure:
-    data, labels = context.dataset, context.labels
-    queries = np.random.default_rng(context.seed).choice(len(labels), min(10, len(labels)), replace=False)
-    return plots.gallery(data, labels, queries, context.retrieve(queries), names=data.classes, style=context.style)
+def _draw_example(c: Context) -> plots.Figure:
+    queries = np.random.default_rng(c.seed).choice(len(c.labels), min(10, len(c.labels)), replace=False)
+    near = c.retrieve(queries)
+    return plots.gallery(c.dataset, c.labels, queries, near, names=c.dataset.classes, style=c.style)
 
 
 _TERNARY = (
@@ -203,8 +183,7 @@ FIGURES: tuple[Entry, ...] = (
         stem="Triplet",
         caption=f"Negative gradients of the triplet loss with margin 1 {_TERNARY}",
         alt="{seen}",
-        draw=lambda context: plots.gradients("triplet", margin=1.0, style=context.style),
-        needs="nothing",
+        draw=lambda c: plots.gradients("triplet", margin=1.0, style=c.style),
     ),
     Entry(
         id="2",
@@ -212,8 +191,7 @@ FIGURES: tuple[Entry, ...] = (
         stem="SymTriplet",
         caption=f"Negative gradients of the SST loss {_TERNARY}",
         alt="{seen}",
-        draw=lambda context: plots.gradients("sst", style=context.style),
-        needs="nothing",
+        draw=lambda c: plots.gradients("sst", style=c.style),
         also=("sst",),
     ),
     Entry(
@@ -274,27 +252,24 @@ def find(names: Iterable[str | int] | None = None) -> list[Entry]:
     ValueError
         If there is no such figure; the message suggests one.
     """
-    if names is None:
-        return list(FIGURES)
-    chosen: set[Entry] = set()
-    for name in map(str, names):
-        rows = [row for row in FIGURES if _means(name, row)]
+    chosen: list[Entry] = []
+    for name in map(str, [] if names is None else names):
+        rows = [row for row in FIGURES if _means(name.lower(), row)]
         if not rows:
             words = {word.lower(): word for row in FIGURES for word in (row.name, row.stem, *row.also)}
             close = get_close_matches(name.lower(), [word for word in words if not word.isdigit()], n=1)
             known = dict.fromkeys(f"{row.id} ({row.name})" for row in FIGURES)
             hint = f"did you mean {words[close[0]]!r}?" if close else f"choose from {', '.join(known)}"
             raise ValueError(f"unknown figure {name!r}: {hint}")
-        chosen.update(rows)
-    return [row for row in FIGURES if row in chosen]
+        chosen += rows
+    return [row for row in FIGURES if names is None or row in chosen]
 
 
 def _means(word: str, row: Entry) -> bool:
-    """Tell whether a user's word means a row of the table."""
-    word = Path(word).stem.lower() if Path(word).suffix.lower() in (".png", ".svg", ".json") else word.lower()
-    if word in (row.id, row.name, *row.also, row.stem.lower()):
-        return True
-    return "{data}" in row.stem and word.endswith(row.stem.removeprefix("{data}").lower())
+    """Tell whether a user's word, in lower case, means a row of the table."""
+    word = re.sub(r"\.(png|svg|json)$", "", word)
+    own = "{data}" in row.stem and word.endswith(row.stem.removeprefix("{data}").lower())
+    return own or word in (row.id, row.name, row.stem.lower(), *row.also)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -468,34 +443,19 @@ def _describe(row: Entry, context: Context, alt: str, seconds: float) -> dict[st
     from ..checkpoints import versions
 
     stem = file_stem(row, context.data)
-    method = {"tsne": context.tsne} if row.needs == "layout" else {}
-    data = checkpoint = None
+    about: dict[str, Any] = {"id": row.id, "name": row.name, "files": [f"{stem}.png", f"{stem}.svg"]}
+    about["caption"] = row.caption.replace("Barnes-Hut", plots.tsne_method(context.tsne)[1])
+    about |= {"alt": alt, "style": context.style, "seed": context.seed}
+    if row.needs == "layout":
+        about["tsne"] = context.tsne
+    about |= {"data": None, "checkpoint": None}
     if row.needs != "nothing":
-        data = {
-            "name": context.data,
-            "split": "test",
-            "images": len(context.labels),
-            "classes": len(context.dataset.classes),
-            "fingerprint": context.dataset.fingerprint,
-            "train_fingerprint": context.network["data"]["fingerprint"],
-        }
-        checkpoint = {"file": context.path.as_posix(), "epochs": len(context.network["history"])}
-        checkpoint |= {key: context.network[key] for key in ("recipe", "versions")}
-    return {
-        "id": row.id,
-        "name": row.name,
-        "files": [f"{stem}.png", f"{stem}.svg"],
-        "caption": row.caption.replace("Barnes-Hut", plots.tsne_method(context.tsne)[1]),
-        "alt": alt,
-        "style": context.style,
-        "seed": context.seed,
-        **method,
-        "data": data,
-        "checkpoint": checkpoint,
-        "versions": versions(),
-        "seconds": seconds,
-        "command": command(stem, context),
-    }
+        network, dataset = context.network, context.dataset
+        about["data"] = {"name": context.data, "split": "test", "images": len(dataset), "classes": len(dataset.classes)}
+        about["data"] |= {"fingerprint": dataset.fingerprint, "train_fingerprint": network["data"]["fingerprint"]}
+        about["checkpoint"] = {"file": context.path.as_posix(), "epochs": len(network["history"])}
+        about["checkpoint"] |= {"recipe": network["recipe"], "versions": network["versions"]}
+    return about | {"versions": versions(), "seconds": seconds, "command": command(stem, context)}
 
 
 def command(stem: str, context: Context) -> str:

@@ -77,19 +77,14 @@ def show_image(
         axes.add_patch(Rectangle((x - grow, y - grow), side + 2 * grow, side + 2 * grow, **look))
 
 
-def _badge(axes: Any, x: float, y: float, correct: bool, colour: str) -> None:
+def _badge(axes: Any, x: float, y: float, kind: str, colour: str) -> None:
     """Draw a disc with a white tick or cross at (x, y)."""
-    radius, kind = 0.068, "tick" if correct else "cross"
+    radius = 0.068
     axes.add_patch(Circle((x, y), radius, facecolor=colour, edgecolor="white", linewidth=0.7, zorder=5, gid=kind))
-    for stroke in _STROKES[kind]:
+    cross = [((-0.38, -0.38), (0.38, 0.38)), ((-0.38, 0.38), (0.38, -0.38))]
+    for stroke in cross if kind == "cross" else [((-0.5, 0.0), (-0.12, 0.38), (0.5, -0.38))]:
         dx, dy = np.transpose(stroke) * radius
         axes.plot(x + dx, y + dy, color="white", linewidth=1.2, solid_capstyle="round", zorder=6)
-
-
-_STROKES = {
-    "tick": [((-0.5, 0.0), (-0.12, 0.38), (0.5, -0.38))],
-    "cross": [((-0.38, -0.38), (0.38, 0.38)), ((-0.38, 0.38), (0.38, -0.38))],
-}
 
 
 @styled
@@ -156,17 +151,17 @@ def gallery(
             if rank == 0:
                 show_image(axes, image, x, y, side, "black", 0.8)
             else:
-                kind, colour = ("correct", "C0") if correct[number, rank - 1] else ("incorrect", "C1")
+                right = correct[number, rank - 1]
+                kind, sign, colour = ("correct", "tick", "C0") if right else ("incorrect", "cross", "C1")
                 show_image(axes, image, x, y, side, colour, 2.2, gid=kind)
-                _badge(axes, x + side, y, kind == "correct", colour)
+                _badge(axes, x + side, y, sign, colour)
             if names is not None:
                 name = shorten(str(names[labels[item]]), side)
                 axes.text(x + side / 2, y + side + 0.05, name, ha="center", va="top", fontsize=7, color="#404040")
-    right, first = correct.sum(), correct[:, 0].sum()
     figure.alt = (
-        f"{len(queries)} query images, each followed by its {count} nearest images. Correct, with a tick: {right} of "
-        f"the {neighbors.size} retrieved; incorrect, with a cross: {neighbors.size - right}. Of the {len(queries)} "
-        f"that are nearest of all, correct: {first}."
+        f"{len(queries)} query images, each followed by its {count} nearest images. Correct, with a tick: "
+        f"{correct.sum()} of the {correct.size} retrieved; incorrect, with a cross: {(~correct).sum()}. Of the "
+        f"{len(queries)} that are nearest of all, correct: {correct[:, 0].sum()}."
     )
     return figure
 

@@ -576,7 +576,7 @@ def test_tsne_takes_few_points_and_refuses_bad_ones():
     assert plots.tsne_layout(RNG.normal(size=(6, 3)), iterations=20).shape == (6, 2)
     with pytest.raises(ValueError, match="at least 5"):
         plots.tsne_layout(np.zeros((4, 3)))
-    with pytest.raises(ValueError, match="1 of 6 embeddings are not finite"):
+    with pytest.raises(ValueError, match="1 of 6 rows are not finite"):
         plots.tsne_layout(np.vstack([np.zeros((5, 3)), [[0, np.inf, 0]]]))
 
 

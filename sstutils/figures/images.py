@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.patches import Circle, Rectangle
-from PIL import Image
+from PIL import Image, ImageOps
 
 from .style import Figure, styled
 
@@ -31,13 +31,8 @@ def read_image(images: Any, index: int) -> np.ndarray:
 
 def fit_square(image: np.ndarray, side: int) -> np.ndarray:
     """Scale an image, keeping its proportions, and centre it on a white (side, side, 3) square."""
-    height, width = image.shape[:2]
-    scale = side / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    how = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
-    square = Image.new("RGB", (side, side), "white")
-    square.paste(Image.fromarray(image).resize(size, how), ((side - size[0]) // 2, (side - size[1]) // 2))
-    return np.asarray(square)
+    how = Image.Resampling.LANCZOS if side < max(image.shape[:2]) else Image.Resampling.BICUBIC
+    return np.asarray(ImageOps.pad(Image.fromarray(image), (side, side), how, "white"))
 
 
 def reduce_shades(image: np.ndarray, bits: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.patheffects import withStroke
 
+from ..checks import finite_matrix, one_of
 from .images import shorten
 from .style import PALE, Figure, look, styled
 
@@ -17,16 +18,8 @@ _MANY = 10_000  # points above which t-SNE takes all cores
 
 
 def tsne_method(method: str) -> tuple[str, str]:
-    """Return openTSNE's name of a method, "barnes-hut" or "fft", and its name in words.
-
-    Raises
-    ------
-    ValueError
-        If there is no such method.
-    """
-    if method not in TSNE:
-        raise ValueError(f"the method of t-SNE must be one of {', '.join(map(repr, TSNE))}, got {method!r}")
-    return TSNE[method]
+    """Return openTSNE's name of a method, "barnes-hut" or "fft", and its name in words; refuse others."""
+    return TSNE[one_of("the method of t-SNE", method, list(TSNE))]
 
 
 def tsne_layout(
@@ -80,11 +73,9 @@ def tsne_layout(
     improved visualization of single-cell RNA-seq data", Nature Methods 16, 2019.
     """
     gradient, words = tsne_method(method)
-    x = np.asarray(embeddings, dtype=np.float32)
-    if x.ndim != 2 or len(x) < 5:
-        raise ValueError(f"t-SNE needs at least 5 embeddings as rows of a matrix, got shape {x.shape}")
-    if not np.isfinite(x).all():
-        raise ValueError(f"{(~np.isfinite(x).all(axis=1)).sum()} of {len(x)} embeddings are not finite")
+    x = finite_matrix(embeddings).float().numpy(force=True)
+    if len(x) < 5:
+        raise ValueError(f"t-SNE needs at least 5 embeddings, got {len(x)}")
     from openTSNE import TSNE
     from tqdm.auto import tqdm
 
@@ -124,13 +115,7 @@ def tsne_layout(
 
 
 @styled
-def scatter(
-    points: Any,
-    labels: Sequence[int],
-    *,
-    names: Sequence[str] | None = None,
-    title: str = "",
-) -> Figure:
+def scatter(points: Any, labels: Sequence[int], *, names: Sequence[str] | None = None, title: str = "") -> Figure:
     """Draw points of the plane, a colour and a marker for each class.
 
     Parameters
@@ -155,8 +140,8 @@ def scatter(
     axes.set(aspect="equal", adjustable="datalim", title=title)
     axes.set_axis_off()
     if legend:
-        handles = axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handletextpad=0.2).legend_handles
-        for handle in handles:
+        known = axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handletextpad=0.2)
+        for handle in known.legend_handles:
             handle.set_sizes([30])
     figure.alt = f"{len(points):,} points of {len(present)} classes in the plane, a colour and a marker for each class."
     return figure
@@ -164,11 +149,7 @@ def scatter(
 
 @styled
 def neighborhoods(
-    layout: Any,
-    batches: Sequence[Any],
-    labels: Sequence[int] | None = None,
-    *,
-    highlight: int | None = None,
+    layout: Any, batches: Sequence[Any], labels: Sequence[int] | None = None, *, highlight: int | None = None
 ) -> Figure:
     """Draw the mini-batches of local sampling on a map of the data: each neighborhood has its own colour and marker.
 

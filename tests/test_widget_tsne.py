@@ -341,7 +341,7 @@ def test_every_control_changes_the_map_and_its_numbers(page_of, panel):
         seen.append(drawn(page))
         agrees(page, panel)
     assert page.get_by_role("group", name="Seed", exact=True).get_by_label("1").is_disabled()
-    assert page.locator(".sst-tsne-legend").is_hidden()
+    assert page.locator(".sst-legend").is_hidden()
     page.get_by_role("group", name="Map", exact=True).get_by_label("letters").check()
     page.get_by_role("slider", name="Iterations").focus()
     for iterations in (250, 100, 20):
@@ -387,7 +387,7 @@ def test_a_point_tells_its_letter_by_mouse_and_by_key(page_of, panel):
     page.mouse.move(
         box["x"] + box["width"] / 2 + unit * points[lone, 0], box["y"] + box["height"] / 2 - unit * points[lone, 1]
     )
-    tip = page.locator(".sst-tsne-tip")
+    tip = page.locator(".sst-tip")
     assert tip.inner_text() == panel.classes[panel.labels[lone]] and tip.locator("canvas").count() == 1
     page.mouse.move(0, 0)
     assert tip.is_hidden()
@@ -399,7 +399,7 @@ def test_a_point_tells_its_letter_by_mouse_and_by_key(page_of, panel):
     assert told <= set(panel.classes)
     page.wait_for_function("sst.model(sst.ids[0]).get('said').length < 5")
     before = drawn(page)
-    button = page.locator(".sst-tsne-legend button").first
+    button = page.locator(".sst-legend button").first
     button.click()
     assert button.get_attribute("aria-pressed") == "true" and drawn(page) != before
     assert not page.bad

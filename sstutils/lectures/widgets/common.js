@@ -18,9 +18,10 @@ const s = (tag, attributes = {}, ...children) => make(document.createElementNS(S
 /**
  * Prepare the place of a widget: a titled group, and a line that screen readers follow.
  * `say` tells them, politely and not more often than twice a second, what moved; it also keeps the trait `said`.
+ * `shown` is false if the line repeats what the widget shows anyway.
  */
-function stage(el, model, description = "") {
-  const live = h("p", { class: "sst-said", role: "status", "aria-live": "polite" });
+function stage(el, model, description = "", shown = true) {
+  const live = h("p", { class: `sst-said ${shown ? "" : "sst-hidden"}`, role: "status", "aria-live": "polite" });
   const root = h("div", { class: "sst-widget", role: "group", "aria-label": model.get("title") },
     // the group has this name; in a page's outline the widget is no chapter
     h("h4", { class: "sst-title", role: "presentation" }, model.get("title")),
@@ -53,10 +54,12 @@ function follow(model, names, redraw) {
   return () => { cancelAnimationFrame(frame); for (const name of names) model.off(`change:${name}`, later); };
 }
 
-/** A slider with its name and its value; `set` moves it from outside. */
 let serial = 0;
+const unique = () => `sst-${Date.now().toString(36)}-${serial++}`;
+
+/** A slider with its name and its value; `set` moves it from outside. */
 function slider(parent, { label, min, max, step, value, format = String, onInput }) {
-  const id = `sst-${Date.now().toString(36)}-${serial++}`;
+  const id = unique();
   const shown = h("output", { for: id }, format(value));
   const input = h("input", { type: "range", id, min, max, step, "aria-valuetext": format(value) });
   input.value = value;
@@ -68,7 +71,7 @@ function slider(parent, { label, min, max, step, value, format = String, onInput
 
 /** A choice of a few: radio buttons side by side. `options` are [value, text]. */
 function choice(parent, { label, options, value, onChange }) {
-  const name = `sst-${Date.now().toString(36)}-${serial++}`;
+  const name = unique();
   const inputs = options.map(([key]) => h("input", { type: "radio", name, value: key, change: () => onChange(key) }));
   const set = (key) => inputs.forEach((input) => { input.checked = input.value === String(key); });
   set(value);
@@ -127,30 +130,38 @@ function numbers(view, Type) {
   return new Type(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
 }
 
-/** The picture in a trait of bytes (PNG, JPEG or WebP), decoded. */
-async function decoded(view, type = "image/png") {
-  return createImageBitmap(new Blob([view], { type }));
+/** The picture in a trait of bytes, decoded, to `use` it; null if there is none. */
+function decode(view, use) {
+  if (view?.byteLength) createImageBitmap(new Blob([view], { type: "image/webp" })).then(use, () => use(null));
 }
 
-/** A canvas of `width` x `height` CSS pixels that is sharp on any screen; drawing is in CSS pixels. */
-function canvas(parent, width, height, label) {
-  const node = h("canvas", { role: "img", "aria-label": label, style: `width:${width}px;max-width:100%` });
-  const scale = Math.max(1, Math.min(3, devicePixelRatio));
-  node.width = Math.round(width * scale);
-  node.height = Math.round(height * scale);
-  const pen = node.getContext("2d");
-  pen.scale(scale, scale);
+/** A canvas that is sharp on any screen; drawing is in CSS pixels. `resize` gives it another size, if it is one. */
+function canvas(parent, width, height, attributes = {}) {
+  const node = h("canvas", { role: "img", ...attributes });
+  const sheet = { node, pen: node.getContext("2d"), width: 0, height: 0, resize(wide, high) {
+    if (sheet.width === wide && sheet.height === high) return false;
+    const scale = Math.max(1, Math.min(3, devicePixelRatio));
+    Object.assign(sheet, { width: wide, height: high });
+    Object.assign(node, { width: Math.round(wide * scale), height: Math.round(high * scale) });
+    node.style.cssText = `width:${wide}px;max-width:100%`;
+    sheet.pen.setTransform(scale, 0, 0, scale, 0, 0);
+    return true;
+  } };
+  sheet.resize(width, height);
   parent.append(node);
-  return { node, pen, width, height };
+  return sheet;
 }
 
-/** A colour of the style sheet (--sst-ink ...) as the browser resolves it now, light or dark. */
-function colour(root, name) {
-  const probe = h("span", { style: `color:var(--sst-${name});display:none` });
+/** Colours of the style sheet (--sst-ink ...) as the browser resolves them now, light or dark. */
+function colours(root, names) {
+  const probe = h("span", { style: "display:none" });
   root.append(probe);
-  const value = getComputedStyle(probe).color;
+  const found = names.map((name) => {
+    probe.style.color = `var(--sst-${name})`;
+    return [name, getComputedStyle(probe).color];
+  });
   probe.remove();
-  return value;
+  return Object.fromEntries(found);
 }
 
 /** Call `redraw` when the page turns dark or light; the function that is returned ends it. */
@@ -226,19 +237,72 @@ function mark(pen, kind, x, y, r) {
   else turn(10, 0.5, -Math.PI / 2);
 }
 
-/** Draw the mark of the number-th group on its own small canvas, for a legend. */
-function drawSign(node, number, palette) {
-  const pen = node.getContext("2d"), [hue, kind] = looks(number), middle = node.width / 2;
-  pen.clearRect(0, 0, node.width, node.height);
-  pen.fillStyle = palette[hue];
+/** Draw points on a clear sheet, each class with its look; `only` one stands out, a ring is around the point `ringed`. */
+function drawClasses({ pen, width, height }, { labels, classes, X, Y, r, palette, only, ringed }) {
+  pen.clearRect(0, 0, width, height);
+  classes.forEach((_, number) => {
+    const [hue, kind] = looks(number);
+    pen.globalAlpha = only < 0 || only === number ? 0.9 : 0.1;
+    pen.fillStyle = palette[hue];
+    pen.beginPath();
+    labels.forEach((label, i) => { if (label === number) mark(pen, kind, X(i), Y(i), r); });
+    pen.fill();
+  });
+  pen.globalAlpha = 1;
+  if (ringed < 0) return;
+  Object.assign(pen, { strokeStyle: palette.ink, lineWidth: 2 });
   pen.beginPath();
-  mark(pen, kind, middle, middle, 0.57 * middle);
-  pen.fill();
+  pen.arc(X(ringed), Y(ringed), r + 4, 0, 2 * Math.PI);
+  pen.stroke();
+}
+
+/**
+ * A legend of classes: a press shows one of them alone, the pointer or the focus only for a while. `only` is that class
+ * or -1; `list` takes the names, `paint` draws the marks in the colours of the page.
+ */
+function classLegend(parent, label, redraw, say) {
+  let chosen = -1, lit = -1, signs = [];
+  const box = h("div", { class: "sst-legend", role: "group", "aria-label": label });
+  const light = (number) => { lit = number; redraw(); };
+  parent.append(box);
+  const legend = {
+    box,
+    only: () => (lit >= 0 ? lit : chosen),
+    list(classes) {
+      signs = classes.map(() => h("canvas", { width: 32, height: 32, "aria-hidden": "true" }));
+      box.replaceChildren(...classes.map((name, number) => h("button", { type: "button", class: "sst-button", "aria-pressed": "false",
+        pointerenter: () => light(number), pointerleave: () => light(-1), blur: () => light(-1),
+        focus: (event) => event.target.matches(":focus-visible") && light(number),
+        click() {
+          chosen = chosen === number ? -1 : number;
+          [...box.children].forEach((node, i) => node.setAttribute("aria-pressed", String(i === chosen)));
+          redraw();
+          say(chosen < 0 ? "All letters are shown." : `Only ${name} is shown.`);
+        } }, signs[number], name)));
+    },
+    paint(palette) {
+      signs.forEach((node, number) => {
+        const pen = node.getContext("2d"), [hue, kind] = looks(number);
+        pen.clearRect(0, 0, 32, 32);
+        pen.fillStyle = palette[hue];
+        pen.beginPath();
+        mark(pen, kind, 16, 16, 9);
+        pen.fill();
+      });
+    },
+  };
+  return legend;
+}
+
+/** Where the pointer is, in the CSS pixels of a node, also where the page is magnified. */
+function pointer(event, node) {
+  const box = node.getBoundingClientRect(), unit = node.clientWidth / box.width || 1;
+  return [(event.clientX - box.left) * unit, (event.clientY - box.top) * unit];
 }
 
 /** The nearest of `count` points, at X(i) and Y(i) on a node, within 14 pixels of the pointer; -1 if there is none. */
 function pointed(event, node, count, X, Y) {
-  const box = node.getBoundingClientRect(), x = event.clientX - box.left, y = event.clientY - box.top;
+  const [x, y] = pointer(event, node);
   let near = -1, best = 14 ** 2;
   for (let i = 0; i < count; i++) {
     const far = (X(i) - x) ** 2 + (Y(i) - y) ** 2;

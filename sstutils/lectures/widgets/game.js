@@ -48,8 +48,7 @@ function judged(guess, wrong) {
 function render({ model, el }) {
   const { root, body, say } = stage(el, model,
     "A query, and the images whose embeddings are nearest to its own. Mark those that show a different letter, then commit. " +
-    "The keys 1, 2, 3 ... mark them, too.");
-  root.querySelector(".sst-said").classList.add("sst-hidden"); // it repeats what the page shows
+    "The keys 1, 2, 3 ... mark them, too.", false);
   const rounds = (model.get("rounds") ?? []).filter((entry) => entry?.neighbors?.length);
   if (!rounds.length) {
     body.append(h("p", { class: "sst-about" }, "This game has no rounds: make it with RetrievalGame(embeddings, labels, images)."));
@@ -237,11 +236,12 @@ function render({ model, el }) {
     toggle(place);
     event.preventDefault();
   });
-  decoded(model.get("sprite"), "image/webp").then((image) => {
+  decode(model.get("sprite"), (image) => {
     sheet = image;
-    url = URL.createObjectURL(new Blob([model.get("sprite")], { type: "image/webp" }));
+    if (image) url = URL.createObjectURL(new Blob([model.get("sprite")], { type: "image/webp" }));
     update();
-  }).catch(() => { verdict.textContent = "The pictures of this game cannot be read: make the game anew."; });
+    if (!image) verdict.textContent = "The pictures of this game cannot be read: make the game again.";
+  });
   update();
   let width = 0;
   const resized = new ResizeObserver(() => { if (plane.clientWidth !== width) { width = plane.clientWidth; update(); } });

@@ -99,8 +99,8 @@ function tell(node, value, text) {
 }
 
 /** One plane: `update` draws the points, the forces and the region of a loss. */
-function plane(parent, loss, id, move) {
-  const name = loss === "sst" ? "SST loss" : "triplet loss";
+function plane(parent, loss, move) {
+  const id = unique(), name = loss === "sst" ? "SST loss" : "triplet loss";
   const grid = [];
   for (let k = -3; k <= 3; k++) grid.push(`M${toX(k)} 0V${HEIGHT}`, `M0 ${toY(k)}H${WIDTH}`);
   const stops = Array.from({ length: 14 }, () => s("stop", { style: "stop-color:var(--sst-negative)" }));
@@ -191,7 +191,7 @@ function triangles(parent, loss, move) {
     const value = h("span", {}), layers = h("div", { class: "sst-layers" });
     row.append(h("div", { style: "flex:1 1 0;min-width:0;text-align:center" },
       h("div", { style: "font-variant-numeric:tabular-nums" }, `on ${LETTERS[i]}: `, value), layers));
-    const { node: picture, pen } = canvas(layers, TRIANGLE.width, TRIANGLE.height, "");
+    const { node: picture, pen } = canvas(layers, TRIANGLE.width, TRIANGLE.height);
     const mark = s("circle", { r: 6.5, "stroke-width": 2.5 });
     const halo = s("circle", { r: 8.5, fill: "none", "stroke-width": 1.5, style: "stroke:#fff" });
     const at = s("g", {}, mark, halo);
@@ -254,7 +254,6 @@ function triangles(parent, loss, move) {
   return { row, paint, update };
 }
 
-let explorers = 0;
 function render({ model, el }) {
   const { body, say } = stage(el, model, "Drag a, p and n, in either panel, or move them with the arrow keys (Shift: further). "
     + "An arrow is a quarter of the negative gradient: the way that a step of descent takes its point.");
@@ -301,13 +300,12 @@ function render({ model, el }) {
 
   const wrong = h("p", { role: "alert", style: "margin:0;width:100%", hidden: true });
   body.append(wrong);
-  const serialNumber = explorers++;
   const sides = ["triplet", "sst"].map((loss) => {
     const line = () => h("div", { style: "font-variant-numeric:tabular-nums" });
     const lines = [line(), line(), line()], side = h("div", { style: "flex:1 1 300px;min-width:0", "data-loss": loss },
       h("div", { style: "font-weight:600;margin-bottom:4px" }, loss === "sst" ? "SST loss" : "Triplet loss"));
     body.append(side);
-    const update = plane(side, loss, `sst-fade-${serialNumber}-${Date.now().toString(36)}`, move);
+    const update = plane(side, loss, move);
     side.append(h("p", { class: "sst-about", style: "margin:4px 0" }, loss === "sst"
       ? "Dashed: z = 0, around the midpoint c. Shade: sigmoid(z), the weight that a negative has there."
       : "Disc around a: a negative in here is pushed, with the same weight everywhere; outside, the loss is 0."), ...lines);

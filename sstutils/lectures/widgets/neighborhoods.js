@@ -130,15 +130,16 @@ function epoch(d2, count, batches, labels, k, margin) {
   return { ...means, used: used.size };
 }
 
-/** A colour (0 to 3) for each group of a map: the one whose nearest group so far is farthest away. */
-function tinted(middles) {
-  const tints = [];
-  for (const [x, y] of middles) {
-    const free = [Infinity, Infinity, Infinity, Infinity];
-    tints.forEach((tint, i) => { free[tint] = Math.min(free[tint], Math.hypot(middles[i][0] - x, middles[i][1] - y)); });
-    tints.push(free.indexOf(Math.max(...free)));
-  }
-  return tints;
+/** Colour (0 to 3) and mark (0 to 7) of each group of a map; 32 differ. Groups of one colour lie far apart. */
+function groupLooks(middles) {
+  const colour = [], used = [0, 0, 0, 0], most = Math.ceil(middles.length / 4);
+  return middles.map(([x, y]) => {
+    const far = used.map((count, tint) => (count >= most ? -1
+      : Math.min(...colour.map((other, i) => (other === tint ? Math.hypot(middles[i][0] - x, middles[i][1] - y) : Infinity)))));
+    const tint = far.indexOf(Math.max(...far));
+    colour.push(tint);
+    return [tint, used[tint]++ % 8];
+  });
 }
 
 /** The negatives of position a that matter to a loss, with any of its positives (or all, if a batch has no pair for it). */
@@ -182,22 +183,7 @@ const STYLE = `
 .sst-widget .nb-steps { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; }
 `;
 
-// Colours and marks of the clusters; blue and vermilion are kept for positives and negatives.
-const TINTS = ["green", "purple", "orange", "sky"];
-const SHAPES = [
-  (pen, x, y, r) => { pen.moveTo(x + r, y); pen.arc(x, y, r, 0, 7); },
-  (pen, x, y, r) => pen.rect(x - r * 0.9, y - r * 0.9, r * 1.8, r * 1.8),
-  (pen, x, y, r) => polygon(pen, [x, y - r * 1.3, x + r * 1.3, y, x, y + r * 1.3, x - r * 1.3, y]),
-  (pen, x, y, r) => polygon(pen, [x, y - r * 1.2, x + r * 1.2, y + r, x - r * 1.2, y + r]),
-  (pen, x, y, r) => polygon(pen, [x, y + r * 1.2, x + r * 1.2, y - r, x - r * 1.2, y - r]),
-  (pen, x, y, r) => { pen.rect(x - r * 1.2, y - r * 0.4, r * 2.4, r * 0.8); pen.rect(x - r * 0.4, y - r * 1.2, r * 0.8, r * 2.4); },
-];
-function polygon(pen, points) {
-  pen.moveTo(points[0], points[1]);
-  for (let i = 2; i < points.length; i += 2) pen.lineTo(points[i], points[i + 1]);
-  pen.closePath();
-}
-
+const TINTS = ["green", "purple", "orange", "sky"]; // of neighborhoods; blue and vermilion are kept for positives and negatives
 const LOSSES = { sst: "SST", triplet: "triplet", contrastive: "contrastive" };
 const ROWS = [
   ["sst", "SST loss", "s > 0.1", "blue"],
@@ -290,7 +276,7 @@ function render({ model, el }) {
 
   // -- the map --
   const left = h("div", { class: "nb-map" });
-  const paper = canvas(left, 540, 540, "");
+  const paper = canvas(left, 540, 540);
   const key = (drawing, text) => h("li", {}, s("svg", { width: 26, height: 18, "aria-hidden": "true" }, ...drawing), text);
   const stroke = (name, more = {}) => ({ fill: "none", stroke: `var(--sst-${name})`, "stroke-width": 2, ...more });
   const legend = h("ul", { class: "nb-legend" },
@@ -336,8 +322,7 @@ function render({ model, el }) {
     s("text", { x: 0, y: base + 30, class: "sst-faint" }, "no gradient: far outside"),
     s("text", { x: wide, y: base + 30, class: "sst-faint", "text-anchor": "end" }, "z \u2192 still wrong"));
   const pictures = h("div");
-  const grid = canvas(pictures, 376, 176, "");
-  grid.node.classList.add("nb-grid");
+  const grid = canvas(pictures, 376, 176, { class: "nb-grid" });
   const right = h("div", { class: "nb-facts" }, what, total, note,
     h("p", { class: "nb-head" }, "Share with a gradient that matters"), h("p", { class: "nb-key" }, "bar: this batch; line across: mean of the epoch"),
     rows.map(({ row }) => row), h("p", { class: "nb-head" }, "The triplets of this batch by z"), histogram,
@@ -346,9 +331,7 @@ function render({ model, el }) {
 
   // -- drawing --
   let sheet = null, palette = null;
-  if (model.get("sprite").byteLength) {
-    decoded(model.get("sprite"), "image/webp").then((image) => { sheet = image; last = ""; draw(); }, () => {});
-  }
+  decode(model.get("sprite"), (image) => { sheet = image; last = ""; draw(); });
   const place = new Float32Array(2 * count);
   function thumb(pen, item, px, py, w) {
     if (sheet) return pen.drawImage(sheet, (item % COLUMNS) * SIDE, Math.floor(item / COLUMNS) * SIDE, SIDE, SIDE, px, py, w, w);
@@ -408,11 +391,12 @@ function render({ model, el }) {
     for (const item of items) inBatch[item] = 1;
     const groups = local ? grouped(assignment(number)).filter((group) => group.length) : [Array.from(labels.keys())];
     const middles = groups.map((members) => [0, 1].map((axis) => Float32Array.from(members, (item) => place[2 * item + axis]).sort()[members.length >> 1]));
-    const tints = tinted(middles);
+    const groupLook = groupLooks(middles);
     groups.forEach((group, c) => {
       pen.beginPath();
-      for (const item of group) if (!inBatch[item]) SHAPES[local ? c % 6 : 0](pen, place[2 * item], place[2 * item + 1], side / 150);
-      pen.fillStyle = local ? palette[TINTS[tints[c]]] : palette.faint;
+      const [tint, kind] = local ? groupLook[c] : [0, 0];
+      for (const item of group) if (!inBatch[item]) mark(pen, kind, place[2 * item], place[2 * item + 1], side / 150);
+      pen.fillStyle = local ? palette[TINTS[tint]] : palette.faint;
       pen.globalAlpha = local ? 0.75 : 0.45;
       pen.fill();
     });
@@ -458,7 +442,9 @@ function render({ model, el }) {
     pen.textAlign = "center";
     pen.textBaseline = "middle";
     pen.lineJoin = "round";
-    middles.forEach(([px, py], b) => {
+    middles.forEach(([x, y], b) => { // at the image that is nearest to the middle: that itself may be empty
+      const far = groups[b].map((item) => Math.hypot(place[2 * item] - x, place[2 * item + 1] - y));
+      const item = groups[b][far.indexOf(Math.min(...far))], px = place[2 * item], py = place[2 * item + 1];
       pen.font = `700 ${b === batch ? 22 : 15}px system-ui, sans-serif`;
       Object.assign(pen, { strokeStyle: palette.paper, lineWidth: 5, fillStyle: palette.ink });
       pen.strokeText(b + 1, px, py);
@@ -544,7 +530,7 @@ function render({ model, el }) {
     });
     histogram.setAttribute("aria-label", `Histogram of z: ${percent(found.sst)} of the triplets have s above 0.1, ${percent(found.inside)} lie inside the sphere.`);
 
-    palette ??= Object.fromEntries(["paper", "ink", "faint", "positive", "negative", ...TINTS].map((name) => [name, colour(root, name)]));
+    palette ??= colours(root, ["paper", "ink", "faint", "positive", "negative", ...TINTS]);
     drawMap(number, batches, batch, anchor, positives, negatives);
     drawGrid(items, anchor, positives, negatives);
     const told = `${stages[number].name}, ${SAMPLERS[sampler]}, B = ${B}, k = ${k}, m = ${margin.toFixed(1)}: ${what.textContent.toLowerCase()}, ${total.textContent}`;
@@ -555,8 +541,7 @@ function render({ model, el }) {
 
   // Any image can be chosen by pointing at it; its batch follows.
   paper.node.addEventListener("pointerdown", (event) => {
-    const box = paper.node.getBoundingClientRect(), unit = paper.width / box.width;
-    const px = (event.clientX - box.left) * unit, py = (event.clientY - box.top) * unit;
+    const [px, py] = pointer(event, paper.node);
     const inside = new Set(batchesOf(model.get("sampler"))[model.get("batch")]);
     let best = -1, closest = 20 ** 2;
     for (let i = 0; i < count; i++) {
@@ -567,26 +552,15 @@ function render({ model, el }) {
   });
 
   grid.node.addEventListener("pointerdown", (event) => {
-    const box = grid.node.getBoundingClientRect(), px = event.clientX - box.left, py = event.clientY - box.top;
+    const [px, py] = pointer(event, grid.node);
     const hit = cells.findLast(([, left, top]) => px >= left && py >= top);
     if (hit) change({ anchor: hit[0] });
   });
 
-  /** Draw in as many pixels as there is room for. */
-  function resize(sheet, width, height) {
-    if (width === sheet.width) return;
-    const scale = Math.max(1, Math.min(3, devicePixelRatio));
-    Object.assign(sheet, { width, height });
-    sheet.node.width = Math.round(width * scale);
-    sheet.node.height = Math.round(height * scale);
-    sheet.node.style.width = `${width}px`;
-    sheet.pen.setTransform(scale, 0, 0, scale, 0, 0);
-    last = "";
-  }
   const watch = new ResizeObserver(() => {
     const side = Math.max(240, Math.min(540, Math.floor(left.clientWidth)));
-    resize(paper, side, side);
-    resize(grid, Math.max(240, Math.floor(right.clientWidth)), grid.height);
+    const changed = [paper.resize(side, side), grid.resize(Math.max(240, Math.floor(right.clientWidth)), grid.height)];
+    if (changed.includes(true)) last = "";
     draw();
   });
   watch.observe(body);

@@ -41,7 +41,6 @@ EPOCHS = (0, 4, 12, 36, 80)  # of its stages
 
 _SIDE, _COLUMNS = 28, 20  # of the pictures on the sprite sheet
 _BAR, _MEAN = plots.OKABE_ITO["sky"], "#303030"
-_MARKS = "osD^vP"
 _TINTS = ("green", "purple", "orange", "sky")  # blue and vermilion are kept for positives and negatives
 
 
@@ -458,7 +457,7 @@ def _draw_map(axes: Any, explorer: NeighborhoodExplorer, batches: Sequence[np.nd
     layout, batch = explorer._layouts[explorer._stage], batches[explorer.batch]
     local = explorer.sampler == "local"
     for c, items in enumerate(batches if local else [np.arange(len(layout))]):
-        looks = {"marker": _MARKS[c % 6], "color": plots.OKABE_ITO[_TINTS[c % 4]]}
+        looks = {"marker": plots.MARKERS[c // 4 % 8], "color": plots.OKABE_ITO[_TINTS[c % 4]]}  # 32 differ
         axes.scatter(*layout[items].T, s=7, alpha=0.7, linewidths=0, **(looks if local else {"color": "#C8C8C8"}))
     if explorer.sprite:
         side = 0.07 if local or len(batch) > 120 else 0.09

@@ -110,8 +110,7 @@ function arrowForm(body, model, pick) {
 const read = (model) => Object.fromEntries(["options", "answer", "feedback", "truth", "tolerance", "chosen"].map((key) => [key, model.get(key)]));
 
 function render({ model, el }) {
-  const { root, body, say } = stage(el, model);
-  root.querySelector(".sst-said").classList.add("sst-hidden"); // it repeats what the page shows
+  const { body, say } = stage(el, model, "", false);
   const pick = (chosen, text) => { put(model, { chosen }); say(chosen === null ? "No arrow." : `Chosen: ${text}.`); };
   const redraw = (model.get("options").length ? optionsForm : arrowForm)(body, model, pick);
   const result = h("div", { style: "flex:1 1 240px;min-width:0" });

@@ -92,8 +92,8 @@ function render({ model, el }) {
   body.append(empty, main);
 
   // -- state
-  let all = [], runs = [], last = 0, reach = 1, labels = [], classes = [], chosen = -1, hovered = -1, sheet = null;
-  let position = model.get("frame"), sent = position, moving = 0, before = 0, spoken = -1, palette = {}, sheetOf = null;
+  let all = [], runs = [], last = 0, reach = 1, labels = [], classes = [], hovered = -1, sheet = null;
+  let position = model.get("frame"), sent = position, moving = 0, before = 0, spoken = -1, palette = {}, sheetOf = null, named = null;
 
   // -- controls
   const controls = h("div", { class: "sst-controls" });
@@ -115,15 +115,17 @@ function render({ model, el }) {
   const pair = h("div", { class: "sst-pair" });
   main.append(pair);
   const panels = [0, 1].map((side) => {
-    const id = `sst-${Date.now().toString(36)}-${serial++}`;
+    const id = unique();
     const pick = h("select", { id, change: () => choose(side, pick.value) });
-    const node = h("canvas", { role: "img", tabindex: "-1" }), tip = h("div", { class: "sst-tip", hidden: true });
+    const plane = h("div", { class: "sst-plane" }), paper = canvas(plane, 160, 147, { tabindex: "-1" }), { node } = paper;
+    const tip = h("div", { class: "sst-tip", hidden: true });
+    plane.append(tip);
     const text = h("p", { class: "sst-values" });
     const box = h("div", { class: "sst-panel" },
       h("div", { class: "sst-control" }, h("label", { for: id, class: "sst-hidden" }, side ? "Right run" : "Left run"), pick),
-      h("div", { class: "sst-plane" }, node, tip), text);
+      plane, text);
     pair.append(box);
-    const panel = { side, box, pick, node, tip, text, pen: node.getContext("2d"), at: [], width: 0, run: null };
+    const panel = { side, box, pick, paper, node, tip, text, at: [], run: null };
     panel.loss = curves(box, "Loss", (epoch) => panel.run && go(frameAt(panel.run, epoch)));
     node.addEventListener("pointermove", (event) => point(panel, event));
     node.addEventListener("pointerdown", (event) => point(panel, event));
@@ -133,8 +135,8 @@ function render({ model, el }) {
   const recall = curves(main, "Recall@1", (epoch) => runs.length && go(frameAt(longest(), epoch)));
   const key = h("p", { class: "sst-key" });
   const note = h("p", { class: "sst-about" });
-  const legend = h("div", { class: "sst-legend", role: "group", "aria-label": "Letters: show one" });
-  main.append(key, note, h("p", { class: "sst-values" }, "Letters (press one to see it alone):"), legend);
+  main.append(key, note, h("p", { class: "sst-values" }, "Letters (press one to see it alone):"));
+  const legend = classLegend(main, "Letters: show one", () => show(), say);
 
   // -- data
   const longest = () => runs.reduce((a, b) => (b.epoch.length > a.epoch.length ? b : a));
@@ -168,20 +170,10 @@ function render({ model, el }) {
     const bytes = model.get("sprite");
     if (bytes?.byteLength && bytes !== sheetOf) {
       sheetOf = bytes;
-      decoded(bytes, "image/webp").then((image) => { sheet = image; }).catch(() => { sheet = null; });
+      decode(bytes, (image) => { sheet = image; });
     }
-    if (legend.dataset.of !== classes.join("\n")) {
-      legend.dataset.of = classes.join("\n");
-      legend.replaceChildren(...classes.map((name, i) => {
-        const sign = h("canvas", { width: 32, height: 32, "aria-hidden": "true" });
-        const node = h("button", { type: "button", class: "sst-button", "aria-pressed": "false", click: () => alone(i) }, sign, name);
-        node.addEventListener("pointerenter", () => light(i));
-        node.addEventListener("pointerleave", () => light(-1));
-        node.addEventListener("focus", () => light(i));
-        node.addEventListener("blur", () => light(-1));
-        return node;
-      }));
-    }
+    if (named !== classes.join("\n")) legend.list(classes);
+    named = classes.join("\n");
     layout();
   }
 
@@ -219,17 +211,12 @@ function render({ model, el }) {
   /** Fit everything to the width there is, and draw it. */
   function layout() {
     if (!runs.length) return;
-    for (const name of [...HUES, "faint", "line", "paper"]) palette[name] = colour(root, name);
-    const most = Math.max(...runs.map((run) => run.epochs)), size = Math.max(1, Math.min(3, devicePixelRatio));
+    palette = colours(root, HUES);
+    const most = Math.max(...runs.map((run) => run.epochs));
     for (const panel of panels) {
       if (!panel.run) continue;
       const width = Math.floor(panel.node.parentNode.clientWidth) || 160, run = panel.run;
-      panel.width = width;
-      panel.height = Math.round(width * 0.92);
-      panel.node.style.height = `${panel.height}px`;
-      panel.node.width = Math.round(width * size);
-      panel.node.height = Math.round(panel.height * size);
-      panel.pen.setTransform(size, 0, 0, size, 0, 0);
+      panel.paper.resize(width, Math.round(width * 0.92));
       const top = nice(Math.max(...run.loss.filter((x) => x !== null), 1e-9));
       panel.loss.draw({ width, height: 104, title: "loss", most, top, ticks: [0, top],
         series: [{ epochs: run.epoch, values: run.loss, hue: panel.side ? "vermilion" : "blue", dash: panel.side, local: run.local }] });
@@ -243,7 +230,7 @@ function render({ model, el }) {
     const begins = [...new Set(runs.map((run) => run.local).filter((x) => x > 0))];
     note.textContent = (begins.length ? `Dotted: local batches begin at epoch ${begins.join(", ")}; until then they are class-balanced. ` : "") +
       "Each loss has an axis of its own: values of different losses, or of batches chosen differently, cannot be compared. Recall@1 can.";
-    [...legend.children].forEach((node, i) => drawSign(node.firstChild, i, palette));
+    legend.paint(palette);
     spoken = -1;
     show();
   }
@@ -274,43 +261,17 @@ function render({ model, el }) {
   }
 
   function scatter(panel, frame) {
-    const { pen, width, height, run, at } = panel;
+    const { paper, run, at } = panel, { width, height } = paper;
     between(run.frames, frame, at);
     const zoom = (Math.min(width, height) / 2 / reach) * run.scale, r = Math.max(2.2, Math.min(4.4, width / 95));
     for (let i = 0; i < at.length; i += 2) {
       at[i] = Math.min(Math.max(width / 2 + zoom * at[i], r), width - r);
       at[i + 1] = Math.min(Math.max(height / 2 - zoom * at[i + 1], r), height - r);
     }
-    pen.clearRect(0, 0, width, height);
-    const only = shown();
-    for (let number = 0; number < classes.length; number++) {
-      const [hue, kind] = looks(number);
-      pen.globalAlpha = only < 0 || only === number ? 0.9 : 0.12;
-      pen.fillStyle = palette[hue];
-      pen.beginPath();
-      for (let i = 0; i < labels.length; i++) if (labels[i] === number) mark(pen, kind, at[2 * i], at[2 * i + 1], r);
-      pen.fill();
-    }
-    pen.globalAlpha = 1;
-    if (hovered >= 0) {
-      pen.strokeStyle = palette.ink;
-      pen.lineWidth = 2;
-      pen.beginPath();
-      pen.arc(at[2 * hovered], at[2 * hovered + 1], r + 4, 0, 2 * Math.PI);
-      pen.stroke();
-    }
+    drawClasses(paper, { labels, classes, X: (i) => at[2 * i], Y: (i) => at[2 * i + 1], r, palette, only: legend.only(), ringed: hovered });
   }
 
   // -- which letter
-  let lit = -1;
-  const shown = () => (lit >= 0 ? lit : chosen);
-  function light(number) { lit = number; show(); }
-  function alone(number) {
-    chosen = chosen === number ? -1 : number;
-    [...legend.children].forEach((node, i) => node.setAttribute("aria-pressed", String(i === chosen)));
-    show();
-    say(chosen < 0 ? "All letters are shown." : `Only ${classes[chosen]} is shown.`);
-  }
   function point(panel, event) {
     hover(pointed(event, panel.node, labels.length, (i) => panel.at[2 * i], (i) => panel.at[2 * i + 1]));
   }
@@ -323,7 +284,7 @@ function render({ model, el }) {
       if (panel.tip.hidden) continue;
       const [x, y] = panel.at.slice(2 * image, 2 * image + 2);
       showTip(panel.tip, { sheet, item: image, side: SIDE, columns: COLUMNS, name: classes[labels[image]],
-        x, y, width: panel.width, height: panel.height });
+        x, y, width: panel.paper.width, height: panel.paper.height });
     }
   }
 
@@ -389,7 +350,7 @@ function render({ model, el }) {
 
   load();
   outside();
-  const resized = new ResizeObserver(() => { if (runs.length && panels[0].node.parentNode.clientWidth !== panels[0].width) layout(); });
+  const resized = new ResizeObserver(() => { if (runs.length && Math.floor(panels[0].node.parentNode.clientWidth) !== panels[0].paper.width) layout(); });
   resized.observe(main);
   const calmer = () => { move(); show(); };
   still.addEventListener("change", calmer);

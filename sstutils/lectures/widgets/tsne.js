@@ -87,8 +87,7 @@ function reading(content, setting) {
 function render({ model, el }) {
   const { root, body, say } = stage(el, model,
     "One embedding, many maps by t-SNE, each from a random start. The network never trained on these letters. Before you " +
-    "believe what you see, change one control at a time.");
-  root.querySelector(".sst-said").classList.add("sst-hidden"); // it repeats what the page shows
+    "believe what you see, change one control at a time.", false);
   const problem = h("p", { class: "sst-about" }), main = h("div", { class: "sst-tsne" });
   body.append(problem, main);
   const content = model.get("content") ?? {}, raw = model.get("maps"), count = (model.get("labels") ?? []).length;
@@ -115,8 +114,8 @@ function render({ model, el }) {
     format: (i) => String(steps[i]), onInput: (i) => move({ iterations: steps[i] }) });
 
   // -- the map and its numbers
-  const node = h("canvas", { role: "img", tabindex: 0, class: "sst-tsne-map" }), pen = node.getContext("2d");
-  const tip = h("div", { class: "sst-tsne-tip", hidden: true });
+  const plane = h("div", { class: "sst-tsne-plane" }), paper = canvas(plane, 320, 320, { tabindex: 0, class: "sst-tsne-map" }), { node } = paper;
+  const tip = h("div", { class: "sst-tip", hidden: true });
   const fit = h("p", { class: "sst-tsne-fit", "data-part": "fit" });
   const title = h("p", { class: "sst-tsne-whole", "data-part": "whole" });
   const ROWS = [["recall", "Recall@1"], ["precision", "R-precision"], ["kept", "10 nearest neighbors kept"], ["trust", "Trustworthiness"],
@@ -126,24 +125,14 @@ function render({ model, el }) {
     h("tbody", {}, ROWS.map(([name, text]) => h("tr", {}, h("th", { scope: "row" }, text), h("td", { "data-part": name }), h("td", { "data-part": `${name}-whole` })))));
   const cells = Object.fromEntries([...table.querySelectorAll("[data-part]")].map((cell) => [cell.dataset.part, cell]));
   const words = h("ul", { "data-part": "reading" });
-  const legend = h("div", { class: "sst-tsne-legend", role: "group", "aria-label": "Letters: show one alone" });
-  const signs = classes.map((name, i) => {
-    const sign = h("canvas", { width: 28, height: 28, "aria-hidden": "true" });
-    const press = h("button", { type: "button", class: "sst-button", "aria-pressed": "false", click: () => alone(i) }, sign, name);
-    press.addEventListener("pointerenter", () => light(i));
-    press.addEventListener("pointerleave", () => light(-1));
-    press.addEventListener("focus", () => press.matches(":focus-visible") && light(i));
-    press.addEventListener("blur", () => light(-1));
-    legend.append(press);
-    return { press, sign };
-  });
-  main.append(h("div", { class: "sst-tsne-pair" },
-    h("div", {}, h("div", { class: "sst-tsne-plane" }, node, tip), fit),
-    h("div", {}, title, table, h("h5", {}, "What you can read from it"), words)), legend);
+  plane.append(tip);
+  main.append(h("div", { class: "sst-tsne-pair" }, h("div", {}, plane, fit), h("div", {}, title, table, h("h5", {}, "What you can read from it"), words)));
+  const legend = classLegend(main, "Letters: show one alone", () => draw(), say);
+  legend.list(classes);
 
   // -- state
-  let at = null, from = null, goal = null, began = 0, frame = 0, side = 0, palette = {}, labels = model.get("labels");
-  let chosen = -1, lit = -1, hovered = -1, sheet = null, shown = -1;
+  let at = null, from = null, goal = null, began = 0, frame = 0, palette = {}, labels = model.get("labels");
+  let hovered = -1, sheet = null, shown = -1;
 
   function move(change) {
     put(model, change);
@@ -159,7 +148,7 @@ function render({ model, el }) {
     angle.set(setting.angle);
     if (steps.includes(setting.iterations)) slide.set(steps.indexOf(setting.iterations));
     const fixed = setting.data === "noise";
-    legend.hidden = fixed;
+    legend.box.hidden = fixed;
     for (const input of [...seed.inputs, ...angle.inputs]) input.disabled = fixed;
     problem.textContent = odd ? `There is no map of this setting (${SETTINGS.map((name) => `${name} ${setting[name]}`).join(", ")}): choose another.` : "";
     problem.hidden = !odd;
@@ -207,59 +196,31 @@ function render({ model, el }) {
   }
 
   function layout() {
-    const width = Math.floor(node.parentNode.clientWidth) || 320, size = Math.max(1, Math.min(3, devicePixelRatio));
-    for (const name of [...HUES, "faint"]) palette[name] = colour(root, name);
-    side = width;
-    node.style.height = `${width}px`;
-    node.width = node.height = Math.round(width * size);
-    pen.setTransform(size, 0, 0, size, 0, 0);
-    signs.forEach(({ sign }, i) => drawSign(sign, i, palette));
-    if (at) draw();
+    const width = Math.floor(plane.clientWidth) || 320;
+    palette = colours(root, [...HUES, "faint"]);
+    paper.resize(width, width);
+    legend.paint(palette);
+    draw();
   }
-  const X = (i) => side / 2 + at[2 * i] * (side / 2 - 10), Y = (i) => side / 2 - at[2 * i + 1] * (side / 2 - 10);
+  const spot = (i) => paper.width / 2 + i * (paper.width / 2 - 10), X = (i) => spot(at[2 * i]), Y = (i) => spot(-at[2 * i + 1]);
 
   function draw() {
-    const r = Math.max(2.4, Math.min(4.2, side / 110)), only = lit >= 0 ? lit : chosen;
-    pen.clearRect(0, 0, side, side);
-    if (model.get("data") === "noise") { // no letters, no colours
-      pen.fillStyle = palette.faint;
-      pen.beginPath();
-      for (let i = 0; i < count; i++) mark(pen, 0, X(i), Y(i), r);
-      pen.fill();
-    } else for (let number = 0; number < classes.length; number++) {
-      const [hue, kind] = looks(number);
-      pen.globalAlpha = only < 0 || only === number ? 0.9 : 0.1;
-      pen.fillStyle = palette[hue];
-      pen.beginPath();
-      for (let i = 0; i < count; i++) if (labels[i] === number) mark(pen, kind, X(i), Y(i), r);
-      pen.fill();
-    }
-    pen.globalAlpha = 1;
-    if (hovered < 0) return;
-    pen.strokeStyle = palette.ink;
-    pen.lineWidth = 2;
-    pen.beginPath();
-    pen.arc(X(hovered), Y(hovered), r + 4, 0, 2 * Math.PI);
-    pen.stroke();
+    if (!at) return;
+    const noise = model.get("data") === "noise"; // no letters, no colours: one class, all discs
+    drawClasses(paper, { labels: noise ? new Uint8Array(count) : labels, classes: noise ? [""] : classes, X, Y, ringed: hovered,
+      r: Math.max(2.4, Math.min(4.2, paper.width / 110)), palette: noise ? { ...palette, blue: palette.faint } : palette, only: noise ? -1 : legend.only() });
   }
 
   // -- which letter
-  function light(number) { lit = number; if (at) draw(); }
-  function alone(number) {
-    chosen = chosen === number ? -1 : number;
-    signs.forEach(({ press }, i) => press.setAttribute("aria-pressed", String(i === chosen)));
-    draw();
-    say(chosen < 0 ? "All letters are shown." : `Only ${classes[chosen]} is shown.`);
-  }
   function hover(image) {
     if (image === hovered) return;
     hovered = image;
-    if (at) draw();
+    draw();
     tip.hidden = image < 0;
     if (image < 0) return;
     const noise = model.get("data") === "noise";
     showTip(tip, { sheet: noise ? null : sheet, item: image, side: SIDE, columns: COLUMNS, name: noise ? "noise" : classes[labels[image]],
-      x: X(image), y: Y(image), width: side, height: side });
+      x: X(image), y: Y(image), width: paper.width, height: paper.height });
   }
   const point = (event) => { if (!frame && at) hover(pointed(event, node, count, X, Y)); };
   node.addEventListener("pointermove", point);
@@ -273,7 +234,7 @@ function render({ model, el }) {
     event.preventDefault();
     let near = -1, best = Infinity;
     for (let i = 0; i < count; i++) {
-      const dx = X(i) - (hovered < 0 ? side / 2 : X(hovered)), dy = Y(i) - (hovered < 0 ? side / 2 : Y(hovered));
+      const dx = X(i) - (hovered < 0 ? paper.width / 2 : X(hovered)), dy = Y(i) - (hovered < 0 ? paper.width / 2 : Y(hovered));
       const along = dx * way[0] + dy * way[1], across = Math.abs(dx * way[1]) + Math.abs(dy * way[0]);
       if (i !== hovered && along > 0.5 && along + 2 * across < best) { best = along + 2 * across; near = i; }
     }
@@ -282,11 +243,10 @@ function render({ model, el }) {
     say(model.get("data") === "noise" ? "A point of noise." : `${classes[labels[near]]}.`);
   });
 
-  const view = model.get("sprite");
-  if (view?.byteLength) decoded(view, "image/webp").then((image) => { sheet = image; }).catch(() => { sheet = null; });
+  decode(model.get("sprite"), (image) => { sheet = image; });
   layout();
   update();
-  const resized = new ResizeObserver(() => { if (node.parentNode.clientWidth && node.parentNode.clientWidth !== side) layout(); });
+  const resized = new ResizeObserver(() => { if (plane.clientWidth && Math.floor(plane.clientWidth) !== paper.width) layout(); });
   resized.observe(main);
   const ends = [follow(model, SETTINGS, () => update(true)), onTheme(layout)];
   return () => {

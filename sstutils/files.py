@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
+_PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+
 
 def root() -> Path:
     """Find the folder where data sets and caches live when none is given.
@@ -59,23 +61,62 @@ def file_name(data: str) -> str:
     """
     short, _, path = data.partition(":")
     name = Path(path).expanduser().resolve().name if path else short.lower()
-    return re.sub(r"\W+", "-", name).strip("-") or short
+    return _shortened(re.sub(r"\W+", "-", name).strip("-") or short, 100)
+
+
+def _shortened(name: str, most: int) -> str:
+    """Return a name of at most so many bytes: a longer one is cut, and ends in its digest."""
+    raw = os.fsencode(name)
+    return name if len(raw) <= most else f"{raw[: most - 13].decode(errors='ignore')}-{digest(raw)}"
+
+
+def check_output(path: str | os.PathLike, *inputs: str | os.PathLike) -> Path:
+    """Check, before the work, that a file can be written; return the file that a link stands for.
+
+    Parameters
+    ----------
+    path : path
+        A regular file, a link to one, or a file that is not there yet, nor need its folder be.
+    *inputs : path
+        Files that are read, which must not be written; a picture in a folder that is read must not either.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it is a folder, a device or a pipe, one of the inputs, or in a folder that cannot be written.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, not a file to write: add a file name")
+    if os.path.lexists(target) and not target.is_file():
+        raise OSError(f"{path} is not a regular file (but a device, a pipe or a broken link): choose another to write")
+    for one in map(os.path.realpath, inputs):
+        same = os.path.isfile(one) and target.exists() and os.path.samefile(one, target)
+        if same or (os.path.isdir(one) and target.is_relative_to(one) and target.suffix.lower() in _PICTURES):
+            raise ValueError(f"{path} is, or would be, among the data that are read ({one}): choose another to write")
+    folder = next(parent for parent in target.parents if os.path.lexists(parent))
+    if not folder.is_dir():
+        raise NotADirectoryError(f"cannot write {path}: {folder} is not a folder")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"cannot write {path}: no permission to write in the folder {folder}")
+    return target
 
 
 @contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Write to a temporary path, which becomes `path` only if the block ends without an error.
 
-    Readers therefore see the old file or the whole new one, never a half. Missing folders are created.
+    Readers therefore see the old file or the whole new one, never a half. Missing folders are created; a link stays,
+    and what it points to is written; what is no regular file is refused.
 
     Examples
     --------
     >>> with atomic_write("figures/idea.png") as temporary:  # doctest: +SKIP
     ...     figure.savefig(temporary, format="png")
     """
-    path = Path(path)
+    path = check_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    temporary = path.with_name(f".{_shortened(path.name, 200)}.{secrets.token_hex(4)}.part")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -94,15 +135,16 @@ def exclusive(out: str | os.PathLike, wait: bool = False) -> Iterator[None]:
     OSError
         If another run is writing it, or its folder is not writable.
     """
-    path = Path(out)
+    path = Path(os.path.realpath(out))
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=-1 if wait else 0)
+    name = f".{_shortened(path.name, 200)}"
+    lock = FileLock(path.with_name(f"{name}.lock"), timeout=-1 if wait else 0)
     try:
         lock.acquire()
     except Timeout:
         raise OSError(f"another run is writing {path}: wait for it, or choose another file") from None
     try:
-        for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        for left in path.parent.glob(f"{glob.escape(name)}.*.part"):
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
         yield
     finally:

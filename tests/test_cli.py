@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sstutils import cli, figures
+from sstutils.files import atomic_write, check_output, exclusive, file_name
 
 TRAIN = ["train", "digits", "--epochs", "2", "--warmup", "0.5", "--dim", "16"]
 
@@ -329,3 +330,43 @@ def test_module_and_script_are_one_command():
         for start in ([sys.executable, "-m", "sstutils"], [script])
     )
     assert by_module == by_script != ""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is written
+# ---------------------------------------------------------------------------------------------------------------------
+@pytest.mark.skipif(os.name == "nt", reason="links and pipes of POSIX")
+def test_what_may_be_written(tmp_path):
+    def refused(words, *paths):
+        with pytest.raises((OSError, ValueError), match=words):
+            check_output(*paths)
+
+    file = tmp_path / "a.pt"
+    file.write_text("x")
+    (tmp_path / "link").symlink_to(file)
+    (tmp_path / "hard").hardlink_to(file)
+    (tmp_path / "new").symlink_to(tmp_path / "not yet")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    os.mkfifo(tmp_path / "pipe")
+    assert check_output(tmp_path / "link") == file
+    assert check_output(tmp_path / "new") == tmp_path / "not yet"
+    assert check_output(tmp_path / "deep" / "down" / "x.pt", file, tmp_path) == tmp_path / "deep" / "down" / "x.pt"
+    for same in (file, tmp_path / "link", tmp_path / "hard"):
+        refused("that are read", same, file)
+    refused("is a folder", tmp_path)
+    refused("not a folder", file / "x.pt")
+    for odd in (tmp_path / "pipe", tmp_path / "loop", "/dev/null"):
+        refused("not a regular file", odd)
+    refused("would be, among the data", tmp_path / "x.PNG", tmp_path)  # a folder of pictures
+    with atomic_write(tmp_path / "link") as temporary:
+        temporary.write_text("y")
+    assert file.read_text() == "y" and (tmp_path / "link").is_symlink()
+
+
+def test_long_names_leave_room_for_what_is_added(tmp_path):
+    long = tmp_path / ("é" * 120 + ".pt")
+    with exclusive(long), atomic_write(long) as temporary:
+        temporary.write_text("z")
+    assert [path.name for path in tmp_path.iterdir()] == [long.name]
+    one, other = (file_name(f"folder:/x/{'é' * 120}{end}") for end in "ab")
+    assert one != other and max(len(os.fsencode(one)), len(os.fsencode(other))) <= 100

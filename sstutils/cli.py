@@ -8,11 +8,10 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import fields
 from pathlib import Path
-from types import UnionType
 from typing import Any, NoReturn, TextIO, get_args, get_type_hints
 
 _DATA = "data set: glyphs, digits, cub200, ... or folder:PATH; `sst data` lists them"
@@ -82,7 +81,20 @@ OPTIONS: dict[str, dict[str, str]] = {
     "data": {"[DATA]": _DATA, "--download": "download DATA if it is missing"},
 }
 _RECIPE_WITHOUT = {"train": (), "study": ("loss", "sampler", "seed"), "paper": ("seed",)}
-_TYPES = {"N": int, "K": int, "FILE": Path, "DIR": Path, "CHECKPOINT": Path}
+
+
+def _text(text: str) -> str:
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"must be a name or a path, got {text!r}")
+    return text
+
+
+# What the words of a usage stand for; all others are text.
+_TYPES: dict[str, Any] = {
+    **{"N": int, "K": int, "X": float},
+    **dict.fromkeys(("FILE", "DIR", "CHECKPOINT"), lambda text: Path(_text(text))),
+    "NAME|none": lambda text: None if text.lower() == "none" else _text(text),
+}
 
 
 def main(argv: Iterable[str] | None = None) -> int:
@@ -92,19 +104,20 @@ def main(argv: Iterable[str] | None = None) -> int:
             command, options = parse(list(sys.argv[1:] if argv is None else argv))
             globals()[f"_{command}"](**options)
             sys.stdout.flush()
-        except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+            return 0
+        except (ValueError, OSError, FloatingPointError, MemoryError, RuntimeError) as error:
             # A user's mistake: what is wrong and what to do, on one line. All else is a bug and shows its traceback.
-            print(f"sst: error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
-            return 2
-        except RuntimeError as error:
-            if type(error).__name__ != "OutOfMemoryError":  # torch's; training gives more detail than this
-                raise
-            print("sst: error: the GPU is out of memory; free some of it, or use --device cpu", file=sys.stderr)
+            text = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, RuntimeError):
+                if type(error).__name__ != "OutOfMemoryError":  # torch's; training gives more detail than this
+                    raise
+                text = "the GPU is out of memory; free some of it, or use --device cpu"
+            text = "".join(sign if sign.isprintable() else "?" for sign in text)  # no commands to the terminal
+            print(f"sst: error: {text if len(text) <= 1000 else text[:600] + ' ... ' + text[-300:]}", file=sys.stderr)
             return 2
         except KeyboardInterrupt as stop:
-            print("\nsst: interrupted" + (f"; {stop}" if str(stop) else ""), file=sys.stderr)
+            print("\nsst: interrupted" + f"; {stop}" * bool(str(stop)), file=sys.stderr)
             return 130
-    return 0
 
 
 class _Stream:
@@ -152,16 +165,16 @@ def parse(argv: list[str]) -> tuple[str, dict[str, Any]]:
     name = argv[0] if argv else ""
     if name.startswith("-") and name not in ("-h", "--help"):
         raise ValueError(f"unrecognized option {name!r} before the command; see `sst --help`")
-    for command, options in OPTIONS.items():
-        doc = (globals()[f"_{command}"].__doc__ or "").strip()
-        sub = commands.add_parser(command, help=doc.partition("\n")[0].rstrip("."), description=doc, allow_abbrev=False)
-        if command == name:
-            for usage, text in options.items():
-                _add(sub, usage, text)
-            if command in _RECIPE_WITHOUT:
-                _add_recipe(sub, command)
     if name and not name.startswith("-") and name not in OPTIONS:
         raise ValueError(f"{name!r} is not an sst command; {_suggestion(name, OPTIONS)}")
+    for command, options in OPTIONS.items():
+        doc = globals()[f"_{command}"].__doc__.strip()
+        sub = commands.add_parser(command, help=doc.partition("\n")[0].rstrip("."), description=doc, allow_abbrev=False)
+        if command == name:
+            _add(sub, options)
+            if command in _RECIPE_WITHOUT:
+                note = "Defaults are those for small images; photographs use the values of the paper for many of them."
+                _add(sub.add_argument_group("recipe", note), _recipe_options(command))
     given, unknown = parser.parse_known_args(argv)
     if unknown:
         first, known = unknown[0].partition("=")[0], re.findall(r"--[\w-]+", commands.choices[name].format_usage())
@@ -178,44 +191,53 @@ def _suggestion(word: str, known: Iterable[str], otherwise: str = "sst --help") 
     return f"did you mean {close[0]!r}?" if close else f"see `{otherwise}`"
 
 
-def _add(parser: Any, usage: str, text: str, **how: Any) -> None:
-    """Add an option to a parser by its usage: ``DATA``, ``[ID...]``, ``--list``, ``--[no-]cache``, ``--sizes N...``."""
-    option, _, metavar = usage.partition(" ") if usage.startswith("-") else ("", "", usage)
-    how |= {"help": text, "default": argparse.SUPPRESS}
-    if option and not metavar:
-        how["action"] = argparse.BooleanOptionalAction if "[no-]" in option else "store_true"
-    else:
-        how["metavar"] = word = metavar.strip("[].")
-        how.setdefault("type", _TYPES.get(word, str))
-        if "..." in metavar or "[" in metavar:
-            how["nargs"] = {"[]": "?", "[...]": "*", "...": "+"}[re.sub(r"\w", "", metavar)]
-    parser.add_argument(option.replace("[no-]", "") or how["metavar"].lower(), **how)
+def _add(parser: Any, options: dict[str, str]) -> None:
+    """Add options to a parser by their usage: ``DATA``, ``[ID...]``, ``--list``, ``--[no-]cache``, ``--sizes N...``."""
+    for usage, text in options.items():
+        option, _, metavar = usage.partition(" ") if usage.startswith("-") else ("", "", usage)
+        word, many = metavar.strip("[]."), re.sub(r"[^\[\].]", "", metavar)
+        how: dict[str, Any] = {"help": text, "default": argparse.SUPPRESS}
+        if not word:
+            how["action"] = argparse.BooleanOptionalAction if "[no-]" in option else "store_true"
+        else:
+            how |= {"metavar": word, "type": _TYPES.get(word, _text)}
+            how |= {"nargs": {"[]": "?", "[...]": "*", "...": "+"}[many]} if many else {}
+        parser.add_argument(option.replace("[no-]", "") or word.lower(), **how)
 
 
-def _add_recipe(parser: argparse.ArgumentParser, command: str) -> None:
-    """Add an option for each field of the recipe, from its type, default and help."""
+def _recipe_options(command: str) -> dict[str, str]:
+    """Return an option for each field of the recipe, from its type, default and help."""
     from .recipes import Recipe
     from .study import DEFAULTS
 
-    other = DEFAULTS if command == "study" else {}
-    note = "Defaults are those for small images; photographs use the values of the paper for many of them."
-    group, types = parser.add_argument_group("recipe", note), get_type_hints(Recipe)
-    for entry in fields(Recipe):
-        if entry.name in _RECIPE_WITHOUT[command]:
-            continue
-        option, kind = entry.name.replace("_", "-"), types[entry.name]
-        kind = get_args(kind)[0] if isinstance(kind, UnionType) else kind
-        default = other.get(entry.name, entry.default)
-        if kind is bool:
-            _add(group, f"--[no-]{option}", entry.metadata["help"])
-            continue
-        text = entry.metadata["help"] + ("" if default is None else f" (default: {default})")
-        metavar = {int: "N", float: "X"}.get(kind, "NAME")
-        _add(group, f"--{option} {metavar}", text, type=_name_or_none if entry.name == "weights" else kind)
+    types, options = get_type_hints(Recipe), {}
+    for entry in (entry for entry in fields(Recipe) if entry.name not in _RECIPE_WITHOUT[command]):
+        kind = (*get_args(types[entry.name]), types[entry.name])[0]  # of a value that may be None, its type
+        word = "NAME|none" if entry.name == "weights" else {int: "N", float: "X"}.get(kind, "NAME")
+        default = (DEFAULTS if command == "study" else {}).get(entry.name, entry.default)
+        option = entry.name.replace("_", "-")
+        usage = f"--[no-]{option}" if kind is bool else f"--{option} {word}"
+        shown = "" if kind is bool or default is None else f" (default: {default})"
+        options[usage] = entry.metadata["help"] + shown
+    return options
 
 
-def _name_or_none(text: str) -> str | None:
-    return None if text.lower() == "none" else text
+def _check_output(out: Path, data: str, *inputs: str | Path | None) -> None:
+    """Check before the work that a file can be written, and is none of those that a command reads."""
+    from .datasets import info
+    from .files import check_output
+
+    read = info(data)["where"] if out.exists() or data.startswith("folder:") else ()  # of all files of the data set
+    check_output(out, *read, *filter(None, inputs))
+
+
+@contextmanager
+def _holding(path: Path, text: str) -> Iterator[None]:
+    """Say on Ctrl-C what a file or folder holds by then."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{path} {text}" if path.exists() else "") from None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -232,6 +254,11 @@ def _figures(id: Iterable[str] = (), list: bool = False, **options: Any) -> None
         for figure in figures.FIGURES:
             print(f"{figure.id:<4} {figure.stem:<16} {figure.caption}")
         return
+    data, out = (options.get(name, getattr(figures.Context, name)) for name in ("data", "out"))
+    for row in figures.find(id or None):
+        for suffix in (".png", ".svg", ".json"):
+            name = figures.file_stem(row, data) + suffix
+            _check_output(Path(out, "figures", name), data, options.get("checkpoint"))
     for path in figures.make(id or None, **options):
         print(path)
 
@@ -250,27 +277,22 @@ def _train(data: str, out: Path | None = None, overwrite: bool = False, **option
     if resume and overwrite:
         raise ValueError("--resume continues from a checkpoint and --overwrite replaces it; choose one of them")
     with distributed.join_processes(options.get("where")):
-        first = distributed.world()[0] == 0
         if distributed.broadcast(out.exists) and not (resume or overwrite):
             raise ValueError(
                 f"{out} already exists; use --resume to continue, --overwrite to replace it, or --out for another file"
             )
-        if (line := forecast(data, **options)) and first:
-            print(line, flush=True)
-        try:
-            step = run(data, out=out, **options)
-        except KeyboardInterrupt:
-            saved = f"{out} holds the completed epochs; use --resume to continue" if out.exists() else ""
-            raise KeyboardInterrupt(saved if first else "") from None
-    if not first:
-        return
-    last = step.history[-1]
-    seconds, sampling = (sum(row[name] for row in step.history) for name in ("seconds", "sampling"))
-    if "unreadable" in last:
-        print(f"images that could not be read, replaced by others of their classes: {last['unreadable']}")
-    share = f" ({sampling / seconds:.0%} of it finding neighborhoods)" if sampling > 0.005 * seconds else ""
-    epochs = f"{last['epoch']} epoch{'s' * (last['epoch'] > 1)}"
-    print(f"{epochs} in {format_duration(seconds)}{share}, last loss {last['loss']:.4f}: {out}")
+        _check_output(out, data, options.get("weights"))
+        say = print if distributed.world()[0] == 0 else lambda *_, **__: None
+        if line := forecast(data, **options):
+            say(line, flush=True)
+        with _holding(out, "holds the completed epochs; use --resume to continue"):
+            history = run(data, out=out, **options).history
+    seconds, sampling = (sum(row[name] for row in history) for name in ("seconds", "sampling"))
+    if missing := history[-1].get("unreadable"):
+        say(f"images that could not be read, replaced by others of their classes: {missing}")
+    share = f" ({sampling / seconds:.0%} of it finding neighborhoods)" * (sampling > 0.005 * seconds)
+    epochs = f"{len(history)} epoch{'s' * (len(history) > 1)}"
+    say(f"{epochs} in {format_duration(seconds)}{share}, last loss {history[-1]['loss']:.4f}: {out}")
 
 
 def _evaluate(checkpoint: Path, k: Iterable[int] = (), out: Path | None = None, **options: Any) -> None:
@@ -283,7 +305,7 @@ def _evaluate(checkpoint: Path, k: Iterable[int] = (), out: Path | None = None, 
     from .files import atomic_write
     from .study.tables import part_note, results_table
 
-    embeddings, dataset, content = _embedded(checkpoint, "test", **options)
+    embeddings, dataset, content = _embedded(checkpoint, "test", out, **options)
     results = evaluate(embeddings, dataset.targets, k or protocol_ks(dataset))
     recipe, other = content["recipe"], options.get("data")
     if out:
@@ -308,17 +330,20 @@ def _embed(checkpoint: Path, split: str = "test", out: Path = Path("embeddings.n
 
     from .files import atomic_write
 
-    embeddings, dataset, _ = _embedded(checkpoint, split, **options)
+    embeddings, dataset, _ = _embedded(checkpoint, split, out, **options)
     arrays = {"embeddings": embeddings.cpu().numpy(), "labels": dataset.targets, "classes": dataset.classes}
     with atomic_write(out) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
     print(f"{out}: {len(embeddings)} embeddings of length {embeddings.shape[1]}, with labels and classes")
 
 
-def _embedded(checkpoint: Path, split: str, **options: Any) -> tuple:
+def _embedded(checkpoint: Path, split: str, out: Path | None, **options: Any) -> tuple:
     """Return the embeddings of a data set by a checkpoint, the data set and the checkpoint's content."""
+    from .checkpoints import load_checkpoint
     from .runs import embed_checkpoint
 
+    if out:
+        _check_output(out, options.get("data") or load_checkpoint(checkpoint)["data"]["name"], checkpoint)
     embeddings, dataset, content = embed_checkpoint(checkpoint, split, **options)
     if not content["history"]:
         print("sst: warning: the network is untrained: its first epoch was not completed", file=sys.stderr)
@@ -333,11 +358,8 @@ def _study(data: str, out: Path = Path("output"), name: str | None = None, **opt
     """
     from .study import report, study, study_path, table
 
-    try:
+    with _holding(study_path(data, out, name), "holds the completed runs; repeat the command to continue"):
         rows = study(data, out=out, name=name, **options)
-    except KeyboardInterrupt:
-        path = study_path(data, out, name)
-        raise KeyboardInterrupt(f"{path} holds the completed runs; repeat the command to continue") from None
     paths = report(rows, data, out=out, name=name)
     print(table(rows), *paths, sep="\n")
 
@@ -350,28 +372,24 @@ def _paper(seeds: int = 1, out: Path = Path("output"), **options: Any) -> None:
     """
     from .study.paper import paper
 
-    try:
+    with _holding(out / "paper", "holds the results so far; repeat the command to continue"):
         paper(seeds=range(seeds), out=out, **options)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{out / 'paper'} holds the results so far; repeat the command to continue") from None
 
 
 def _data(data: str = "", download: bool = False) -> None:
     """List the data sets, or describe or download one."""
     from .datasets import NAMES, info, load
 
-    if download:
-        if not data:
-            raise ValueError("--download needs the name of a data set, such as `sst data omniglot --download`")
-        for split in ("train", "test"):
-            load(data, split, download=True)
+    if download and not data:
+        raise ValueError("--download needs the name of a data set, such as `sst data omniglot --download`")
+    for split in ("train", "test") * download:
+        load(data, split, download=True)
     if data:
         print("\n".join(_described(info(data))))
         return
-    for name in NAMES:
-        about = info(name)
+    for about in map(info, NAMES):
         state = "present" if about["present"] else "missing" if about["download"] else ""
-        print(f"{name:<10} {state:<9} {about['description']}")
+        print(f"{about['name']:<10} {state:<9} {about['description']}")
     print("\nRun `sst data NAME` for details.")
 
 

@@ -97,7 +97,15 @@ def test_each_number_of_a_part_says_so(made, tmp_path):
     for run in every:
         run["data"]["options"] = {"part": 600}
     curves = ("digits-curves.png", "curves")
-    study = {"data": "digits", "runs": every, "curves": curves, "figures": [], "reasons": []}
+    study = {
+        "data": "digits",
+        "name": "digits",
+        "runs": every,
+        "curves": curves,
+        "figures": [],
+        "missing": "",
+        "reasons": [],
+    }
     paper._report([study], [], tmp_path / "out" / "paper")
     text = report(tmp_path / "out")
     assert "**Part: 600 images; not comparable with the literature.**" in text
@@ -161,7 +169,7 @@ def test_a_stopped_study_goes_on(made, tmp_path, monkeypatch, capsys):
 
     arguments = ["paper", "--data", "digits", "--seeds", "2", "--epochs", "2", "--warmup", "0.5", "--dim", "16"]
     arguments += ["--device", "cpu", "--out", str(tmp_path / "out")]
-    monkeypatch.setattr(paper, "_draw", lambda *_, **__: [])  # figures take the longest
+    monkeypatch.setattr(paper, "_draw", lambda *_, **__: ([], ""))  # figures take the longest
     monkeypatch.setattr(training, "train", stopped)
     assert cli.main(arguments) == 130
     assert "holds the results so far; repeat the command to continue" in capsys.readouterr().err
@@ -194,13 +202,14 @@ def test_another_recipe_is_another_study(made):
 def test_a_study_goes_on_with_the_part_it_was_begun_with(made, tmp_path):
     """On a machine with a GPU, too, and the whole on one without."""
     folder = made / "paper"
-    assert paper._part("digits", folder, (0, 1), "auto") == "all"
-    assert paper._part("digits", folder, (7,), "auto") == "auto"
-    assert paper._part("digits", folder, (0,), 300) == 300
+    first, other = folder / "digits-seed0.pt", folder / "digits-seed7.pt"
+    assert paper._part([other, first], "auto") == "all"
+    assert paper._part([other], "auto") == "auto"
+    assert paper._part([first], 300) == 300
     content = checkpoints.load_checkpoint(folder / "digits-seed0.pt")
     content["data"] = content["data"] | {"options": {"part": 600}}
     checkpoints.write({key: value for key, value in content.items() if key != "format"}, tmp_path / "digits-seed0.pt")
-    assert paper._part("digits", tmp_path, (0, 1), "auto") == 600
+    assert paper._part([tmp_path / "digits-seed0.pt"], "auto") == 600
 
 
 def test_two_studies_in_one_folder_are_refused(made):
@@ -266,7 +275,8 @@ def test_the_page_asks_for_nothing_and_tells_each_picture(made):
 def test_odd_names_break_neither_tables_nor_the_page(made, tmp_path):
     shutil.copytree(made, tmp_path / "out")
     run = kept(made, 0) | {"file": "x.json", "ended": "<script>alert(1)</script>"}
-    study = {"data": "digits", "runs": [run], "curves": ("digits-curves.png", "<b>"), "figures": []}
+    study = {"data": "digits", "name": "digits", "runs": [run], "curves": ("digits-curves.png", "<b>"), "figures": []}
+    study["missing"] = "*<script>alert(2)</script>*"
     odd = [("weights", "a|b_<c>*.pth", None, "[x](javascript:alert(1))")]
     paper._report([study | {"reasons": odd}], ["sop"], tmp_path / "out" / "paper")
     (row,) = [row for row in rows(report(tmp_path / "out").replace("\\|", "¦")) if row[0] == "`weights`"]

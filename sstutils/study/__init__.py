@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import product
@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..checkpoints import hardware, versions
-from ..datasets import load
+from ..datasets import info, load
 from ..datasets.subsets import split_classes
 from ..embedding import embed
 from ..evaluation import evaluate
-from ..files import atomic_write, digest, exclusive, file_name, one_line
+from ..files import atomic_write, check_output, digest, exclusive, one_line
 from ..recipes import Recipe, make_loss, recipe_for, view
 from ..runs import ON_A_PART, cache_photos, default_workers
 from ..runs import plan as plan_run
 from ..training import fit
 from .forecast import format_duration
+from .saved import differences, read_rows, unique_name, write_rows
 from .tables import NAMES, render, spread
 from .tables import table as markdown_table
 
@@ -111,6 +112,7 @@ def study(
     """
     from tqdm.auto import tqdm
 
+    path = study_path(data, out, name)
     chosen, options = plan_run(data, recipe, part, where, **values)
     if options and chosen.resize:
         values = ON_A_PART | values
@@ -122,23 +124,22 @@ def study(
         raise ValueError(f"{data} has no option {' or '.join(options)} ({error})") from None
     if plan[0].holdout:  # fails now if the share leaves too few classes
         split_classes(training, plan[0].holdout)
+    for kind in ("comparison", "curves"):  # known before the work
+        check_output(Path(out) / "figures" / f"{path.stem}_{kind}.png", *info(data)["where"])
     fingerprint = digest(training.fingerprint, test.fingerprint)
     workers = default_workers(workers, where)
     if cache:  # a part, too: every run reads it
         training = cache_photos(training, chosen, workers=workers, progress=progress)
-    path = study_path(data, out, name)
     with exclusive(path):
-        done = _read(path)
-        rows = [_found(done, cell, fingerprint) for cell in plan]
+        done = read_rows(path)
+        rows = [next((row for row in done if not differences(row, cell, fingerprint)), None) for cell in plan]
         with tqdm(total=len(plan), initial=sum(map(bool, rows)), desc="runs", unit="run", disable=not progress) as bar:
-            for number, cell in enumerate(plan):
-                if rows[number]:
-                    continue
+            for number, cell in ((number, cell) for number, cell in enumerate(plan) if not rows[number]):
                 bar.set_postfix_str(f"{cell.loss}, {cell.sampler}, B = {cell.batch_size}, seed {cell.seed}")
                 row = {"data": fingerprint, "options": options, **_train_cell(training, test, cell, where, workers)}
                 rows[number] = row
                 done.append(row)
-                _write(path, done)
+                write_rows(path, done)
                 bar.update()
     return rows
 
@@ -192,68 +193,29 @@ def _try_loss(recipe: Recipe) -> torch.nn.Module:
 
 def _train_cell(training: Any, test: Any, recipe: Recipe, where: str | None, workers: int) -> dict[str, Any]:
     """Train one run and evaluate its chosen epoch; return its row."""
-    keys = ("loss", "sampler", "batch_size", "seed", "epochs")
-    row = {key: getattr(recipe, key) for key in keys}
+    row: dict[str, Any] = {key: getattr(recipe, key) for key in ("loss", "sampler", "batch_size", "seed", "epochs")}
     about = {"recipe": asdict(recipe), "device": hardware(where), "versions": versions()}
     try:
         step = fit(training, recipe, progress=False, where=where, workers=workers)
     except FloatingPointError as error:
         return {**row, "diverged": str(error), **about}
-    history = step.history
     # As in training: the first of the best.
-    best = max(history, key=lambda entry: entry["recall@1"]) if recipe.holdout else history[-1]
-    measured = evaluate(embed(step.model, test, **view(recipe), workers=workers), test.targets)
-    return {
-        **row,
-        "epoch": best["epoch"],
-        **measured,
-        "seconds": sum(entry["seconds"] - entry.get("validation", 0.0) for entry in history),
-        "processor": sum(entry["processor"] for entry in history),
-        "items": sum(entry["items"] for entry in history),
-        "history": [
-            {key: value if isinstance(value, int) else float(f"{value:.6g}") for key, value in entry.items()}
-            for entry in history
-        ],
-        **about,
-    }
+    best = max(step.history, key=lambda entry: entry["recall@1"]) if recipe.holdout else step.history[-1]
+    row |= {"epoch": best["epoch"], **evaluate(embed(step.model, test, **view(recipe), workers=workers), test.targets)}
+    row["seconds"] = sum(entry["seconds"] - entry.get("validation", 0.0) for entry in step.history)
+    row |= {key: sum(entry[key] for entry in step.history) for key in ("processor", "items")}
+    row["history"] = [
+        {key: value if isinstance(value, int) else float(f"{value:.6g}") for key, value in entry.items()}
+        for entry in step.history
+    ]
+    return {**row, **about}
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Saved runs
-# ---------------------------------------------------------------------------------------------------------------------
 def study_path(data: str, out: str | PathLike = "output", name: str | None = None) -> Path:
-    """Return the file that holds the runs of a study: OUT/studies/NAME.json."""
-    return Path(out) / "studies" / f"{name or file_name(data)}.json"
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    """Return the saved runs."""
-    if not path.exists():
-        return []
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
-            raise ValueError("not a list of runs")
-    except ValueError as error:
-        raise ValueError(f"{path} is not a study ({error}); move it away, or choose another --out") from None
-    return rows
-
-
-def _write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write runs, a line each."""
-    with atomic_write(path) as temporary:
-        temporary.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n", encoding="utf-8")
-
-
-def _found(rows: Iterable[Mapping[str, Any]], recipe: Recipe, fingerprint: str) -> dict[str, Any] | None:
-    """Return the saved run of a recipe on these data, or None."""
-    for row in rows:
-        try:
-            if row["data"] == fingerprint and Recipe(**row["recipe"]) == recipe:
-                return dict(row)
-        except (KeyError, TypeError, ValueError):  # of another version
-            continue
-    return None
+    """Return the file that holds the runs of a study: OUT/studies/NAME.json, by default named after the data set."""
+    if name is not None and not re.fullmatch(r"\w[\w .+-]{0,99}", name):
+        raise ValueError(f"name becomes a file name: use letters, digits, - and _, at most 100; got {name[:100]!r}")
+    return Path(out) / "studies" / f"{name or unique_name(data)}.json"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -347,16 +309,16 @@ def report(
     """
     if not rows:
         raise ValueError("a study without runs has nothing to report")
-    stem = name or file_name(data)
     path = study_path(data, out, name).with_suffix(".md")
-    contents = {path: render("study.md.j2", name=stem, data=data, rows=rows, table=table(rows), **_facts(rows, data))}
+    text = render("study.md.j2", name=path.stem, data=data, rows=rows, table=table(rows), **_facts(rows, data))
+    contents = {path: text.encode()}
     for kind, figure in _figures(rows).items():
-        drawn = Path(out) / "figures" / f"{stem}_{kind}.png"
+        drawn = Path(out) / "figures" / f"{path.stem}_{kind}.png"
         contents[drawn] = figure.png()
-        contents[drawn.with_suffix(".svg")] = figure.svg(title=f"Study of {stem}: {kind}")
+        contents[drawn.with_suffix(".svg")] = figure.svg(title=f"Study of {path.stem}: {kind}").encode()
     for target, content in contents.items():
         with atomic_write(target) as temporary:
-            temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
+            temporary.write_bytes(content)
     return list(contents)
 
 

@@ -30,11 +30,11 @@ def forecast(data: str, recipe: str = "default", *, where: str | None = None, **
     empty unless a run is on a part because there is no GPU.
     """
     values = {entry.name: options[entry.name] for entry in fields(Recipe) if entry.name in options}
-    chosen, how = plan(data, recipe, "auto", where, **values)
-    if options.get("part", "auto") != "auto" or options.get("resume") or not how:
+    chosen, part = plan(data, recipe, "auto", where, **values)
+    if options.get("part", "auto") != "auto" or options.get("resume") or not part:
         return ""
-    how |= {"download": True} if options.get("download") else {}
-    dataset = distributed.rank_zero_first(lambda: load(data, "train", **how))
+    fetch = {"download": True} if options.get("download") else {}
+    dataset = distributed.rank_zero_first(lambda: load(data, "train", **part, **fetch))
     speed, whole, count = measure_speed(chosen, where), recipe_for(data, recipe, **values), len(innermost(dataset))
     return (
         f"no GPU found: training on a part, {chosen.epochs} epochs in batches of {chosen.batch_size}, about "
@@ -64,14 +64,13 @@ def measure_speed(recipe: Recipe, where: str | torch.device | None = None) -> tu
     noise = ArrayDataset(pixels, np.arange(count) % 4, [str(number) for number in range(4)])
     short = {"loss": "sst", "sampler": "shuffled", "batch_size": _FEW, "neighborhoods": processes, "holdout": 0.0}
     step = fit(noise, replace(recipe, **short, epochs=3, weights=None), progress=False, where=where)
-    embedding = []
+    times = [time.perf_counter()]
     for _ in range(2):
-        started = time.perf_counter()
         embed(step.model, noise, **view(recipe))
-        embedding.append(time.perf_counter() - started)
+        times.append(time.perf_counter())
     # The least of each: the first times load code, and all but the least wait for what else the machine does.
-    training = min(row["seconds"] for row in step.history)
-    return training / count, min(embedding) / count / processes  # each process embedded all of it
+    training, embedding = min(row["seconds"] for row in step.history), min(np.diff(times).tolist())
+    return training / count, embedding / count / processes  # each process embedded all of it
 
 
 def duration(recipe: Recipe, images: int, training: float, embedding: float) -> float:
@@ -85,11 +84,10 @@ def format_duration(seconds: float) -> str:
 
     Examples
     --------
-    >>> format_duration(50), format_duration(400), format_duration(20_000), format_duration(300_000)
-    ('50 seconds', '7 minutes', '6 hours', '3.5 days')
+    >>> format_duration(0.25), format_duration(50), format_duration(400), format_duration(20_000)
+    ('0.2 seconds', '50 seconds', '7 minutes', '6 hours')
     """
     for name, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 2 * size:
-            amount = seconds / size
-            return f"{amount:.1f} {name}" if name == "days" and amount < 10 else f"{amount:,.0f} {name}"
-    return "1 second" if round(seconds) == 1 else f"{seconds:.0f} seconds"
+            return f"{seconds / size:,.{int(name == 'days' and seconds < 10 * size)}f} {name}"
+    return f"{seconds:.{int(seconds < 10)}f} seconds"

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from html import escape, unescape
+from itertools import product
 from os import PathLike
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
-import jinja2
 import mistune
 from markupsafe import Markup
 
@@ -27,11 +29,12 @@ from ..datasets import NAMES, info, load
 from ..datasets.subsets import protocol_ks
 from ..evaluation import evaluate
 from ..figures import plots
-from ..files import atomic_write, digest, exclusive, file_name
+from ..files import atomic_write, check_output, digest, exclusive, file_name, one_line
 from ..recipes import MODERN, PAPER, Recipe
 from ..runs import ON_A_PART, embed_checkpoint, run
 from ..runs import plan as plan_run
 from .forecast import forecast, format_duration
+from .saved import differences, unique_name
 from .tables import part_note, render, results_table
 
 __all__ = ["DATA", "paper"]
@@ -94,71 +97,61 @@ def paper(
     if "seed" in values or not seeds:
         raise ValueError("a study has one or more seeds; use seeds, not seed")
     names = list(dict.fromkeys([data] if isinstance(data, str) else data or DATA))
-    present = {name: info(name)["present"] or download for name in names}
-    if not data:
-        names = [name for name in names if present[name]]
+    if not data and not download:
+        names = [name for name in names if info(name)["present"]]
     if not names:
         raise ValueError(
             f"none of the data sets of the paper is on this machine ({', '.join(DATA)}); download one with "
             f"`sst data {DATA[0]} --download`, or use included data: `sst paper --data glyphs`"
         )
-    for name in names:
-        if not present[name]:
-            load(name, "train")  # its error names what is missing and what to do
+    for name, split in product(names, ("train", "test")):
+        load(name, split, download=download)  # its error names what is missing and what to do
     folder = Path(out) / "paper"
+    for name in names:
+        check_output(folder / f"{unique_name(name)}-curves.png", *info(name)["where"])
     say = partial(print, flush=True) if progress else lambda *_: None
     say(f"study of {', '.join(names)}; seeds {', '.join(map(str, seeds))}: {folder}")
-    how = {"workers": workers, "progress": progress}
+    how = {"where": where, "workers": workers, "progress": progress}
     studies: list[dict[str, Any]] = []
     with exclusive(folder / "report.html"):
         for number, name in enumerate(names):
-            plan = {"recipe": recipe, "part": _part(name, folder, seeds, part), "where": where, **values}
-            if progress and (line := forecast(name, **plan, download=download)):
+            files = [folder / f"{unique_name(name)}-seed{seed}.pt" for seed in seeds]
+            plan = {"recipe": recipe, "part": _part(files, part), "where": where, **values}
+            if progress and (line := forecast(name, **plan)):
                 say(line)
-            first, found = _file(folder, name, seeds[0]), []
-            for seed in seeds:
-                _train(name, folder, {**plan, "seed": seed}, {**how, "download": download, "cache": cache}, say)
-                found.append(_measure(_file(folder, name, seed), where, how, say))
-            studies.append(
-                {
-                    "data": name,
-                    "runs": found,
-                    "curves": _draw_curves(name, found, folder),
-                    # The idea and the gradients are one file each, whatever the data.
-                    "figures": _draw(name, first, Path(out), ["3", "4"] if studies else None, say, where=where, **how),
-                    "reasons": _reasons(found[0], recipe, values),
-                }
-            )
+            found = []
+            for seed, file in zip(seeds, files, strict=True):
+                _train(name, file, plan | {"seed": seed}, how | {"cache": cache}, say)
+                found.append(_measure(file, how, say))
+            # The idea and the gradients are one file each, whatever the data.
+            shown, missing = _draw(name, files[0], Path(out), ["3", "4"] if studies else None, how, say)
+            about = {"data": name, "name": unique_name(name), "reasons": _reasons(found[0], recipe, values)}
+            curves = _draw_curves(about["name"], found, folder)
+            studies.append({**about, "runs": found, "curves": curves, "figures": shown, "missing": missing})
             report = _report(studies, names[number + 1 :], folder)
     say(f"{report}, and as Markdown {report.with_suffix('.md')}")
     return report
 
 
-def _file(folder: Path, data: str, seed: int) -> Path:
-    return folder / f"{file_name(data)}-seed{seed}.pt"
-
-
-def _part(data: str, folder: Path, seeds: Sequence[int], part: int | str) -> int | str:
+def _part(files: Sequence[Path], part: int | str) -> int | str:
     """Return the part of the data: unless one is asked for, that with which the study was started."""
-    existing = [path for seed in seeds if (path := _file(folder, data, seed)).exists()]
+    existing = [path for path in files if path.exists()]
     if part != "auto" or not existing:
         return part
-    options = checkpoints.load_checkpoint(existing[0])["data"]["options"]
-    return options.get("part", "all")
+    return checkpoints.load_checkpoint(existing[0])["data"]["options"].get("part", "all")
 
 
-def _train(data: str, folder: Path, plan: dict[str, Any], how: dict[str, Any], say: Any) -> None:
+def _train(data: str, path: Path, plan: dict[str, Any], how: dict[str, Any], say: Any) -> None:
     """Train a network of the study to its end, unless that is done."""
-    path = _file(folder, data, plan["seed"])
     if not path.exists():
         say(f"{data}, seed {plan['seed']}: training")
-        run(data, out=path, **plan, **how)
+        run(data, out=path, **how | plan)
         return
-    chosen, options = plan_run(data, **plan)
-    saved = checkpoints.load_checkpoint(path)
-    others = checkpoints.differing(saved, chosen)
-    if (own := saved["data"]["options"]) != options:
-        others.append(f"{own.get('part', 'all')} images (now {options.get('part', 'all')})")
+    saved, (chosen, options) = checkpoints.load_checkpoint(path), plan_run(data, **plan)
+    part, fingerprint = (saved["data"][key] for key in ("options", "fingerprint"))
+    others = differences(saved | {"data": fingerprint}, chosen, load(data, "train", **part).fingerprint)
+    if part != options:
+        others.append(f"{part.get('part', 'all')} images (now {options.get('part', 'all')})")
     if others:
         raise ValueError(
             f"{path} was trained with {', '.join(others)}; run the study with its original options, or use --out for "
@@ -166,78 +159,88 @@ def _train(data: str, folder: Path, plan: dict[str, Any], how: dict[str, Any], s
         )
     if checkpoints.unfinished(saved):
         say(f"{data}, seed {plan['seed']}: resuming after epoch {len(saved['history'])}")
-        run(data, out=path, resume=True, where=plan["where"], **how)
+        run(data, out=path, resume=True, **how)
 
 
-def _measure(path: Path, where: str | None, how: dict[str, Any], say: Any) -> dict[str, Any]:
-    """Return the results of a network, evaluating it unless they were saved for this very file."""
-    file, fingerprint = path.with_suffix(".json"), digest(path.read_bytes())
-    try:
-        saved = json.loads(file.read_text(encoding="utf-8"))
-        if saved["checkpoint"]["digest"] == fingerprint:
-            say(f"{saved['data']['name']}, seed {saved['recipe']['seed']}: already trained and evaluated")
-            return saved | {"file": file.name}
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # missing or incomplete
-    started = time.perf_counter()
-    embeddings, dataset, content = embed_checkpoint(path, "test", where=where, **how)
-    embedded = time.perf_counter()
-    results = evaluate(embeddings, dataset.targets, protocol_ks(dataset))
-    evaluated = time.perf_counter()
-    train = load(content["data"]["name"], "train", **content["data"]["options"])
-    sizes = {
-        split: {"images": len(items), "classes": len(items.classes)}
-        for split, items in (("train", train), ("test", dataset))
-    }
-    training, sampling = (sum(row[name] for row in content["history"]) for name in ("seconds", "sampling"))
-    seconds = {"training": training, "sampling": sampling}
-    found = {
-        "results": results,
-        "data": {**content["data"], **sizes},
+def _measure(path: Path, how: dict[str, Any], say: Any) -> dict[str, Any]:
+    """Return the results of a network, evaluating it unless they were saved for this very file and these data."""
+    file, content = path.with_suffix(".json"), checkpoints.load_checkpoint(path)
+    name, options = content["data"]["name"], content["data"]["options"]
+    splits = {split: load(name, split, **options) for split in ("train", "test")}
+    sizes = {split: {"images": len(items), "classes": len(items.classes)} for split, items in splits.items()}
+    about = {
+        "data": {**content["data"], **sizes, "test_fingerprint": splits["test"].fingerprint},
         "recipe": content["recipe"],
         "epochs": len(content["history"]),
         "ended": content["training"]["ended"],
-        "seconds": {**seconds, "embedding": embedded - started, "evaluation": evaluated - embedded},
-        "hardware": {"training": content.get("hardware"), "evaluation": checkpoints.hardware(where)},
         "versions": content["versions"],
-        "checkpoint": {"file": path.name, "digest": fingerprint},
+        "checkpoint": {"file": path.name, "digest": digest(path.read_bytes())},
         "history": content["history"],
     }
+    title = f"{name}, seed {content['recipe']['seed']}"
+    try:
+        saved = json.loads(file.read_text(encoding="utf-8"))
+        if all(saved[key] == about[key] for key in ("data", "recipe", "checkpoint")):
+            say(f"{title}: already trained and evaluated")
+            return saved | about | {"file": file.name}
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # missing or incomplete
+    times = [time.perf_counter()]
+    embeddings, dataset, _ = embed_checkpoint(path, "test", **how)
+    times.append(time.perf_counter())
+    results = evaluate(embeddings, dataset.targets, protocol_ks(dataset))
+    times.append(time.perf_counter())
+    training, sampling = (sum(row[key] for row in content["history"]) for key in ("seconds", "sampling"))
+    seconds = {"training": training, "sampling": sampling}
+    seconds |= {"embedding": times[1] - times[0], "evaluation": times[2] - times[1]}
+    machines = {"training": content.get("hardware"), "evaluation": checkpoints.hardware(how["where"])}
+    found = {"results": results, **about, "seconds": seconds, "hardware": machines}
     with atomic_write(file) as temporary:
         temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     say(
-        f"{found['data']['name']}, seed {found['recipe']['seed']}: Recall@1 {results['recall@1']:.3f}, trained in "
-        f"{format_duration(training)}, evaluated in {format_duration(evaluated - started)}"
+        f"{title}: Recall@1 {results['recall@1']:.3f}, trained in {format_duration(seconds['training'])}, evaluated in "
+        f"{format_duration(times[2] - times[0])}"
     )
     return found | {"file": file.name}
 
 
-def _draw_curves(data: str, found: Sequence[dict[str, Any]], folder: Path) -> tuple[str, str]:
+def _draw_curves(name: str, found: Sequence[dict[str, Any]], folder: Path) -> tuple[str, str]:
     """Draw the curves of training; return the name of the file and the alternative text."""
     histories = {f"seed {run['recipe']['seed']}": run["history"] for run in found}
     figure = plots.history(histories if len(found) > 1 else found[0]["history"])
-    name = f"{file_name(data)}-curves.png"
-    with atomic_write(folder / name) as temporary:
+    with atomic_write(folder / f"{name}-curves.png") as temporary:
         temporary.write_bytes(figure.png())
-    return name, figure.alt
+    return f"{name}-curves.png", figure.alt
 
 
-def _draw(data: str, path: Path, out: Path, ids: Sequence[str] | None, say: Any, **how: Any) -> list[dict[str, Any]]:
-    """Draw the figures of a data set that are missing or show another network; return what is known of each."""
-    content, context = checkpoints.load_checkpoint(path), figures.Context(data, path, out)
+def _draw(
+    data: str, path: Path, out: Path, ids: Sequence[str] | None, how: dict[str, Any], say: Any
+) -> tuple[list[dict[str, Any]], str]:
+    """Draw the figures of a data set that are missing or show another network; return them, and why others are not."""
+    content, missing = checkpoints.load_checkpoint(path), ""
+    if unique_name(data) != file_name(data):
+        out = path.parent / unique_name(data)  # figures of folders of the same name do not replace each other
+    context = figures.Context(data, path, out)
     files = [out / "figures" / f"{figures.file_stem(row, data)}.json" for row in figures.find(ids)]
     stale = [file.stem for file in files if not _up_to_date(file, figures.command(file.stem, context), path, content)]
     if stale:
         say(f"{data}: drawing {', '.join(stale)}")
-        figures.make(stale, data=data, checkpoint=path, out=out, **how)
-    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        try:
+            figures.make(stale, data=data, checkpoint=path, out=out, **how)
+        except ValueError as error:  # the others are drawn
+            missing = one_line(error)
+            say(missing)
+    drawn = [file for file in files if _up_to_date(file, figures.command(file.stem, context), path, content)]
+    shown = [json.loads(file.read_text(encoding="utf-8")) for file in drawn]
+    where = [os.path.relpath(file.with_suffix(".png"), path.parent).replace(os.sep, "/") for file in drawn]
+    return [about | {"file": place} for about, place in zip(shown, where, strict=True)], missing
 
 
 def _up_to_date(file: Path, command: str, checkpoint: Path, content: dict[str, Any]) -> bool:
     """Return whether a figure exists and shows this very network."""
     try:
         about = json.loads(file.read_text(encoding="utf-8"))
-        drawn = min((file.parent / name).stat().st_mtime for name in about["files"])
+        drawn = min(file.with_suffix(suffix).stat().st_mtime for suffix in (".png", ".svg"))
         shown = about["checkpoint"] or content
         same = all(shown[name] == content[name] for name in ("recipe", "versions"))
         return same and about["command"] == command and drawn >= checkpoint.stat().st_mtime
@@ -273,18 +276,21 @@ def _report(studies: Sequence[dict[str, Any]], waiting: Sequence[str], folder: P
         found["machines"] = list(dict.fromkeys(named))
     here = {study["data"] for study in studies} | set(waiting)
     seconds = sum(found["seconds"][name] for found in runs for name in ("training", "embedding", "evaluation"))
-    versions = [f"{name} {found['versions'][name]}" for found in runs for name in ("sstutils", "torch")]
     markdown = render(
         "report.md.j2",
         studies=[_section(study) for study in studies],
         seeds=dict.fromkeys(found["recipe"]["seed"] for found in runs),
         time=format_duration(seconds),
         machines=dict.fromkeys(found["machines"][0] for found in runs),
-        versions=dict.fromkeys(versions),
-        waiting=[file_name(name) for name in waiting],
+        versions=dict.fromkeys(f"{x} {found['versions'][x]}" for found in runs for x in ("sstutils", "torch")),
+        waiting=waiting,
         missing=[(name, NAMES[name][1]) for name in DATA if name not in here and not info(name)["present"]],
     )
-    for name, text in (("report.md", markdown), ("report.html", _page(markdown, folder))):
+    renderer = _Html(folder)
+    body = Markup(mistune.create_markdown(renderer=renderer, plugins=["table"])(markdown))
+    (_, _, title), *headings = renderer.headings
+    html = render("report.html.j2", title=title, headings=headings, body=body)
+    for name, text in (("report.md", markdown), ("report.html", html)):
         with atomic_write(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return folder / "report.html"
@@ -295,14 +301,9 @@ def _section(study: dict[str, Any]) -> dict[str, Any]:
     runs, kind = study["runs"], study["data"].partition(":")[0].lower()
     results, seeds = [run["results"] for run in runs], [run["recipe"]["seed"] for run in runs]
     note = part_note(runs[0]["data"]["options"])
-    return {
-        **study,
-        "name": file_name(study["data"]),
-        "description": "" if kind == "folder" else NAMES[kind][1].split(";")[0].capitalize(),
-        "note": note,
-        "results": results,
-        "table": results_table(results, runs[0]["recipe"], seeds, note),
-    }
+    about = {"note": note, "results": results, "table": results_table(results, runs[0]["recipe"], seeds, note)}
+    described = "" if kind == "folder" else NAMES[kind][1].split(";")[0].capitalize()
+    return {**study, **about, "description": described}
 
 
 def _machine(hardware: dict[str, Any] | None) -> str:
@@ -330,18 +331,8 @@ class _Html(mistune.HTMLRenderer):
         return f'<h{level} id="{escape(name)}">{text}</h{level}>\n'
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
-        data = base64.b64encode((self.folder / url).read_bytes()).decode()
+        data = base64.b64encode((self.folder / unquote(url)).read_bytes()).decode()
         return f'<img src="data:image/png;base64,{data}" alt="{escape(unescape(text))}">'
 
     def table(self, text: str) -> str:
         return f'<div class="scroll" tabindex="0" role="group" aria-label="Table"><table>\n{text}</table></div>\n'
-
-
-def _page(markdown: str, folder: Path) -> str:
-    """Return a report in Markdown as a single page of HTML."""
-    renderer = _Html(folder)
-    body = Markup(mistune.create_markdown(renderer=renderer, plugins=["table"])(markdown))
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    template = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True).get_template("report.html.j2")
-    (_, _, title), *headings = renderer.headings
-    return template.render(title=title, headings=headings, body=body)

@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
+
+from .forecast import format_duration
 
 _TITLES = {"map@r": "MAP@R", "r_precision": "R-precision", "nmi": "NMI"}
 NAMES = {"sst": "SST", "balanced": "class-balanced"}  # as they are written in tables and figures
@@ -33,28 +36,35 @@ def plain(value: Any) -> Markup:
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a document of Markdown from a template of this folder; values are escaped by :func:`plain`."""
+    """Render a template of this folder; every value is escaped: for HTML by the engine, for Markdown by `plain`."""
     import jinja2
 
-    made = jinja2.Environment(
+    html = template.endswith(".html.j2")
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,
-        finalize=plain,
+        autoescape=html,
+        finalize=None if html else plain,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"title": title, "spread": spread, "minutes": minutes}
-    return re.sub(r"\n{3,}", "\n\n", made.get_template(template).render(values)).strip() + "\n"
+    environment.filters |= {"title": title, "spread": spread, "duration": format_duration, "link": link, "code": code}
+    return re.sub(r"\n{3,}", "\n\n", environment.get_template(template).render(values)).strip() + "\n"
+
+
+def link(path: str) -> Markup:
+    """Return a path as the target of a link in Markdown."""
+    return Markup(quote(path))
+
+
+def code(value: Any) -> Markup:
+    """Return a value as code in Markdown, where a backslash would be seen."""
+    return Markup("`" + re.sub(r"[`|\s]+", " ", str(value)) + "`")
 
 
 def title(measure: str) -> str:
     """Return the name of a measure as papers write it."""
     return _TITLES.get(measure, measure.capitalize())
-
-
-def minutes(seconds: float) -> str:
-    """Return a duration for a table."""
-    return f"{seconds / 60:,.1f} min" if seconds >= 60 else f"{seconds:.1f} s"
 
 
 def spread(values: Sequence[float], form: str = ".3f") -> str:
@@ -67,10 +77,10 @@ def spread(values: Sequence[float], form: str = ".3f") -> str:
     return f"{mean:{form}}" + (f" ±\N{NO-BREAK SPACE}{half:{form.lstrip('+')}}" if math.isfinite(half) and half else "")
 
 
-def table(titles: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> str:
+def table(titles: Sequence[str], rows: Sequence[Sequence[Any]], text: int = 1) -> Markup:
     """Return a table in Markdown whose columns, but the first `text`, are numbers."""
-    rule = "|---" * text + "|---:" * (len(titles) - text) + "|"
-    return "\n".join([f"| {' | '.join(titles)} |", rule, *(f"| {' | '.join(row)} |" for row in rows)])
+    lines = [f"| {' | '.join(map(plain, row))} |" for row in (titles, *rows)]
+    return Markup("\n".join([lines[0], "|---" * text + "|---:" * (len(titles) - text) + "|", *lines[1:]]))
 
 
 def results_table(
@@ -90,10 +100,11 @@ def results_table(
     note : str
         Stands beside each number.
     """
-    network = f"{recipe['backbone']}, {recipe['dim']}-d, {recipe['head']} head"
     batches = f"{recipe['sampler']} batches of {recipe['batch_size']}"
-    words = plain(f"{NAMES.get(recipe['loss'], recipe['loss'])}, {batches}; {network}")
-    cells = [spread([result[name] for result in results]) + f" **{note}**" * bool(note) for name in results[0]]
+    network = f"{recipe['backbone']}, {recipe['dim']}-d, {recipe['head']} head"
+    words = f"{NAMES.get(recipe['loss'], recipe['loss'])}, {batches}; {network}"
+    mark = f" **{plain(note)}**" * bool(note)
+    cells = [Markup(spread([result[name] for result in results]) + mark) for name in results[0]]
     return table(["trained by", "seeds", *map(title, results[0])], [[words, ", ".join(map(str, seeds)), *cells]], 2)
 
 

@@ -84,9 +84,12 @@ _RECIPE_WITHOUT = {"train": (), "study": ("loss", "sampler", "seed"), "paper": (
 
 
 def _text(text: str) -> str:
-    if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(f"must be a name or a path, got {text!r}")
-    return text
+    try:
+        if text and b"\0" not in os.fsencode(text):
+            return text
+    except UnicodeEncodeError:
+        pass
+    raise argparse.ArgumentTypeError(f"must be a name or a path, got {text!r}")
 
 
 # What the words of a usage stand for; all others are text.

@@ -71,19 +71,9 @@ def _shortened(name: str, most: int) -> str:
 
 
 def check_output(path: str | os.PathLike, *inputs: str | os.PathLike) -> Path:
-    """Check, before the work, that a file can be written; return the file that a link stands for.
+    """Check before the work that a file can be written; return the one that a link stands for.
 
-    Parameters
-    ----------
-    path : path
-        A regular file, a link to one, or a file that is not there yet, nor need its folder be.
-    *inputs : path
-        Files that are read, which must not be written; a picture in a folder that is read must not either.
-
-    Raises
-    ------
-    OSError, ValueError
-        If it is a folder, a device or a pipe, one of the inputs, or in a folder that cannot be written.
+    It is an error if that is a folder, a device or a pipe, one of the `inputs`, or a picture in a folder of them.
     """
     target = Path(os.path.realpath(path))
     if target.is_dir():
@@ -93,12 +83,10 @@ def check_output(path: str | os.PathLike, *inputs: str | os.PathLike) -> Path:
     for one in map(os.path.realpath, inputs):
         same = os.path.isfile(one) and target.exists() and os.path.samefile(one, target)
         if same or (os.path.isdir(one) and target.is_relative_to(one) and target.suffix.lower() in _PICTURES):
-            raise ValueError(f"{path} is, or would be, among the data that are read ({one}): choose another to write")
+            raise ValueError(f"{path} is, or would become, part of what is read ({one}): choose another to write")
     folder = next(parent for parent in target.parents if os.path.lexists(parent))
-    if not folder.is_dir():
-        raise NotADirectoryError(f"cannot write {path}: {folder} is not a folder")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"cannot write {path}: no permission to write in the folder {folder}")
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise OSError(f"cannot write {path}: {folder} is {'read-only' if folder.is_dir() else 'not a folder'}")
     return target
 
 

@@ -110,7 +110,9 @@ def main(argv: Iterable[str] | None = None) -> int:
             return 0
         except (ValueError, OSError, FloatingPointError, MemoryError, RuntimeError) as error:
             # A user's mistake: what is wrong and what to do, on one line. All else is a bug and shows its traceback.
-            text = " ".join(str(error).split()) or type(error).__name__
+            system = isinstance(error, OSError) and error.strerror  # not of this package, but of the system
+            text = f"{error.filename or 'a file'}: {system}" if system else str(error)
+            text = " ".join(text.split()) or type(error).__name__
             if isinstance(error, RuntimeError):
                 if type(error).__name__ != "OutOfMemoryError":  # torch's; training gives more detail than this
                     raise

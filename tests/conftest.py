@@ -82,7 +82,7 @@ def page_of(tab, tmp_path):
     def opened(*widgets, width=1440, dark=False, **options):
         from ipywidgets.embed import dependency_state
 
-        from sstutils.lectures.editions.live import live, place
+        from sstutils.lectures.editions.lecture import live, place
 
         body = "".join(place(widget.model_id) for widget in widgets)
         file = tmp_path / "page.html"

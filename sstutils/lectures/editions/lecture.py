@@ -184,7 +184,7 @@ class Lecture(Text):
             self.alive.add(model)
             words = output.data.get("text/plain", "")
             still = f"<noscript><p>{escape(words)}</p></noscript>" if words.startswith("Figure: ") else ""
-            return f'<div class="sst-place" data-widget="{escape(model)}"></div>{still}'
+            return place(model) + still
         # sliders of ipywidgets need a kernel; what they showed last is kept
         stills = [self._output(nbformat.from_dict(one)) for one in self._inside(model)]
         if not stills:
@@ -200,23 +200,38 @@ class Lecture(Text):
 
     @property
     def widgets(self) -> str:
-        """The HTML at the end of a page that brings the widgets of its cells to life: styles, states, scripts, host."""
-        if not self.alive:
-            return ""
-        scripts, styles, models = {}, {}, {}
-        for key in filter(self.alive.__contains__, self.states):
-            state = dict(self.states[key]["state"])
-            esm, css = state.pop("_esm"), state.pop("_css", "")
-            name = hashlib.sha256(esm.encode()).hexdigest()[:12]
-            scripts[name], styles[css] = esm, None  # each once, however many widgets share it
-            kept = {trait: value for trait, value in state.items() if not trait.startswith("_")}
-            models[key] = {"script": name, "state": kept, "buffers": self.states[key].get("buffers", [])}
-        # "<" would let a text end the script element
-        data = json.dumps({"models": models, "scripts": scripts}, ensure_ascii=False).replace("<", "\\u003c")
-        return (
-            f'<style>{"".join(styles)}</style>\n<script type="application/json" id="sst-widgets">{data}</script>\n'
-            f"<script>{(Path(__file__).parent / 'host.js').read_text(encoding='utf-8')}</script>\n"
-        )
+        """The HTML at the end of a page that brings the widgets of its cells to life."""
+        return live({model: self.states[model] for model in self.states if model in self.alive})
+
+
+def place(model: str) -> str:
+    """Return the HTML element in which the host draws a widget."""
+    return f'<div class="sst-place" data-widget="{escape(model)}"></div>'
+
+
+def live(states: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the HTML at the end of a page that brings widgets to life: styles, states, scripts and host.
+
+    `states` are as a notebook keeps them (``metadata.widgets``), by model id; those of anywidgets are used.
+    """
+    scripts, styles, models = {}, {}, {}
+    for key, model in states.items():
+        state = dict(model["state"])
+        if "_esm" not in state:
+            continue
+        esm, css = state.pop("_esm"), state.pop("_css", "")
+        name = hashlib.sha256(esm.encode()).hexdigest()[:12]
+        scripts[name], styles[css] = esm, None  # each once, however many widgets share it
+        kept = {trait: value for trait, value in state.items() if not trait.startswith("_")}
+        models[key] = {"script": name, "state": kept, "buffers": model.get("buffers", [])}
+    if not models:
+        return ""
+    # "<" would let a text end the script element
+    data = json.dumps({"models": models, "scripts": scripts}, ensure_ascii=False).replace("<", "\\u003c")
+    return (
+        f'<style>{"".join(styles)}</style>\n<script type="application/json" id="sst-widgets">{data}</script>\n'
+        f"<script>{(Path(__file__).parent / 'host.js').read_text(encoding='utf-8')}</script>\n"
+    )
 
 
 def split_answer(text: str, whole: bool = False) -> tuple[str, str]:

@@ -6,18 +6,20 @@ import io
 import os
 import platform
 import re
-import warnings
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from numbers import Number
 from os import PathLike
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .files import atomic_write, file_name, whole_file
-from .models import EmbeddingNet, device
+from .files import atomic_write, check_archive, file_name, whole_file
+from .models import EmbeddingNet, device, is_finite, load_tensors
 from .recipes import Recipe, make_model
 
 __all__ = [
@@ -71,7 +73,9 @@ def write(content: dict[str, Any], path: str | PathLike) -> None:
         If it cannot be written; what was there before stays.
     """
     raw = io.BytesIO()  # torch itself tells a full disk by an error that names nothing
-    torch.save({"format": FORMAT, **content, "versions": versions()}, raw)
+    content = {"format": FORMAT, **content, "versions": versions()}
+    torch.save(content, raw)
+    check_content(content, raw.getbuffer().nbytes)  # what could not be loaded is not written
     try:
         with atomic_write(path) as temporary:
             temporary.write_bytes(raw.getbuffer())
@@ -87,7 +91,7 @@ def checkpoint_path(data: str, out: str | PathLike = "output") -> Path:
 
 
 def load_checkpoint(path: str | PathLike) -> dict[str, Any]:
-    """Read a checkpoint; nothing in it is executed.
+    """Read a checkpoint, and check it against the schema; nothing in it is executed.
 
     Returns
     -------
@@ -104,15 +108,70 @@ def load_checkpoint(path: str | PathLike) -> dict[str, Any]:
         If it is not a whole checkpoint of this package.
     """
     with whole_file(path, "checkpoint", f"make one with `sst train NAME --out {path}`"):
-        with warnings.catch_warnings(action="ignore"):  # of pickle protocols, where the file is no checkpoint at all
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        check_archive(path)
+        content = load_tensors(path)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise ValueError("another format")
-        if lacking := {"data", "model", "history", "versions", "training"} - set(content):
-            raise ValueError(f"without {', '.join(sorted(lacking))}")
-        Recipe(**content["recipe"])
+        check_content(content, os.path.getsize(path))
+        content["recipe"] = asdict(Recipe(**content["recipe"]))
         content["model"] = _weights(content["model"], torch.float32)
     return content
+
+
+# What a checkpoint holds; "*" stands for any other keys. Recipe checks its values, `Run.load` the states of training.
+_SCHEMA = {
+    "format": int,
+    "recipe": dict,
+    "data": {"name": str, "options": {"*": Number}, "fingerprint": str},
+    "model": {"*": Tensor},
+    "history": [dict.fromkeys(("epoch", "loss", "lr", "sampling", "seconds", "*"), Number)],
+    "versions": {"*": str},
+    "training": {"ended": str},
+}
+
+
+def check_content(content: dict[str, Any], size: int) -> None:
+    """Raise ValueError unless a checkpoint of `size` bytes holds what the schema says, its weights all finite."""
+    room = 4 * size  # a file holds once what its content may hold as model, as state of training and chosen
+    for count, leaf in enumerate(_leaves(content)):
+        if isinstance(leaf, Tensor):
+            room -= leaf.numel() * leaf.element_size()
+            if room < 0 or not is_finite(leaf):
+                raise ValueError("weights that are not finite, or larger than the file")
+        elif count > 10**6 or not isinstance(leaf, (str, int, float, NoneType)):
+            raise ValueError(f"more than a million values, or one of type {type(leaf).__name__}")
+        elif isinstance(leaf, str) and len(leaf) > 1000:
+            raise ValueError(f"a text of {len(leaf):,} characters")
+    _check(content, _SCHEMA, "it")
+
+
+def _leaves(value: Any, depth: int = 0) -> Iterator[Any]:
+    """Yield the keys and values of nested dictionaries and lists."""
+    if depth > 8:
+        raise ValueError("lists within lists")
+    if isinstance(value, dict):
+        value = (*value, *value.values())
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _leaves(part, depth + 1)
+    else:
+        yield value
+
+
+def _check(value: Any, schema: Any, name: str) -> None:
+    """Raise ValueError, with the name of a value, unless it is of the types that a schema has."""
+    kind = type(schema) if isinstance(schema, (dict, list)) else schema
+    if not isinstance(value, kind) or (kind is Number and (isinstance(value, bool) or not abs(value) < 1e18)):
+        raise ValueError(f"{name} is {value!r:.20}" if kind is Number else f"{name} is of type {type(value).__name__}")
+    if isinstance(schema, list):
+        for part in value:
+            _check(part, schema[0], f"a row of {name}")
+    if isinstance(schema, dict):
+        if lacking := [key for key in schema if key != "*" and key not in value]:
+            raise ValueError(f"{name} lacks {', '.join(lacking)}")
+        for key, part in value.items():
+            _check(key, str, "a key")
+            _check(part, schema.get(key, schema.get("*", object)), key[:40])
 
 
 def unfinished(content: dict[str, Any]) -> bool:

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,20 +22,18 @@ _PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", "
 
 
 def root() -> Path:
-    """Find the folder where data sets and caches live when none is given.
+    """Find the folder where data sets and caches live when none is given; nothing is created.
 
     It is ``$SSTUTILS_DATA`` if set, otherwise ``sstutils`` in the user's cache folder: ``$XDG_CACHE_HOME``,
-    ``%LOCALAPPDATA%`` on Windows, ``~/Library/Caches`` on macOS, ``~/.cache`` elsewhere. Nothing is created.
+    ``%LOCALAPPDATA%`` on Windows, ``~/Library/Caches`` on macOS, ``~/.cache`` elsewhere.
     """
     if chosen := os.environ.get("SSTUTILS_DATA"):
         return Path(chosen).expanduser()
-    if Path(cache := os.environ.get("XDG_CACHE_HOME", "")).is_absolute():  # the standard says: ignore relative ones
-        return Path(cache) / "sstutils"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "sstutils"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "sstutils"
-    return Path.home() / ".cache" / "sstutils"
+    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not cache.is_absolute():  # the standard says: ignore relative ones
+        usual = {"win32": "~/AppData/Local", "darwin": "~/Library/Caches"}.get(sys.platform, "~/.cache")
+        cache = Path((sys.platform == "win32" and os.environ.get("LOCALAPPDATA")) or usual).expanduser()
+    return cache / "sstutils"
 
 
 def resolve(folder: str | os.PathLike | None) -> Path:
@@ -146,30 +145,15 @@ def cached_arrays(
     make: Callable[[], dict[str, np.ndarray]],
     keys: Sequence[str] = ("data", "targets", "classes"),
 ) -> dict[str, np.ndarray]:
-    """Read the arrays of the cache file `path`; where it is missing or corrupt, make them and write it.
+    """Read the arrays called `keys` of the cache file `path`; where it is missing or corrupt, make and write them.
 
     The caller puts everything that the arrays depend on (parameters, versions) into the file's name. A corrupt cache
     and a cache that cannot be written (full disk, read-only folder) cost a one-line warning each, never the result.
-
-    Parameters
-    ----------
-    path : path
-        The cache, an ``.npz`` file.
-    make : callable
-        Returns the arrays by name; called without arguments, only if needed.
-    keys : sequence of str
-        Names that the cache must hold.
-
-    Returns
-    -------
-    dict of str to numpy array
     """
     path = Path(path)
     if path.exists():
         try:
-            # Opened here, because np.load leaves a file that it cannot read open; Windows then refuses to replace it.
-            with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-                return {key: file[key] for key in keys}  # reading to the end checks each array's CRC
+            return read_arrays(path, keys)
         except Exception as error:  # numpy, zipfile and zlib raise some ten kinds
             warnings.warn(f"cache {path} is corrupt ({one_line(error)}); making it again", stacklevel=2)
     arrays = make()
@@ -183,6 +167,27 @@ def cached_arrays(
             stacklevel=2,
         )
     return arrays
+
+
+def read_arrays(path: str | os.PathLike, keys: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Read the arrays of an ``.npz`` file, all or those called `keys`; damage and objects in it are errors."""
+    check_archive(path)
+    # Opened here, because np.load leaves a file that it cannot read open; Windows then refuses to replace it.
+    with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+        return {key: file[key] for key in (file.files if keys is None else keys)}
+
+
+def check_archive(path: str | os.PathLike) -> None:
+    """Raise an error unless a zip file (of torch or NumPy) is whole, and of a size that can be unpacked.
+
+    Its own directory tells the sizes, before anything is unpacked; each member is then read by its checksum.
+    """
+    with zipfile.ZipFile(path) as archive:
+        size, packed = sum(member.file_size for member in archive.infolist()), os.path.getsize(path)
+        if size > max(1 << 28, 4 * packed):  # torch does not compress
+            raise ValueError(f"{packed:,} bytes that would unpack to {size:,}")
+        if damaged := archive.testzip():
+            raise ValueError(f"{damaged[-40:]} is damaged")
 
 
 def digest(*parts: str | bytes | np.ndarray) -> str:

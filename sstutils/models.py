@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import re
 import warnings
+from collections import Counter
+from collections.abc import Container
 from functools import cache
 from importlib import import_module
+from os import PathLike
 from pathlib import Path
+from typing import Any
+from zipfile import is_zipfile
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
-__all__ = ["EmbeddingNet", "device", "load_weights"]
+from .checks import one_of, whole_number
+from .files import check_archive, one_line
+
+__all__ = ["EmbeddingNet", "device", "is_finite", "is_out_of_memory", "load_tensors", "load_weights"]
 
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation of RGB in 0..1
 # Backbones that torchvision lacks: the module with a function of that name, imported only when it is needed.
@@ -37,6 +47,16 @@ def device(name: str | None = None) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); try 'cpu'") from None
     return chosen
+
+
+_NO_MEMORY = r"out of memory|not enough memory|can(?:'t|not) allocate memory|bad_alloc|ALLOC_FAILED|shared memory"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory has run out: Python's, or what torch raises on each kind of device."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and bool(re.search(_NO_MEMORY, str(error)))
+    )
 
 
 @cache
@@ -126,12 +146,21 @@ def _torchvision(name: str, weights: str | None) -> tuple[nn.Module, int, Normal
     return network, features, normal
 
 
+def load_tensors(path: str | PathLike) -> Any:
+    """Read what ``torch.save`` wrote, on the CPU; nothing in it is executed, and damage is an error."""
+    if is_zipfile(path):  # torch has written zip archives since 1.6
+        check_archive(path)
+    with warnings.catch_warnings(action="ignore"):  # of pickle protocols, where the file is nothing of torch's
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def load_weights(network: nn.Module, state: dict[str, Tensor] | str | Path, source: str = "") -> None:
     """Load weights into a backbone, or say what does not match.
 
-    It accepts a ``state_dict``, also under the key "state_dict" or "model", with names prefixed by "module." (parallel
-    training) or "backbone." (a checkpoint of this package), with a classifier (which is skipped), and with leading
-    dimensions of 1, as some ported weights have.
+    It accepts a ``state_dict``, also within dictionaries (under "state_dict", "model", ...), with names prefixed by
+    what wraps and training scripts put before them ("module.", "_orig_mod.", "model.", "encoder.", "backbone." and
+    their combinations), with a classifier (which is skipped), and with leading dimensions of 1, as some ported weights
+    have.
 
     Parameters
     ----------
@@ -152,44 +181,66 @@ def load_weights(network: nn.Module, state: dict[str, Tensor] | str | Path, sour
     if not isinstance(state, dict):
         source = source or str(state)
         try:
-            state = torch.load(state, map_location="cpu", weights_only=True)
+            state = load_tensors(Path(state).expanduser())
         except FileNotFoundError:
             raise FileNotFoundError(f"weights file {source} not found") from None
         except Exception as error:  # whatever the bytes are taken for
             raise ValueError(
-                f"{source} holds no weights that can be read safely ({(str(error) or 'empty').splitlines()[0][:100]}): "
+                f"{source} holds no weights that can be read safely ({one_line(error)[:100]}): "
                 "save a state_dict with torch.save"
             ) from None
-        for key in ("state_dict", "model"):
-            if isinstance(state, dict) and isinstance(state.get(key), dict):
-                state = state[key]
-    own = network.state_dict()
-    if not isinstance(state, dict) or not any(isinstance(value, Tensor) for value in state.values()):
+    for _ in range(4):  # dictionaries in dictionaries; an odd file may hold itself
+        inner = (state[key] for key in _NESTED if isinstance(state, dict) and isinstance(state.get(key), dict))
+        state = next(inner, state)
+    if isinstance(state, dict):
+        state = {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    if not state or not isinstance(state, dict):
         raise ValueError(f"{source} holds no weights: expected tensors by name, as network.state_dict() gives them")
-    for prefix in ("module.", "backbone."):
-        if any(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    own = network.state_dict()
+    state = _strip_prefix(state, own)
     # Old files lack the counters of batches, which nothing needs.
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
     classifier = ("fc.", "last_linear.", "classifier.", "head.", "heads.", "aux1.", "aux2.", "AuxLogits.")
     unknown = [name for name in state if name not in own and not name.startswith(classifier)]
-    fitting, misshapen = {}, []
+    fitting, misshapen, odd = {}, [], []
     for name in own.keys() & state.keys():
         value = state[name]
         while value.dim() > own[name].dim() and len(value) == 1:
             value = value[0]
-        if value.shape == own[name].shape:
-            fitting[name] = value
-        else:
+        fitting[name] = value
+        if value.shape != own[name].shape:
             misshapen.append(f"{name} {tuple(value.shape)}, expected {tuple(own[name].shape)}")
-    problems = [
-        f"{len(names)} {what}, such as {min(names)}"
-        for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", misshapen))
-        if names
-    ]
-    if problems:
+        elif not is_finite(value):
+            odd.append(name)
+    found = {"missing": missing, "unknown": unknown, "of another shape": misshapen, "not finite": odd}
+    if problems := [f"{len(names)} {what}, such as {min(names)}" for what, names in found.items() if names]:
         raise ValueError(f"the weights {source} do not fit the backbone: {'; '.join(problems)}")
     network.load_state_dict(fitting, strict=False)
+
+
+_NESTED = ("state_dict", "model_state_dict", "model", "network", "net")
+_WRAP = re.compile(r"(_orig_mod|module|model|encoder|backbone|network|net)\.")
+
+
+def _strip_prefix(state: dict[str, Tensor], own: Container[str]) -> dict[str, Tensor]:
+    """Remove the prefix that most names carry before a network's own names; other names are left out with it."""
+    found = Counter()
+    for name in state:
+        rest = name
+        while rest not in own and (wrap := _WRAP.match(rest)):
+            rest = rest[wrap.end() :]
+        if rest in own:
+            found[name.removesuffix(rest)] += 1
+    prefix = max(found, key=found.__getitem__, default="")
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def is_finite(values: Tensor) -> bool:
+    """Tell whether a tensor is a plain one, whose numbers are in memory, without NaN or infinity."""
+    plain = values.layout == torch.strided and values.device.type != "meta" and not values.is_quantized
+    # Strides of 0 may make a few bytes look like a huge tensor.
+    whole = values.numel() * values.element_size() <= values.untyped_storage().nbytes() if plain else False
+    return whole and bool(values.isfinite().all())
 
 
 class EmbeddingNet(nn.Module):
@@ -238,15 +289,14 @@ class EmbeddingNet(nn.Module):
         precision: str = "auto",
     ) -> None:
         super().__init__()
-        if head not in ("trained", "frozen"):
-            raise ValueError(f"head must be 'trained' or 'frozen', got {head!r}")
-        if dim < 1:
-            raise ValueError(f"dim must be at least 1, got {dim}")
+        one_of("head", head, ("trained", "frozen"))
+        whole_number("dim", dim, 1, 2**16)
         if backbone == "small" and weights:
             raise ValueError(
                 f"backbone 'small' has no weights {weights!r}; it is trained from scratch, with weights none"
             )
-        file = weights if weights and Path(weights).suffix in (".pt", ".pth", ".ckpt", ".bin") else None
+        # Names of weights have neither a suffix nor a folder.
+        file = weights if weights and (Path(weights).suffix or Path(weights).expanduser().exists()) else None
         if backbone == "small":
             (self.backbone, features), (mean, std) = _small(), ((0.0,) * 3, (1.0,) * 3)
         elif backbone in _ELSEWHERE:
@@ -258,13 +308,11 @@ class EmbeddingNet(nn.Module):
             load_weights(self.backbone, file)
         self.head = nn.Linear(features, dim, bias=False)
         self.head.weight.requires_grad_(head == "trained")
-        self.normalize, self.scale = normalize, scale
-        if precision not in ("auto", "float32", "bfloat16"):
-            raise ValueError(f"precision must be 'auto', 'float32' or 'bfloat16', got {precision!r}")
-        self.precision = precision
+        self.name, self.normalize, self.scale = backbone, normalize, scale
+        self.precision = one_of("precision", precision, ("auto", "float32", "bfloat16"))
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
-        self.to(memory_format=torch.channels_last)
+        self.to(torch.float32, memory_format=torch.channels_last)  # whatever torch's default is
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed images.
@@ -278,12 +326,32 @@ class EmbeddingNet(nn.Module):
         -------
         Tensor of shape (N, dim), float32
         """
-        if not images.is_floating_point():
-            images = images.float() / 255
+        images = images.float() / (1 if images.is_floating_point() else 255)
         images = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         low = self.precision == "bfloat16" or (self.precision == "auto" and _bfloat16_is_fast(images.device.type))
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=low):
-            features = self.backbone(images)
+        try:
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=low):
+                features = self.backbone(images)
+        except (RuntimeError, AssertionError, ValueError):
+            height, width = images.shape[2:]
+            known = [str(side) for side in (32, 64, 96, 128, 224, 256, 299) if _takes(self.backbone, side, side)]
+            if not known or _takes(self.backbone, height, width):
+                raise  # for another reason
+            raise ValueError(
+                f"backbone {self.name} cannot take images of {height} x {width} pixels; "
+                f"set size to one that it can, such as {', '.join(known)}"
+            ) from None
         with torch.autocast(images.device.type, enabled=False):  # distances need more than bfloat16's three digits
             embeddings = self.head(features.float())
         return self.scale * (F.normalize(embeddings) if self.normalize else embeddings)
+
+
+def _takes(backbone: nn.Module, height: int, width: int) -> bool:
+    """Tell whether a backbone can take images of a size; only shapes are computed."""
+    weights = *backbone.named_parameters(), *backbone.named_buffers()
+    shapes = {name: value.to("meta") for name, value in weights}
+    try:
+        functional_call(backbone, shapes, torch.empty(2, 3, height, width, device="meta"))
+    except Exception:  # each layer has an error of its own
+        return False
+    return True

@@ -7,11 +7,14 @@ what today's practice changes in it, each item with its reason.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from math import cos, pi
+from numbers import Integral, Real
+from os import PathLike, fspath
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
@@ -25,84 +28,100 @@ __all__ = [
     "recipe_for", "view",
 ]  # fmt: skip
 
+LOSSES = ("sst", "triplet", "contrastive")  # of this package
+
+
+def _value(default: Any, about: str, least: Any = None, most: Any = None, *, choices: tuple[str, ...] = ()) -> Any:
+    """Declare a field: its default, the help of its option, and the values that it may have."""
+    return field(default=default, metadata={"help": about, "least": least, "most": most, "choices": choices})
+
 
 @dataclass(frozen=True)
 class Recipe:
     """How a network is trained; each value is also an option of ``sst train``.
 
     The values are found for pictures of 32 x 32 on a laptop; :data:`PAPER` and :data:`MODERN` are for photographs.
+    NumPy's numbers become Python's, and a path of weights a string.
+
+    Raises
+    ------
+    ValueError
+        If a value is of another type than its field, not among its choices or out of its range.
     """
 
-    loss: str = field(
-        default="sst", metadata={"help": "sst, triplet, contrastive, or a name of pytorch-metric-learning"}
+    loss: str = _value("sst", "sst, triplet, contrastive, or a name of pytorch-metric-learning", choices=LOSSES)
+    margin: float | None = _value(None, "of triplet (0.2) or contrastive (0.5)", -1e6, 1e6)
+    proxy_lr: float = _value(1.0, "factor on the learning rate of proxies, of losses that have them", 0, 1e6)
+    k: int = _value(5, "nearest positives of an anchor", 1, 10**6)
+    sampler: str = _value("local", "local, balanced or shuffled", choices=("local", "balanced", "shuffled"))
+    batch_size: int = _value(200, "B, the size of a neighborhood", 2, 10**6)
+    per_class: int = _value(5, "images per class in a class-balanced batch", 2, 10**6)
+    warmup: float = _value(0.5, "share of the epochs, class-balanced, before local sampling", 0, 0.999)
+    refresh: int = _value(1, "epochs between searches for new neighborhoods", 1, 10**6)
+    neighborhoods: int = _value(1, "batches averaged in one optimiser step", 1, 10**4)
+    positives: str = _value(
+        "epoch", "when they are chosen: once per epoch, or in each batch", choices=("epoch", "batch")
     )
-    margin: float | None = field(default=None, metadata={"help": "of triplet (0.2) or contrastive (0.5)"})
-    proxy_lr: float = field(
-        default=1.0, metadata={"help": "factor on the learning rate of proxies, of losses that have them"}
+    backbone: str = _value("small", "small, or a torchvision network such as resnet50")
+    weights: str | None = _value(None, "of the backbone: DEFAULT, a file, or none")
+    dim: int = _value(512, "length of an embedding", 1, 2**16)
+    normalize: bool = _value(False, "scale embeddings to unit length")
+    head: str = _value("trained", "trained, or frozen as in the paper's code", choices=("trained", "frozen"))
+    scale: float = _value(0.1, "factor on embeddings, in place of a temperature", 1e-6, 1e6)
+    size: int = _value(32, "side of the square input in pixels", 8, 4096)
+    resize: int = _value(0, "side that images are resized to before cropping to size; 0: no crop", 0, 4096)
+    flip: bool = _value(False, "mirror half of the images")
+    augment: float = _value(1.0, "strength of augmentation; 0 is none", 0, 10)
+    turn: bool = _value(False, "rotate and mirror whole classes, for 8 times as many")
+    epochs: int = _value(30, "passes over the training set", 1, 10**6)
+    lr: float = _value(3e-3, "learning rate of Adam", 1e-12, 1e3)
+    head_lr: float = _value(1.0, "factor on the learning rate of the linear layer", 0, 1e6)
+    weight_decay: float = _value(1e-4, "of Adam", 0, 1e3)
+    schedule: str = _value(
+        "cosine", "of the learning rate: cosine, plateau or constant", choices=("cosine", "plateau", "constant")
     )
-    k: int = field(default=5, metadata={"help": "nearest positives of an anchor"})
-    sampler: str = field(default="local", metadata={"help": "local, balanced or shuffled"})
-    batch_size: int = field(default=200, metadata={"help": "B, the size of a neighborhood"})
-    per_class: int = field(default=5, metadata={"help": "images per class in a class-balanced batch"})
-    warmup: float = field(default=0.5, metadata={"help": "share of the epochs, class-balanced, before local sampling"})
-    refresh: int = field(default=1, metadata={"help": "epochs between searches for new neighborhoods"})
-    neighborhoods: int = field(default=1, metadata={"help": "batches averaged in one optimiser step"})
-    positives: str = field(default="epoch", metadata={"help": "when they are chosen: once per epoch, or in each batch"})
-    backbone: str = field(default="small", metadata={"help": "small, or a torchvision network such as resnet50"})
-    weights: str | None = field(default=None, metadata={"help": "of the backbone: DEFAULT, a file, or none"})
-    dim: int = field(default=512, metadata={"help": "length of an embedding"})
-    normalize: bool = field(default=False, metadata={"help": "scale embeddings to unit length"})
-    head: str = field(default="trained", metadata={"help": "trained, or frozen as in the paper's code"})
-    scale: float = field(default=0.1, metadata={"help": "factor on embeddings, in place of a temperature"})
-    size: int = field(default=32, metadata={"help": "side of the square input in pixels"})
-    resize: int = field(
-        default=0, metadata={"help": "side that images are resized to before cropping to size; 0: no crop"}
+    patience: int = _value(15, "epochs without a better loss before a plateau run stops", 1, 10**6)
+    holdout: float = _value(0.0, "share of training classes held out to choose the epoch", 0, 0.999)
+    batch_norm: str = _value("trained", "its statistics: trained, or frozen", choices=("trained", "frozen"))
+    precision: str = _value(
+        "auto", "of convolutions: auto, float32 or bfloat16", choices=("auto", "float32", "bfloat16")
     )
-    flip: bool = field(default=False, metadata={"help": "mirror half of the images"})
-    augment: float = field(default=1.0, metadata={"help": "strength of augmentation; 0 is none"})
-    turn: bool = field(default=False, metadata={"help": "rotate and mirror whole classes, for 8 times as many"})
-    epochs: int = field(default=30, metadata={"help": "passes over the training set"})
-    lr: float = field(default=3e-3, metadata={"help": "learning rate of Adam"})
-    head_lr: float = field(default=1.0, metadata={"help": "factor on the learning rate of the linear layer"})
-    weight_decay: float = field(default=1e-4, metadata={"help": "of Adam"})
-    schedule: str = field(default="cosine", metadata={"help": "of the learning rate: cosine, plateau or constant"})
-    patience: int = field(default=15, metadata={"help": "epochs without a better loss before a plateau run stops"})
-    holdout: float = field(default=0.0, metadata={"help": "share of training classes held out to choose the epoch"})
-    batch_norm: str = field(default="trained", metadata={"help": "its statistics: trained, or frozen"})
-    precision: str = field(default="auto", metadata={"help": "of convolutions: auto, float32 or bfloat16"})
-    compile: bool = field(default=False, metadata={"help": "compile the backbone: slow at first, then faster"})
-    seed: int = field(default=0, metadata={"help": "of everything random"})
+    compile: bool = _value(False, "compile the backbone: slow at first, then faster")
+    seed: int = _value(0, "of everything random", 0, 2**32 - 1)
 
     def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            # Losses of others are looked up when one is made: a network can be used where their package is not.
-            if getattr(self, name) not in choices and not (name == "loss" and self.loss.endswith("Loss")):
-                raise ValueError(f"{name} must be one of {', '.join(choices)}; got {getattr(self, name)!r}")
-        for name, least in _LEAST.items():
-            if not getattr(self, name) >= least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)!r}")
-        if not self.lr > 0:
-            raise ValueError(f"lr must be positive, got {self.lr}")
-        if self.resize and self.resize < self.size:
+        for entry in fields(self):
+            object.__setattr__(self, entry.name, _converted(entry, getattr(self, entry.name)))
+        if 0 < self.resize < self.size:
             raise ValueError(f"resize must be 0 or at least size, {self.size}; got {self.resize}")
-        for name in ("holdout", "warmup"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
 
 
-_CHOICES = {
-    "loss": ("sst", "triplet", "contrastive"),
-    "sampler": ("local", "balanced", "shuffled"),
-    "positives": ("epoch", "batch"),
-    "head": ("trained", "frozen"),
-    "schedule": ("cosine", "plateau", "constant"),
-    "precision": ("auto", "float32", "bfloat16"),
-    "batch_norm": ("trained", "frozen"),
+_KINDS = {  # annotation -> (types that are taken, what they are called, what they are converted by)
+    "str": ((str, PathLike), "a string", fspath),
+    "bool": ((bool, np.bool_), "True or False", bool),
+    "int": ((Integral,), "an integer", int),
+    "float": ((Real,), "a number", float),
 }
-_LEAST = {
-    "k": 1, "batch_size": 2, "per_class": 2, "dim": 1, "size": 8, "augment": 0, "epochs": 1,
-    "head_lr": 0, "proxy_lr": 0, "weight_decay": 0, "patience": 1, "refresh": 1, "neighborhoods": 1, "seed": 0,
-}  # fmt: skip
+
+
+def _converted(entry: Field, value: Any) -> Any:
+    """Return a value as its field has it, by the annotation, or raise a ValueError that names the field."""
+    kind, _, optional = entry.type.partition(" | ")
+    if value is None and optional:
+        return None
+    taken, called, convert = _KINDS[kind]
+    # Python counts True among the integers.
+    if not isinstance(value, taken) or (kind != "bool" and isinstance(value, bool)):
+        raise ValueError(f"{entry.name} must be {called}, got {value!r:.40}")
+    least, most, choices = (entry.metadata[key] for key in ("least", "most", "choices"))
+    if most is not None and not least <= value <= most:  # nor is NaN between them
+        raise ValueError(f"{entry.name} must be between {least:,} and {most:,}, got {value!s:.40}")
+    # Losses of others are looked up when one is made: a network can be used where their package is not.
+    if choices and value not in choices and not (entry.name == "loss" and value.endswith("Loss")):
+        raise ValueError(f"{entry.name} must be one of {', '.join(choices)}; got {value!r:.40}")
+    if kind == "str" and len(fspath(value)) > 1000:
+        raise ValueError(f"{entry.name} must have at most 1,000 characters, got {len(fspath(value)):,}")
+    return convert(value)
 
 
 # As the paper's published code trains on its three data sets of photographs: Adam, the learning rate halved when the
@@ -140,22 +159,10 @@ _SUITED: dict[str, dict[str, Any]] = {
 
 
 def recipe_for(data: str, recipe: str = "default", **values: Any) -> Recipe:
-    """Return the recipe for a data set: a set of values that suits its pictures, and `values` over it.
+    """Return the recipe for a data set, by its name: a set of values that suits its pictures, and `values` over it.
 
-    Parameters
-    ----------
-    data : str
-        Name of the data set.
-    recipe : {"default", "paper", "modern"}
-        "paper" is :data:`PAPER`, "modern" has :data:`MODERN` over it; the default is the paper's for its own three data
-        sets, and small for all others.
-    **values
-        Fields of :class:`Recipe`.
-
-    Raises
-    ------
-    ValueError
-        If there is no such recipe or value.
+    "paper" is :data:`PAPER`, "modern" has :data:`MODERN` over it; the default is the paper's for its own three data
+    sets, and small for all others. An unknown recipe or value is a ValueError.
     """
     presets = {
         "default": _SUITED.get(data.partition(":")[0].lower(), {}),
@@ -165,32 +172,22 @@ def recipe_for(data: str, recipe: str = "default", **values: Any) -> Recipe:
     if recipe not in presets:
         raise ValueError(f"recipe must be one of {', '.join(presets)}; got {recipe!r}")
     names = [entry.name for entry in fields(Recipe)]
-    for name in values:
-        if name not in names:
-            close = get_close_matches(name, names, n=1)
-            raise ValueError(
-                f"unknown field {name!r} of a recipe; "
-                + (f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(names)}")
-            )
+    for name in values.keys() - set(names):
+        raise ValueError(f"unknown field {name!r} of a recipe; {_suggest(name, names)}")
     return Recipe(**{**presets[recipe], **values})
 
 
+def _suggest(name: str, names: list[str]) -> str:
+    close = get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(names)}"
+
+
 def make_loss(recipe: Recipe, classes: int = 0) -> nn.Module:
-    """Return the loss of a recipe.
+    """Return the loss of a recipe: one of this package's or a class of ``pytorch_metric_learning.losses``.
 
-    Parameters
-    ----------
-    recipe : Recipe
-        Its `loss` is one of this package's or the name of a class in ``pytorch_metric_learning.losses``. Those of
-        proxies (such as "ProxyAnchorLoss") have weights of their own, to be trained with the network's. The margin is
-        passed on to losses that have one, if the recipe has one.
-    classes : int
-        Number of training classes, for proxies.
-
-    Raises
-    ------
-    ValueError
-        If there is no such loss, or it needs more than a recipe holds.
+    Those of proxies (such as "ProxyAnchorLoss") have weights of their own, one row for each of the training `classes`,
+    to be trained with the network's. The margin is passed on to losses that have one, if the recipe has one. A loss
+    that is unknown, or needs more than a recipe holds, is a ValueError.
     """
     margin = {} if recipe.margin is None else {"margin": recipe.margin}
     if recipe.loss == "sst":
@@ -208,11 +205,7 @@ def make_loss(recipe: Recipe, classes: int = 0) -> nn.Module:
         ) from None
     if not hasattr(losses, recipe.loss):
         names = [name for name in dir(losses) if name.endswith("Loss")]
-        close = get_close_matches(recipe.loss, names, n=1)
-        raise ValueError(
-            f"unknown loss {recipe.loss!r}; "
-            + (f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(names)}")
-        )
+        raise ValueError(f"unknown loss {recipe.loss!r}; {_suggest(recipe.loss, names)}")
     cls = getattr(losses, recipe.loss)
     known = {"num_classes": classes, "embedding_size": recipe.dim, **margin}
     try:
@@ -231,7 +224,7 @@ def make_sampler(recipe: Recipe, labels: list[int]) -> LocalSampler | ClassBalan
     """Return the sampler of a recipe."""
     if recipe.sampler == "local":
         # Losses of others choose their pairs themselves.
-        positives = recipe.positives if recipe.loss in _CHOICES["loss"] else "batch"
+        positives = recipe.positives if recipe.loss in LOSSES else "batch"
         return LocalSampler(labels, recipe.batch_size, recipe.k, positives=positives, seed=recipe.seed)
     if recipe.sampler == "balanced":
         return balanced_sampler(recipe, labels)

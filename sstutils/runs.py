@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from . import distributed
 from .checkpoints import checkpoint_path, differing, load_checkpoint, load_model
+from .checks import whole_number
 from .datasets import load
 from .datasets.base import ArrayDataset
 from .datasets.subsets import Readable, innermost
@@ -71,22 +72,13 @@ def run(
     Returns
     -------
     Step
-        The last one, as of :func:`sstutils.fit`.
-
-    Raises
-    ------
-    ValueError
-        If something is unknown, or the checkpoint to resume has another recipe or part.
-    FileNotFoundError, OSError
-        If data or checkpoint are missing, or cannot be read or written.
+        The last one, as of :func:`sstutils.fit`, whose errors it raises too.
     """
     rank, processes = distributed.world()
     progress = progress and rank == 0
     out, lines = Path(out or checkpoint_path(data)), []
     if resume:
-        saved = load_checkpoint(out)
-        chosen, options = replace(Recipe(**saved["recipe"]), **values), saved["data"]["options"]
-        _check_asked(out, saved, data, recipe, part, values)
+        chosen, options = _resumed(out, data, recipe, part, values)
     else:
         chosen, options = plan(data, recipe, part, where, **values)
         if processes > 1 and "neighborhoods" not in values:
@@ -96,8 +88,8 @@ def run(
     dataset = distributed.rank_zero_first(lambda: load(data, "train", **options, **fetch))
     lines.append(f"{len(dataset):,} images of {len(dataset.classes):,} classes; checkpoint after each epoch: {out}")
     if recipe == "modern" and not resume:
-        kept = {name: (value, why) for name, (value, why) in MODERN.items() if getattr(chosen, name) == value}
-        lines += [f"  {name} = {value}: {why}" for name, (value, why) in kept.items()]
+        reasons = [(name, *reason) for name, reason in MODERN.items() if getattr(chosen, name) == reason[0]]
+        lines += [f"  {name} = {value}: {why}" for name, value, why in reasons]
     if progress:
         print(*lines, sep="\n", flush=True)
     how = {"strict": strict, "workers": default_workers(workers, where), "progress": progress}
@@ -130,7 +122,11 @@ def plan(
         part = PART if chosen.resize and device(where).type == "cpu" else "all"
     if part == "all":
         return chosen, {}
-    return replace(chosen, **(ON_A_PART | values if chosen.resize else {})), {"part": _number(part)}
+    try:
+        part = whole_number("part", int(part))
+    except ValueError:
+        raise ValueError(f"part must be a number of images, auto or all; got {part!r}") from None
+    return replace(chosen, **(ON_A_PART | values if chosen.resize else {})), {"part": part}
 
 
 def embed_checkpoint(
@@ -179,35 +175,29 @@ def embed_checkpoint(
     return embeddings.to(device(where)), dataset, content
 
 
-def _check_asked(
-    out: Path, saved: dict[str, Any], data: str, recipe: str, part: int | str, values: dict[str, Any]
-) -> None:
-    """Raise ValueError if a recipe or part is asked for that differs from that of a checkpoint to resume."""
-    options = saved["data"]["options"]
-    if part != "auto" and options != ({} if part == "all" else {"part": _number(part)}):
+def _resumed(
+    out: Path, data: str, recipe: str, part: int | str, values: dict[str, Any]
+) -> tuple[Recipe, dict[str, int]]:
+    """Return recipe and options of a checkpoint to resume; ValueError if others are asked for."""
+    saved = load_checkpoint(out)
+    own, options = saved["recipe"], saved["data"]["options"]
+    if part != "auto" and options != plan(data, part=part)[1]:
         raise ValueError(
             f"{out} was trained on {options.get('part', 'all')} images (asked for: {part}); omit the part to continue "
             "with these, or choose another file"
         )
-    own = Recipe(**saved["recipe"])
-    kept = {name: getattr(own, name) for name in (*ON_A_PART, "neighborhoods")}
+    kept = {name: own[name] for name in (*ON_A_PART, "neighborhoods")}
     if recipe != "default" and (others := differing(saved, recipe_for(data, recipe, **{**values, **kept}))):
         raise ValueError(
             f"{out} was trained with {', '.join(others)}; omit the recipe to continue with that, or choose another file"
         )
-
-
-def _number(part: int | str) -> int:
-    try:
-        return int(part)
-    except ValueError:
-        raise ValueError(f"part must be a number of images, auto or all; got {part!r}") from None
+    return Recipe(**{**own, **values}), options
 
 
 def default_workers(workers: int | None, where: str | None) -> int:
     """Return `workers`, or if it is None a good number of processes to read files: none where the CPU trains."""
     if workers is not None:
-        return workers
+        return whole_number("workers", workers, 0, 256)
     if device(where).type == "cpu":
         return 0
     return min(12, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))

@@ -7,6 +7,7 @@ with a progress bar.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
@@ -24,15 +25,16 @@ from torch.utils.data import Dataset, Sampler, Subset
 
 from . import distributed
 from .augmentation import augment, crop
+from .checks import whole_number
 from .datasets.reading import batches
 from .datasets.subsets import unreadable
 from .embedding import embed
 from .evaluation import recall_at_k
 from .files import exclusive
-from .models import EmbeddingNet, device
+from .models import EmbeddingNet, device, is_out_of_memory
 from .recipes import Recipe, view
 from .sampling import LocalSampler
-from .state import Run, load_run, make_run, save_run
+from .state import Run
 
 __all__ = ["Step", "fit", "train", "train_epoch"]
 
@@ -41,33 +43,21 @@ __all__ = ["Step", "fit", "train", "train_epoch"]
 class Step:
     """One step of training, as :func:`train` yields it.
 
-    Attributes
-    ----------
-    epoch, batch, batches : int
-        Epoch and step from 0, and the number of steps of this epoch.
-    loss, lr : float
-    indices : list of int
-        The items of the step's neighborhood (or of all its neighborhoods): positions in the training set.
-    model : EmbeddingNet
-        The network itself, not a copy; it is in training mode.
-    history : list of dict
-        One row for each completed epoch: epoch, loss, lr, items, seconds; of these, the seconds of sampling (embedding
-        the training set and finding neighborhoods); with held-out classes, their recall@1 and the seconds of
-        validation; "unreadable" images, if any. "processor": seconds of computing by the threads of this process,
-        without validation, which do not depend on what else the machine does.
-    neighborhoods : int
-        Number of neighborhoods of the step.
+    A row of its history holds epoch, loss, lr, items, seconds; of these, the seconds of sampling (embedding the
+    training set and finding neighborhoods); with held-out classes, their recall@1 and the seconds of validation;
+    "unreadable" images, if any. "processor": seconds of computing by the threads of this process, without validation,
+    which do not depend on what else the machine does.
     """
 
-    epoch: int
-    batch: int
-    batches: int
+    epoch: int  #: from 0
+    batch: int  #: number of the step in this epoch, from 0
+    batches: int  #: of this epoch
     loss: float
     lr: float
-    indices: list[int]
-    model: EmbeddingNet
-    history: list[dict[str, float]]
-    neighborhoods: int = 1
+    indices: list[int]  #: positions in the training set of the items of its neighborhoods
+    model: EmbeddingNet  #: the network itself, not a copy; it is in training mode
+    history: list[dict[str, float]]  #: a row for each completed epoch
+    neighborhoods: int = 1  #: of the step
 
 
 def train_epoch(run: Run, epoch: int) -> Iterator[Step]:
@@ -140,9 +130,8 @@ def find_neighborhoods(sampler: LocalSampler, embeddings: Tensor) -> None:
 def start_training_mode(run: Run) -> None:
     """Set the network to training mode; the statistics of batch normalisation only if they are trained."""
     run.model.train()
-    if run.recipe.batch_norm == "frozen":
-        for layer in batch_norms(run.model):
-            layer.eval()
+    for layer in batch_norms(run.model):
+        layer.train(run.recipe.batch_norm == "trained")
 
 
 def batch_norms(model: nn.Module) -> list[nn.Module]:
@@ -270,25 +259,23 @@ def train(
         If an embedding, the loss or a weight is no longer finite; `out` keeps the last completed epoch.
     MemoryError
         If the batches are too large for the device; it says what to lower.
-    OSError
-        If another run writes the same `out`.
-    ValueError
-        If there is nothing to train on, or the checkpoint to resume belongs to another recipe or other data.
+    OSError, ValueError
+        If another run writes the same `out`; there is nothing to train on; what is to be resumed is another run.
     """
     recipe = recipe or Recipe()
-    holds = f"; {out} holds the last completed epoch" if out else ""
+    holds = ""
     try:
         with exclusive(out) if out is not None and not distributed.world()[0] else nullcontext():
-            run = make_run(dataset, recipe, data or {}, device(where), workers, strict)
+            run = Run(dataset, recipe, data or {}, device(where), whole_number("workers", workers, 0, 256), strict)
             if resume:
-                load_run(run, out)
-                if run.history:
-                    anneal(run, len(run.history))  # the recipe may ask for more epochs than before
+                run.load(out)
+                catch_up(run)
             elif out is not None and not Path(out).exists():
-                save_run(run, out)  # so that there is something to resume from the first moment on
+                run.save(out)  # so that there is something to resume from the first moment on
+            holds = f"; {out} holds the last completed epoch" if out else ""
             while len(run.history) < recipe.epochs and not run.ended:
                 yield from complete_epoch(run)
-                save_run(run, out)
+                run.save(out)
             if run.chosen:
                 run.model.load_state_dict(run.chosen)
             run.model.eval()
@@ -298,8 +285,8 @@ def train(
             f"training diverged in epoch {epoch}: {error} at learning rate {lr:.2g}; "
             f"lower lr, lengthen warmup or set normalize{holds}"
         ) from error
-    except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "not enough memory" not in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
             raise
         low = " or set precision to bfloat16" * (recipe.precision == "float32")
         raise MemoryError(
@@ -334,9 +321,7 @@ def complete_epoch(run: Run) -> Iterator[Step]:
     count_unreadable(run)
     row["seconds"] = time.perf_counter() - started
     run.history.append(row)
-    if isinstance(run.scheduler, ReduceLROnPlateau) and sampler_of(run, epoch) is run.sampler:
-        run.scheduler.step(row["loss"])
-        stop_early(run)
+    follow_plateau(run, row)
 
 
 def validate(run: Run) -> None:
@@ -347,12 +332,27 @@ def validate(run: Run) -> None:
         run.chosen = deepcopy(run.model.state_dict())
 
 
-def stop_early(run: Run) -> None:
-    """End training if its loss has not fallen for as many epochs as the recipe has patience."""
+def follow_plateau(run: Run, row: dict[str, float]) -> None:
+    """Tell a plateau schedule the loss of an epoch; end training if it has not fallen while the recipe has patience.
+
+    Epochs before local sampling do not count.
+    """
+    if not isinstance(run.scheduler, ReduceLROnPlateau) or sampler_of(run, row["epoch"] - 1) is not run.sampler:
+        return
+    run.scheduler.step(row["loss"])
     losses = [row["loss"] for row in run.history if sampler_of(run, row["epoch"] - 1) is run.sampler]
     stale = len(losses) - 1 - losses.index(min(losses))
     if stale >= run.recipe.patience:
         run.ended = f"the training loss did not fall for {stale} epochs"
+
+
+def catch_up(run: Run) -> None:
+    """Set the learning rate to where the history of a run left it; the recipe may ask for more epochs than before."""
+    for row in run.history:
+        follow_plateau(run, row)
+    if run.history:
+        with warnings.catch_warnings(action="ignore"):  # torch misses the steps that were taken before
+            anneal(run, len(run.history))
 
 
 def count_unreadable(run: Run) -> None:
@@ -367,12 +367,7 @@ def count_unreadable(run: Run) -> None:
 def fit(dataset: Dataset, recipe: Recipe | None = None, *, progress: bool = True, **options: Any) -> Step:
     """Train to the end, with a progress bar.
 
-    Parameters
-    ----------
-    dataset, recipe, **options
-        As for :func:`train`.
-    progress : bool
-        Show the bar: epochs, time left, loss and Recall@1 of held-out classes.
+    Parameters are those of :func:`train`. The bar shows epochs, time left, loss and Recall@1 of held-out classes.
 
     Returns
     -------

@@ -84,8 +84,8 @@ def test_torchvision_features_are_those_before_the_classifier():
         ({"backbone": "squeezenet1_0"}, "no linear classifier"),
         ({"backbone": "resnet18", "weights": "NONSENSE"}, "IMAGENET1K_V1"),
         ({"weights": "DEFAULT"}, "from scratch"),
-        ({"head": "thawed"}, "'trained' or 'frozen'"),
-        ({"dim": 0}, "at least 1"),
+        ({"head": "thawed"}, "'trained', 'frozen'"),
+        ({"dim": 0}, "dim must be between 1 and 65536, got 0"),
         ({"precision": "half"}, "bfloat16"),
     ],
 )

@@ -115,7 +115,8 @@ def _converted(entry: Field, value: Any) -> Any:
         raise ValueError(f"{entry.name} must be {called}, got {value!r:.40}")
     least, most, choices = (entry.metadata[key] for key in ("least", "most", "choices"))
     if most is not None and not least <= value <= most:  # nor is NaN between them
-        raise ValueError(f"{entry.name} must be between {least:,} and {most:,}, got {value!s:.40}")
+        bound = f"at most {most:,}" if value > most else f"at least {least:,}"
+        raise ValueError(f"{entry.name} must be {bound}, got {value!s:.40}")
     # Losses of others are looked up when one is made: a network can be used where their package is not.
     if choices and value not in choices and not (entry.name == "loss" and value.endswith("Loss")):
         raise ValueError(f"{entry.name} must be one of {', '.join(choices)}; got {value!r:.40}")

@@ -387,12 +387,12 @@ def test_a_compiled_backbone_learns_the_same(glyphs, tmp_path):
     ("values", "message"),
     [
         ({"loss": "tripplet"}, "loss must be one of sst, triplet, contrastive"),
-        ({"epochs": 0}, "epochs must be between 1 and 1,000,000, got 0"),
-        ({"k": 0}, "k must be between 1 and 1,000,000, got 0"),
-        ({"lr": 0.0}, "lr must be between 1e-12 and 1,000.0, got 0.0"),
-        ({"holdout": 1.0}, "holdout must be between 0 and 0.999, got 1.0"),
-        ({"warmup": -0.1}, "warmup must be between 0 and 0.999, got -0.1"),
-        ({"lr": float("nan")}, "lr must be between 1e-12 and 1,000.0, got nan"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"k": 0}, "k must be at least 1, got 0"),
+        ({"lr": 0.0}, "lr must be at least 1e-12, got 0.0"),
+        ({"holdout": 1.0}, "holdout must be at most 0.999, got 1.0"),
+        ({"warmup": -0.1}, "warmup must be at least 0, got -0.1"),
+        ({"lr": float("nan")}, "lr must be at least 1e-12, got nan"),
     ],
 )
 def test_bad_recipe(values, message):

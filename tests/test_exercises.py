@@ -7,6 +7,7 @@ handed in is the same for all, and is tested on a few of different forms.
 import functools
 import inspect
 import math
+import re
 import subprocess
 import sys
 
@@ -70,6 +71,34 @@ def test_model_answer_is_correct(exercise):
 def test_each_mistake_gets_its_message(exercise):
     for message, mistake in exercise.mistakes:
         assert exercise.check(mistake) == Outcome("wrong", message)
+
+
+@every
+def test_each_mistake_is_shown_on_a_case_that_fits_in_a_few_lines(exercise):
+    for message, mistake in exercise.mistakes:
+        example = exercise.check(mistake).example
+        assert {"your result", "right one"} <= set(re.findall("your result|right one", example)), message
+        assert all(name in example for name in inspect.signature(exercise.model).parameters)
+        assert example.count("\n") < 20 and max(map(len, example.splitlines())) <= 150, example
+    assert exercise.check(exercise.model).example == ""
+    small = [exercise._viewed(exercise._ask(exercise.model, case), case) for case in exercise.small]
+    assert len(small) == len(exercise.small) > 0
+
+
+def test_a_case_shows_what_is_given_what_comes_out_and_what_is_right():
+    outcome = sst.exercises.mean_loss.check(lambda z: z.mean())
+    assert repr(outcome).endswith("\n\nz             = [-2, 1, 4]\nyour result   = 1\nthe right one = 1.667")
+    assert "= 1.667</pre>" in outcome._repr_html_()
+
+    def sst_loss(z):
+        z -= 1
+        return z
+
+    assert "z afterwards  = [-2, -1, 0]" in sst.exercises.sst_loss.check(sst_loss).example
+    by_error = sst.exercises.mean_loss.check(lambda z: 1 / 0)
+    assert "z             = [-2, 1, 4]\nyour result   = ZeroDivisionError: division by zero" in by_error.example
+    assert "f             = x_1^2 + 2 x_2^2" in sst.exercises.central_difference.check(lambda f, x, h: x).example
+    assert sst.exercises.mean_loss.check(3).example == ""
 
 
 @pytest.mark.slow
@@ -406,6 +435,68 @@ def test_bad_results_get_a_sentence(exercise, body):
     assert outcome.status == "wrong"
     assert BAD[body] in outcome.message
     assert "Traceback" not in repr(outcome)
+
+
+def loops(count):
+    """Return a student's neighborhoods: a loop over the numbers of clusters, but not over those that occur."""
+
+    def neighborhoods(assignment, B, rng):
+        batches = []
+        for c in range(count(assignment)):
+            members = np.flatnonzero(assignment == c)
+            batches.append(rng.choice(members, B, replace=False) if len(members) > B else members)
+        return batches
+
+    return neighborhoods
+
+
+def where_is_a_tuple(assignment, B, rng):
+    batches = []
+    for c in np.unique(assignment):
+        members = np.where(assignment == c)
+        batches.append(rng.choice(members, B, replace=False) if len(members) > B else members)
+    return batches
+
+
+def among(axis):
+    """Return a student's Recall@K with `any` along an axis."""
+
+    def recall_at_k(d2, labels, k):
+        nearest = np.argsort(d2 + np.diag(np.full(len(d2), np.inf)), axis=1)[:, :k]
+        return np.mean((labels[nearest] == labels[:, None]).any(axis=axis))
+
+    return recall_at_k
+
+
+OFTEN = {
+    "any, axis 0": ("recall_at_k", among(0), "asks one question about all items"),
+    "any of all": ("recall_at_k", among(None), "asks one question about all items"),
+    "range(max)": ("neighborhoods", loops(lambda c: c.max()), "`range(n)` ends at n - 1"),
+    "range(max + 1)": ("neighborhoods", loops(lambda c: c.max() + 1), "empty batch for each number"),
+    "range(count)": ("neighborhoods", loops(lambda c: len(np.unique(c))), "numbered without a gap"),
+    "np.where": ("neighborhoods", where_is_a_tuple, "`np.where(...)[0]`"),
+    "choice(np.where)": (
+        "neighborhoods",
+        lambda c, B, rng: [rng.choice(np.where(c == i), B, replace=False) for i in np.unique(c)],
+        "as `np.where(...)` gives",
+    ),
+    "torch's function": ("sst_loss", lambda z: torch.nn.functional.softplus(z), "torch takes tensors"),
+    "torch's distances": ("squared_distances", lambda x: torch.cdist(x, x) ** 2, "torch takes tensors"),
+    "torch's stack": ("sgd_step", lambda x, g, lr: torch.stack([x, g])[0], "torch takes tensors"),
+    "torch's method": ("mean_loss", lambda z: z.clamp(min=0).mean(), "other methods than tensors"),
+    "max of an array": ("mean_loss", lambda z: max(0, z), "`np.maximum`"),
+    "if of an array": ("sst_loss", lambda z: z if z > 0 else 0, "`np.where`"),
+    "math of an array": ("sst_loss", lambda z: math.log(1 + math.exp(z)), "`np.exp`"),
+    "shapes": ("squared_distances", lambda x: x - x.sum(0)[:, None], "Print the shapes"),
+}
+
+
+@pytest.mark.parametrize("name", OFTEN)
+def test_what_students_do_often_is_told(name):
+    exercise, answer, says = OFTEN[name]
+    outcome = EXERCISES[exercise].check(answer)
+    assert outcome.status == "wrong" and says in outcome.message, outcome
+    assert "your result" in outcome.example
 
 
 @some

@@ -2,7 +2,8 @@
 
 ``check`` tells whether an answer is right by its properties, on random cases. If one of them fails, the answer is
 compared with every known mistake: if it behaves like one of them on all cases, the message of that mistake is shown,
-else the message of the property. Whatever a student hands in, the reply is a sentence and never a traceback.
+else the message of the property; and with it the smallest case in which the answer is wrong. Whatever a student hands
+in, the reply is a sentence and never a traceback.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import types
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -103,26 +104,28 @@ class Outcome:
         One or a few sentences; code is in backticks.
     code : str
         Shown below, as it is.
+    example : str
+        Shown below: a case in which the answer is wrong.
     """
 
     status: str
     message: str
     code: str = ""
+    example: str = field(default="", compare=False)
 
     def __bool__(self) -> bool:
         return self.status == CORRECT
 
     def __repr__(self) -> str:
         mark, _ = _LOOK.get(self.status, _PLAIN)
-        return f"{mark} {self.status}: {self.message}" + (f"\n\n{self.code}" if self.code else "")
+        return "\n\n".join(filter(None, [f"{mark} {self.status}: {self.message}", self.code, self.example]))
 
     def _repr_html_(self) -> str:
         mark, colour = _LOOK.get(self.status, _PLAIN)
         message = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(self.message, quote=False))
-        code = (
-            f'<pre tabindex="0" style="margin:8px 0 0;overflow-x:auto">{html.escape(self.code)}</pre>'
-            if self.code
-            else ""
+        code = "".join(
+            f'<pre tabindex="0" style="margin:8px 0 0;overflow-x:auto">{html.escape(part)}</pre>'
+            for part in filter(None, [self.code, self.example])
         )
         # the text has the colour of the page, light or dark; only the badge and the border have their own
         return (
@@ -141,7 +144,7 @@ class _Told(Exception):
         self.outcome = Outcome(status, message)
 
 
-_BLANK_LEFT = "replace the blank `____` by your answer, run the cell again, and it will be checked."
+_BLANK_LEFT = "Replace the blank `____` by your answer, run the cell again, and it will be checked."
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -228,11 +231,32 @@ def _error(error: BaseException) -> str:
 
 
 _ADVICE = {
-    NameError: " A name is not known: check its spelling, and whether the cells above have been run.",
-    RecursionError: " It calls itself without end.",
-    ZeroDivisionError: " Think about what you divide by, and when that is zero.",
-    IndexError: " Think about how long each array is: the last index is one less than the length.",
+    "NameError": "A name is not known: check its spelling, and whether the cells above have been run.",
+    "RecursionError": "It calls itself without end.",
+    "ZeroDivisionError": "Think about what you divide by, and when that is zero.",
+    "IndexError": "Think about how long each array is: the last index is one less than the length.",
+    "Tensor": (
+        "The inputs are numpy arrays, and torch takes tensors: use numpy's function of that name, or `torch.tensor(x)`."
+    ),
+    "'numpy[.]|'(float|int|list|tuple)' object has no attribute": (
+        "Check the name behind the dot: arrays of numpy have other methods than tensors of torch, and lists have fewer."
+    ),
+    "truth value|only .*(scalar|length|size|dimension)": (
+        "`if`, `and`, `max` and the functions of `math` take single numbers; for a whole array there are `np.where`, "
+        "`&`, `np.maximum` and `np.exp`."
+    ),
+    "1-dimensional|inhomogeneous": (
+        "`np.where(...)` gives a tuple, with the array that you may want as its first part: `np.where(...)[0]`."
+    ),
+    "larger sample": (
+        "There are not that many to draw from. What is the `len` of what you draw from: is it a small cluster, or a "
+        "tuple with the array in it, as `np.where(...)` gives?"
+    ),
+    "broadcast|mismatch|not aligned|same shape|size of tensor": (
+        "Print the shapes of both, and say what each axis counts: which of them should match?"
+    ),
 }
+"""What to say beside an error, by what is found in it."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -265,6 +289,8 @@ class Exercise:
         Typical wrong answers.
     praise : str
         What a right answer has shown.
+    small : sequence of tuple
+        Cases that fit in a line, the simplest first: an answer that is wrong is shown on one of them.
     view : callable, optional
         From a result and the arguments of its case to what is compared; for results with several right forms.
     unique : bool
@@ -278,6 +304,7 @@ class Exercise:
     properties: Sequence[Property] = ()
     mistakes: Sequence[Mistake] = ()
     praise: str = ""
+    small: Sequence[tuple] = ()
     view: Callable[..., Any] | None = None
     unique: bool = True
     _given: int = field(default=0, init=False)
@@ -316,19 +343,21 @@ class Exercise:
         -------
         Outcome
         """
+        cases: list[tuple] = []
         try:
             self._check_function(answer)
             cases = list(self.cases(np.random.default_rng(seed)))
             results = [self._viewed(self._ask(answer, case), case) for case in cases]
-            failure = self._failure(answer, cases, results)
+            tried: list[tuple] = []
+            failure = self._failure(answer, cases, results, tried)
             if failure is None:
                 return Outcome(CORRECT, self.praise or "your function has every property that was tried.")
-            for message, mistake in self.mistakes:
-                if self._behaves_like(mistake, cases, results):
-                    return Outcome(WRONG, message)
-            return Outcome(WRONG, failure)
+            known = (message for message, mistake in self.mistakes if self._behaves_like(mistake, cases, results))
+            return Outcome(WRONG, next(known, failure), example=self._example(answer, [*cases, *tried]))
         except _Told as told:
-            return told.outcome
+            if told.outcome.status == NOT_ATTEMPTED:
+                return Outcome(NOT_ATTEMPTED, f"{self.task} {_BLANK_LEFT}")
+            return replace(told.outcome, example=self._example(answer, cases))
 
     def hint(self) -> Outcome:
         """Give one more hint, each time it is called."""
@@ -376,13 +405,12 @@ class Exercise:
         """Call an answer with a copy of the arguments, and return its result as `values`."""
         given = copy.deepcopy(case)
         try:
-            with np.errstate(all="ignore"), warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-                warnings.simplefilter("ignore")
-                result = answer(*given)
+            result = _quietly(answer, given)
         except (BlankLeft, NotImplementedError):
             raise _Told(_BLANK_LEFT, NOT_ATTEMPTED) from None
         except (Exception, SystemExit) as error:
-            advice = next((text for kind, text in _ADVICE.items() if isinstance(error, kind)), "")
+            kinds = " ".join(kind.__name__ for kind in type(error).__mro__)
+            advice = next((f" {text}" for sign, text in _ADVICE.items() if re.search(sign, f"{kinds} {error}")), "")
             raise _Told(f"Your function stopped with `{_error(error)}` when it was called.{advice}") from None
         if _has_blank(result) or result is Ellipsis:
             raise _Told(_BLANK_LEFT, NOT_ATTEMPTED)
@@ -410,8 +438,17 @@ class Exercise:
                 f"Your function returned {_form(result)}, which is not of the form that the task asks for."
             ) from None
 
-    def _failure(self, answer: Callable[..., Any], cases: list[tuple], results: list) -> str | None:
-        """Return what to say of an answer that is not right, None if it is."""
+    def _failure(
+        self, answer: Callable[..., Any], cases: list[tuple], results: list, tried: Sequence[tuple] = ()
+    ) -> str | None:
+        """Return what to say of an answer that is not right, None if it is; `tried` gets the cases of what failed."""
+        tried = tried if isinstance(tried, list) else []
+
+        def ask(*case: Any) -> Any:
+            tried.append(copy.deepcopy(case))
+            return self._ask(answer, case)
+
+        ask.answer = answer  # for a property that wants more than numbers
         wanted = [self._viewed(self._ask(self.model, case), case) for case in cases]
         if self.view is None:
             for got, want in zip(results, wanted):
@@ -428,14 +465,40 @@ class Exercise:
                     )
         for message, holds in self.properties:
             for case in cases:
-                if not _true(holds, lambda *case: self._ask(answer, case), *copy.deepcopy(case)):
+                tried.clear()
+                if not _true(holds, ask, *copy.deepcopy(case)):
                     return message
+        tried.clear()
         if self.unique and not all(map(same, results, wanted)):
             return (
                 "Your answer has the properties that were tried, but not the right value everywhere. "
                 "Work out a small example by hand, step by step as the task says, and compare."
             )
         return None
+
+    def _example(self, answer: Any, cases: list[tuple]) -> str:
+        """Tell the smallest case in which an answer is wrong: what it is given, what it returns, and what is right."""
+        if not callable(answer):
+            return ""
+        for case in [*self.small, *sorted(cases, key=lambda case: len(repr(case)))]:
+            given, right = copy.deepcopy(case), self.model(*copy.deepcopy(case))
+            try:
+                fine = same(self._viewed(self._ask(answer, case), case), self._viewed(values(right), case))
+            except _Told as told:
+                fine = told.outcome.status != WRONG
+            if fine:
+                continue
+            names = list(inspect.signature(self.model).parameters)
+            lines = list(zip(names, map(_shown, case)))
+            try:
+                lines.append(("your result", _shown(_quietly(answer, given))))
+            except (Exception, SystemExit) as error:
+                lines.append(("your result", _error(error)))
+            lines.append(("the right one" if self.unique else "a right one", _shown(right)))
+            lines += [(f"{name} afterwards", _shown(z)) for name, x, z in zip(names, case, given) if _changed(x, z)]
+            width = max(len(name) for name, _ in lines) + 3
+            return "\n".join(f"{name:{width - 3}} = {text}".replace("\n", "\n" + width * " ") for name, text in lines)
+        return ""
 
     def _behaves_like(self, mistake: Callable[..., Any], cases: list[tuple], results: list) -> bool:
         return all(same(self._viewed(self._ask(mistake, case), case), result) for case, result in zip(cases, results))
@@ -448,6 +511,34 @@ def _true(holds: Callable[..., bool], *args: Any) -> bool:
         raise
     except Exception:  # a result of the wrong form, in a case that only this property tries
         return False
+
+
+def _quietly(answer: Callable[..., Any], given: tuple) -> Any:
+    """Call an answer; what it prints, and the warnings of numpy, are not shown."""
+    with np.errstate(all="ignore"), warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        return answer(*given)
+
+
+def _shown(value: Any) -> str:
+    """Write an argument or a result as a student would write it on paper: a few digits, no dtype."""
+    if isinstance(value, np.random.Generator):
+        return "a random generator"
+    if inspect.iscoroutine(value):
+        value.close()
+        return "a promise"
+    if callable(value):
+        return (value.__doc__ or "a function").removeprefix("Return ").rstrip(".")
+    if isinstance(value, list | tuple):
+        text = ", ".join(map(_shown, value))
+        return f"[{text}]" if isinstance(value, list) else f"({text})"
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, float | np.ndarray | np.number):
+        digits = {"float_kind": lambda x: f"{x:.4g}"}
+        return np.array2string(np.asarray(value), separator=", ", threshold=60, formatter=digits)
+    text = repr(value)
+    return text if len(text) <= 200 else text[:199] + "…"
 
 
 def _article(kind: str) -> str:

@@ -18,6 +18,16 @@ def sigmoid(z):
     return 1 / (1 + np.exp(-z))
 
 
+def vectors(*points):
+    """Return points as float arrays."""
+    return [np.array(point, dtype=float) for point in points]
+
+
+def line(*x):
+    """Return the matrix of squared distances of points on a line."""
+    return all_d2(np.array(x, dtype=float)[:, None])
+
+
 def triples(rng, scale=1.0):
     """Return triplets (a, p, n) of points in 1, 2, 3 and 5 dimensions."""
     return [tuple(rng.normal(scale=scale, size=(3, dimension))) for dimension in (2, 3, 5, 1) for _ in range(3)]

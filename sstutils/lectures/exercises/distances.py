@@ -3,7 +3,7 @@
 import numpy as np
 
 from .base import exercise, near
-from .cases import all_d2
+from .cases import all_d2, line
 
 
 def squared_distances(x):
@@ -29,6 +29,7 @@ exercise(
     ),
     praise="symmetric, zero on the diagonal, and unchanged when all points move together.",
     cases=lambda rng: [(rng.normal(size=shape),) for shape in ((5, 3), (4, 2), (6, 4), (3, 5))],
+    small=[(np.array([[0.0, 0], [3, 4]]),), (np.array([[0.0, 0, 1], [2, 0, 1], [0, 1, 1]]),)],
     properties={
         "No squared distance is negative, but some of yours are.": lambda f, x: (f(x) > -1e-4).all(),
         "From a to b is as far as from b to a, so the matrix should be symmetric; yours is not.": lambda f, x: near(
@@ -105,6 +106,7 @@ exercise(
     ),
     praise="the item itself never wins, not even against an exact duplicate.",
     cases=lambda rng: [(all_d2(rng.normal(size=(12, 2))), i) for i in (0, 3, 5, 8, 9, 11)] + [_twins(rng)],
+    small=[(line(0, 1, 3, 7), 2), (line(0, 1, 3, 7), 0), (line(0, 2, 2, 5), 2)],
     properties={
         "An item is not its own neighbor, but yours is.": lambda f, d2, i: f(d2, i) != i,
         "The item that you find is not the nearest: another one has a smaller distance.": lambda f, d2, i: (

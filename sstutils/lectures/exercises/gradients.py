@@ -3,7 +3,7 @@
 import numpy as np
 
 from .base import exercise, near
-from .cases import d2, logit, sigmoid, triples, turned
+from .cases import d2, logit, sigmoid, triples, turned, vectors
 
 
 def triplet_gradient(a, p, n, margin):
@@ -63,6 +63,11 @@ exercise(
     ),
     praise="they add up to zero, vanish for satisfied triplets, and agree with finite differences.",
     cases=lambda rng: [(*triple, margin) for triple in triples(rng, 0.8) for margin in (0.3, 1.5)],
+    small=[
+        (*vectors((0, 0), (2, 0), (1, 0)), 1.0),
+        (*vectors((0, 0), (1, 0), (0, 1.2)), 1.0),
+        (*vectors((0, 0), (1, 0), (0, 3)), 1.0),
+    ],
     properties={
         "The three gradients should add up to zero, because moving all points together changes nothing. "
         "Yours do not.": lambda f, a, p, n, m: near(sum(f(a, p, n, m)), 0),
@@ -127,6 +132,7 @@ exercise(
     ),
     praise="they add up to zero, swap with a and p, and drive the negative straight away from the midpoint.",
     cases=lambda rng: triples(rng, 0.6),
+    small=[tuple(vectors((0, 0), (2, 0), (1, 1))), tuple(vectors((0, 0), (1, 0), (0, 2)))],
     properties={
         "The three gradients should add up to zero, because moving all points together changes nothing. "
         "Yours leave something over.": lambda f, a, p, n: near(sum(f(a, p, n)), 0),
@@ -171,14 +177,17 @@ exercise(
 
 
 def _line(x):
+    """Return x_1 + 2 x_2 + 3 x_3 + ... + 1."""
     return (np.arange(1, len(x) + 1) * x).sum() + 1
 
 
 def _square(x):
+    """Return x_1^2 + 2 x_2^2 + 3 x_3^2 + ... ."""
     return (np.arange(1, len(x) + 1) * x**2).sum()
 
 
 def _wave(x):
+    """Return sin x_1 + sin x_2 + ... + x_1 x_last."""
     return np.sin(x).sum() + x[0] * x[-1]
 
 
@@ -199,6 +208,7 @@ exercise(
     ),
     praise="exact for parabolas: now you have a witness against every gradient that you derive by hand.",
     cases=lambda rng: [(f, rng.normal(size=size), 0.01) for f in (_line, _square, _wave) for size in (3, 2, 4)],
+    small=[(_square, np.array([1.0, 2]), 0.1), (_wave, np.array([0.0, 1]), 0.1)],
     properties={
         "A constant function has the gradient zero; yours is not.": lambda f, g, x, h: near(f(lambda x: 3.0, x, h), 0),
         "Three times the function has three times the gradient; yours has not.": lambda f, g, x, h: near(

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .base import exercise, near
-from .cases import d2, logit, sigmoid, triples, turned
+from .cases import d2, logit, sigmoid, triples, turned, vectors
 
 
 def triplet_loss(a, p, n, margin):
@@ -29,6 +29,11 @@ exercise(
     ),
     praise="never negative, zero for a far negative, blind to where the origin is: a triplet loss as it should be.",
     cases=lambda rng: [(*triple, margin) for triple in triples(rng, 0.8) for margin in (0.2, 1.5)],
+    small=[
+        (*vectors((0, 0), (2, 0), (1, 0)), 1.0),
+        (*vectors((0, 0), (1, 0), (0, 3)), 1.0),
+        (*vectors((0, 0), (2, 0), (2, 1)), 2.0),
+    ],
     properties={
         "A loss is never negative, but yours is for some triplets.": lambda f, a, p, n, m: f(a, p, n, m) >= 0,
         "With the negative far away nothing is left to gain: "
@@ -95,6 +100,7 @@ exercise(
     ),
     praise="a negative at this distance from the anchor costs exactly nothing; one step closer, and it is pushed.",
     cases=lambda rng: [(a, p, margin) for a, p, _ in triples(rng) for margin in (0.2, 1.7)],
+    small=[(*vectors((0, 0), (3, 4)), 11.0), (*vectors((0, 0), (1, 0)), 3.0)],
     properties={
         "A negative at the distance that you return should have d2(a, p) + margin - d2(a, n) = 0. Put your radius "
         "in for the distance of a and n, and see what is left.": lambda f, a, p, m: near(d2(a, p) + m, f(a, p, m) ** 2),
@@ -149,6 +155,7 @@ exercise(
     cases=lambda rng: [
         (rng.gamma(2, size=count), rng.gamma(3, size=count), margin) for count in (40, 61) for margin in (0.2, 1.0, 2.5)
     ],
+    small=[(np.array([1.0, 1, 3, 3]), np.array([1.5, 4, 3.5, 2]), 1.0), (np.array([0.5, 2]), np.array([0.8, 4]), 0.4)],
     properties={
         "A share is a number from 0 to 1, and yours is not.": lambda f, x, y, m: 0 <= f(x, y, m) <= 1,
         "With an enormous margin every triplet is active: "
@@ -213,6 +220,7 @@ exercise(
     ),
     praise="symmetric in a and p, unchanged by shifts and rotations, zero on a sphere around the midpoint.",
     cases=triples,
+    small=[tuple(vectors((0, 0), (2, 0), (0, 1))), tuple(vectors((0, 0), (1, 0), (3, 0)))],
     properties={
         "Swapping anchor and positive should not change z: that is the S for symmetric in SST. "
         "It changes yours.": lambda f, a, p, n: near(f(a, p, n), f(p, a, n)),
@@ -279,6 +287,7 @@ exercise(
         (rng.uniform(-20, 20, size=(3, 4)),),
         (np.array([-1e6, -1000.0, -40, 0, 40, 1000, 1e6]),),
     ],
+    small=[(np.array([-1.0, 0, 1]),), (np.array([-1000.0, 1000]),)],
     properties={
         "The loss is never negative, but yours is.": lambda f, z: (f(z) >= 0).all(),
         "At z = 0 the loss should be log 2, about 0.693; yours is not.": lambda f, z: near(f(np.zeros(3)), math.log(2)),
@@ -345,6 +354,7 @@ exercise(
     ),
     praise="on this sphere z = 0 and the loss is exactly log 2; a negative inside of it costs more.",
     cases=lambda rng: [(a, p) for a, p, _ in triples(rng)],
+    small=[tuple(vectors((0, 0), (2, 0))), tuple(vectors((1, 0), (1, 4)))],
     properties={
         "Swapping a and p should leave the sphere as it is, but it moves yours.": lambda f, a, p: (
             near(f(a, p)[0], f(p, a)[0]) and near(f(a, p)[1], f(p, a)[1])

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .base import exercise, near
-from .cases import all_d2
+from .cases import all_d2, line
 
 
 def perplexity(p):
@@ -40,6 +40,7 @@ exercise(
     ),
     praise="the number of neighbors that count: m for m equally likely ones, 1 for a certain one.",
     cases=_distributions,
+    small=[(np.array([0.5, 0.25, 0.25]),), (np.array([0.5, 0, 0.5]),)],
     properties={
         "Of m equally likely outcomes the perplexity is m; you find another number.": lambda f, p: near(
             [f(np.full(m, 1 / m)) for m in (2, 4, 7)], [2, 4, 7]
@@ -134,6 +135,7 @@ exercise(
     ),
     praise="1 for a faithful map, and k / (N - 1) for one that is drawn at random.",
     cases=_maps,
+    small=[(line(0, 1, 3, 7), line(0, 7, 3, 1), 1), (line(0, 1, 3, 7), line(0, 7, 3, 1), 2)],
     properties={
         "A share is from 0 to 1, and yours is not.": lambda f, x, y, k: 0 <= f(x, y, k) <= 1,
         "A map with all distances as they were keeps every neighbor: 1. You find another number.": lambda f, x, y, k: (
@@ -207,6 +209,10 @@ exercise(
         *((rng.normal(size=(15, 2)), rng.normal(size=2)) for _ in range(12)),
         (np.array([[2.0, 0], [0.75, 0.75], [1.2, 0]]), np.zeros(2)),
         (np.array([[2.0, 0], [0.8, 0.8], [0, 1.0]]), np.zeros(2)),
+    ],
+    small=[
+        (np.array([[0.0, 0], [2, 0], [3, 3]]), np.array([2.0, 1])),
+        (np.array([[3.0, 0], [2, 2], [0, 1]]), np.array([0.0, 0])),
     ],
     properties={
         "The answer should be the index of an image, a whole number from 0 to N - 1; yours is not.": lambda f, x, c: (

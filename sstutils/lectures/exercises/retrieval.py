@@ -3,7 +3,7 @@
 import numpy as np
 
 from .base import exercise, near
-from .cases import all_d2, apart, batch, mixed, shuffle
+from .cases import all_d2, apart, batch, line, mixed, shuffle
 
 
 def _others(d2):
@@ -19,6 +19,10 @@ def _hits(d2, labels):
 def _same_when_shuffled(f, d2, labels, *more):
     d2s, shuffled, _ = shuffle(np.random.default_rng(0), d2, labels)
     return near(f(d2s, shuffled, *more), f(d2, labels, *more))
+
+
+def _mixed(labels):
+    return mixed(labels), labels
 
 
 def _by_chance(f, d2, labels, *more):
@@ -48,6 +52,7 @@ exercise(
     ),
     praise="this is the floor: a Recall@1 says something only above it.",
     cases=lambda rng: [(rng.integers(2, 12, size=size) + np.arange(size),) for size in (2, 3, 5, 8, 10, 4)],
+    small=[(np.array([3, 1]),), (np.array([2, 2]),)],
     properties={
         "A recall is a number from 0 to 1, and yours is not.": lambda f, c: 0 <= f(c) <= 1,
         "If all items are of one class every neighbor is right: 1. You find another number.": lambda f, c: near(
@@ -122,7 +127,8 @@ exercise(
         "Compare with the labels of the rows. The mean of True and False is the share of True.",
     ),
     praise="1 where classes are apart, 0 where they are mixed, and chance where labels are shuffled.",
-    cases=lambda rng: [batch(rng) for _ in range(4)],
+    cases=lambda rng: [*(batch(rng) for _ in range(4)), _mixed(batch(rng)[1])],
+    small=[(line(0, 1, 3), np.array([0, 0, 1])), (line(0, 1, 3, 4), np.array([0, 1, 0, 1]))],
     properties={
         _RANGE: lambda f, d2, y: 0 <= f(d2, y) <= 1,
         _PERFECT: lambda f, d2, y: near(f(apart(y), y), 1),
@@ -156,6 +162,8 @@ exercise(
         "That is a fair measure, too, but in Recall@1 "
         "each item has one vote.": lambda d2, y: np.mean([_hits(d2, y)[y == c, 0].mean() for c in np.unique(y)]),
         "You return hit or miss for each item. What makes one number of them?": lambda d2, y: _hits(d2, y)[:, 0],
+        "You ask whether there is any hit at all. Recall@1 is a share: "
+        "what turns True and False for each item into one?": lambda d2, y: _hits(d2, y)[:, 0].any(),
         "You look at the second nearest other item. If item i itself has infinity on the diagonal, "
         "at which place of the sorted row is the nearest?": lambda d2, y: _hits(d2, y)[:, 1].mean(),
         "You compare the index of the nearest item with a label. Both are whole numbers, so Python does not mind; "
@@ -191,7 +199,12 @@ exercise(
         "One hit among the k is enough: `any(axis=1)`. Then take the mean over the items.",
     ),
     praise="it never falls when K grows, and reaches 1 when K takes in everything.",
-    cases=lambda rng: [(*batch(rng), k) for k in (1, 2, 3, 5)],
+    cases=lambda rng: [*((*batch(rng), k) for k in (1, 2, 3, 5)), (*_mixed(batch(rng)[1]), 2)],
+    small=[
+        (line(0, 1, 3), np.array([0, 0, 1]), 1),
+        (line(0, 1, 3, 4), np.array([0, 1, 0, 0]), 1),
+        (line(0, 1, 3, 4), np.array([0, 1, 0, 1]), 2),
+    ],
     properties={
         _RANGE: lambda f, d2, y, k: 0 <= f(d2, y, k) <= 1,
         _PERFECT: lambda f, d2, y, k: near(f(apart(y), y, k), 1),
@@ -231,6 +244,8 @@ exercise(
             _hits(d2, y)[:, :k].any(1).sum()
         ),
         "You return hit or miss for each item. One number is asked for.": lambda d2, y, k: _hits(d2, y)[:, :k].any(1),
+        "Your `any` asks one question about all items together: has any of them a hit at that rank? It should ask each "
+        "item about its own k neighbors: which axis counts those?": lambda d2, y, k: _hits(d2, y)[:, :k].any(0).mean(),
         "You return Recall@1 whatever k is. How many neighbors may an item look at?": lambda d2, y, k: _hits(d2, y)[
             :, 0
         ].mean(),
@@ -295,6 +310,7 @@ exercise(
     ),
     praise="1 for a perfect ranking, and early hits are worth more than late ones. Its mean over all items is MAP@R.",
     cases=_queries,
+    small=[_line([1, 0, 1]), _line([0, 1, 1]), _line([1, 1, 0])],
     properties={
         "This measure runs from 0 to 1, and yours does not.": lambda f, d2, y, i: 0 <= f(d2, y, i) <= 1,
         "If the R nearest others are all of the class, the value should be 1; yours is not.": lambda f, d2, y, i: near(
@@ -363,6 +379,7 @@ exercise(
     ),
     praise="a query is a hit for Recall@K exactly if this rank is at most K.",
     cases=_queries,
+    small=[_line([0, 1, 1]), _line([1, 0]), _line([0, 0, 1])],
     properties={
         "A rank is a whole number from 1 to the number of other items, and yours is not.": lambda f, d2, y, i: (
             1 <= f(d2, y, i) < len(y) and f(d2, y, i) == int(f(d2, y, i))

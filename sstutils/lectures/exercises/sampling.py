@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 
 from .base import exercise
-from .cases import batch
+from .cases import batch, line
 
 
 def nearest_positives(d2, labels, k):
@@ -61,6 +61,7 @@ exercise(
     praise="the nearest of its class, and never the item itself. An item alone in its class makes no pair.",
     cases=lambda rng: [(*batch(rng, (1, 2, 3, 5, 6)), k) for k in (1, 2, 3, 4, 9)],
     view=_sorted_pairs,
+    small=[(line(0, 1, 3, 4), np.array([0, 0, 0, 1]), 1), (line(0, 1, 3, 4), np.array([0, 1, 0, 0]), 2)],
     properties={
         "An item is its own positive in your list.": lambda f, d2, y, k: all(i != j for i, j in f(d2, y, k)),
         "Some of your pairs are of two classes. What makes a positive?": lambda f, d2, y, k: all(
@@ -141,6 +142,7 @@ exercise(
     cases=lambda rng: [
         (batch(rng, sizes)[1], k) for sizes in ((1, 2, 4, 7), (3, 3, 9), (1, 1, 6, 8, 2)) for k in (1, 3, 5)
     ],
+    small=[(np.array([1, 1, 2]), 1), (np.array([1, 1, 1, 2, 2]), 2)],
     properties={
         "A number of triplets is not negative, but yours is.": lambda f, y, k: f(y, k) >= 0,
         "If all items are of one class there are no negatives, and no triplets; you count some.": lambda f, y, k: (
@@ -200,9 +202,7 @@ def neighborhoods(assignment, B, rng):
 
 def _lists(result):
     """Return batches as lists of whole numbers."""
-    if any(np.ndim(part) != 1 for part in result):
-        raise ValueError
-    return [[int(i) for i in part] for part in result]
+    return [[int(i) for i in np.ravel(part)] for part in result]
 
 
 def _traits(result, assignment, B, rng):
@@ -215,14 +215,21 @@ def _traits(result, assignment, B, rng):
     for part, of in zip(batches, clusters):
         sizes[min(of, default=-1)] += len(part)
     return [
+        max((np.ndim(part) for part in result), default=1),
         len(batches),
         max(map(len, batches), default=0),
         sum(map(len, batches)),
         inside,
         all(len(of) == 1 for of in clusters),
         any(len(set(part)) < len(part) for part in batches),
-        all(sorted(part) == sorted(np.flatnonzero(assignment == min(of))[:B]) for part, of in zip(batches, clusters)),
-        all(sorted(part) == sorted(np.flatnonzero(assignment == min(of))[-B:]) for part, of in zip(batches, clusters)),
+        all(
+            sorted(part) == sorted(np.flatnonzero(assignment == min(of, default=-1))[:B])
+            for part, of in zip(batches, clusters)
+        ),
+        all(
+            sorted(part) == sorted(np.flatnonzero(assignment == min(of, default=-1))[-B:])
+            for part, of in zip(batches, clusters)
+        ),
         *(sizes[c] for c in np.unique(assignment)),
     ]
 
@@ -234,6 +241,11 @@ def _by_cluster(pick):
         return [part for c in np.unique(assignment) for part in pick(np.flatnonzero(assignment == c), B, rng)]
 
     return batches
+
+
+def _by_number(count):
+    """Return a function that makes batches of the clusters 0, 1, ... up to ``count(assignment)``."""
+    return lambda c, B, rng: [_some(np.flatnonzero(c == i), B, rng) for i in range(count(c))]
 
 
 def _some(members, B, rng):
@@ -265,6 +277,9 @@ exercise(
     cases=_assignments,
     view=_traits,
     unique=False,
+    small=[
+        (np.repeat([0, 2], sizes), B, np.random.default_rng(1)) for sizes, B in (((2, 1), 2), ((3, 1), 2), ((7, 2), 6))
+    ],
     properties={
         "There should be one batch for each cluster; you have another number of batches.": lambda f, c, B, rng: (
             len(f(c, B, rng)) == len(np.unique(c))
@@ -291,6 +306,14 @@ exercise(
         ),
     },
     mistakes={
+        "`np.where` gives a tuple, and the array that you want is its first part: "
+        "`np.where(...)[0]`, or `np.flatnonzero(...)`.": lambda c, B, rng: [np.where(c == i) for i in np.unique(c)],
+        "You count through the numbers of the clusters, and stop before the last: `range(n)` ends at n - 1. "
+        "Some numbers have no items, too: which function lists those that occur?": _by_number(lambda c: c.max()),
+        "You make an empty batch for each number that no cluster has. "
+        "Which function lists only the numbers that occur?": _by_number(lambda c: c.max() + 1),
+        "You count from 0 to the number of clusters, as if they were numbered without a gap. "
+        "Which function lists the numbers that occur?": _by_number(lambda c: len(np.unique(c))),
         "You take the first B members of a large cluster. The others would never be trained on: "
         "how does each get its chance?": _by_cluster(lambda members, B, rng: [members[:B]]),
         "You draw with replacement, so an item can be in a batch twice, at distance zero from itself. "

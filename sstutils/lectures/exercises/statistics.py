@@ -46,6 +46,7 @@ exercise(
     ),
     praise="with few seeds the interval is honestly wide: for two runs, the multiple is 12.7.",
     cases=lambda rng: [(rng.normal(60, 2, size=size),) for size in (3, 4, 5, 8, 12)],
+    small=[(np.array([-1.0, 1]),), (np.array([1.0, 2, 3]),)],
     properties={
         "low should be below high; yours is not.": lambda f, x: f(x)[0] < f(x)[1],
         "The mean should be in the middle of the interval; not so with yours.": lambda f, x: near(
@@ -134,6 +135,7 @@ exercise(
     ),
     praise="what the seeds have in common cancels; if zero is outside, the difference is more than luck.",
     cases=_pairs,
+    small=[(np.array([3.0, 5]), np.array([1.0, 4])), (np.array([3.0, 1, 5]), np.array([1.0, 2, 4]))],
     properties={
         "low should be below high; yours is not.": lambda f, a, b: f(a, b)[0] < f(a, b)[1],
         "The mean of a - b should be in the middle of the interval; not so with yours.": lambda f, a, b: near(
@@ -227,6 +229,9 @@ exercise(
     ),
     praise="the test asks about classes that the network has never seen: that is what makes it a test of the metric.",
     cases=_splits,
+    small=[
+        tuple(map(np.array, case)) for case in (([1, 2], [3]), ([1, 2], [2, 3]), ([3, 4], [1, 2]), ([1, 2], [1, 2]))
+    ],
     properties={
         "The answer should be True or False; yours is neither.": lambda f, x, y: f(x, y) in (0, 1),
         "A part shares all its classes with itself, so the answer is False.": lambda f, x, y: f(x, x) == 0,
@@ -307,6 +312,7 @@ exercise(
     ),
     praise="1 for the same grouping under any names, 0 for two that know nothing of each other.",
     cases=_labelings,
+    small=[(np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1])), (np.array([0, 0, 1, 1]), np.array([1, 1, 0, 0]))],
     properties={
         "The measure runs from 0 to 1, and yours does not.": lambda f, a, b: -1e-6 <= f(a, b) <= 1 + 1e-6,
         "A labeling tells everything of itself: 1. You find another number.": lambda f, a, b: near(f(a, a), 1),

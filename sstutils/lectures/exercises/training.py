@@ -26,6 +26,7 @@ exercise(
     ),
     praise="satisfied triplets count with a loss of zero, so the loss falls as more of them are satisfied.",
     cases=lambda rng: [(rng.normal(shift, 1.5, size=size),) for size in (40, 25, 60) for shift in (-0.7, 0.4)],
+    small=[(np.array([-2.0, 1, 4]),)],
     properties={
         "The loss of a batch is a mean of losses, none of them negative; yours is negative.": lambda f, z: f(z) >= 0,
         "If no triplet has a loss, the loss of the batch is zero; yours is not.": lambda f, z: near(
@@ -88,6 +89,7 @@ exercise(
     ),
     praise="at 0.5 it is just the share of triplets inside of the sphere z = 0.",
     cases=lambda rng: [(rng.normal(0.4, 2, size=size), at) for size in (150, 201) for at in (0.1, 0.3, 0.6, 0.9)],
+    small=[(np.array([-3.0, -1, 2]), 0.1), (np.array([-3.0, 0.2, 2]), 0.6)],
     properties={
         "A share is a number from 0 to 1, and yours is not.": lambda f, z, at: 0 <= f(z, at) <= 1,
         "Every weight is above 0, so the share above 0 should be 1; yours is not.": lambda f, z, at: f(z, 0.0) == 1,
@@ -143,6 +145,7 @@ exercise(
     cases=lambda rng: [
         (rng.normal(size=shape), rng.normal(size=shape), lr) for shape in ((3,), (4, 2), (1,)) for lr in (0.1, 0.7)
     ],
+    small=[(np.array([1.0, 2]), np.array([2.0, -1]), 0.1)],
     properties={
         "With learning rate 0, nothing should move; yours does.": lambda f, x, g, lr: near(f(x, g, 0.0), x),
         "Where the gradient is zero, nothing should move; yours does.": lambda f, x, g, lr: near(f(x, 0 * g, lr), x),

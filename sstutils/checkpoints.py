@@ -124,7 +124,7 @@ _SCHEMA = {
     "recipe": dict,
     "data": {"name": str, "options": {"*": Number}, "fingerprint": str},
     "model": {"*": Tensor},
-    "history": [dict.fromkeys(("epoch", "loss", "lr", "sampling", "seconds", "*"), Number)],
+    "history": [dict.fromkeys(("epoch", "loss", "lr", "seconds", "*"), Number)],
     "versions": {"*": str},
     "training": {"ended": str},
 }

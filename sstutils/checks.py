@@ -6,9 +6,12 @@ enters.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+import operator
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, NoReturn
 
 import numpy as np
@@ -17,14 +20,55 @@ from torch import Tensor
 
 
 def whole_number(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
-    """Check a count: an integer of at least `least` and, if given, at most `most`."""
-    if not isinstance(value, Integral):
-        raise ValueError(f"{name} must be an integer, got {value!r}")
-    if most is not None and not least <= value <= most:
-        raise ValueError(f"{name} must be between {least} and {most}, got {value}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-    return int(value)
+    """Check a count, an integer from `least` to `most` (None: without end); numpy's and torch's are converted."""
+    try:
+        number = operator.index(None if _is_bool(value) else value)
+    except (TypeError, ValueError):  # torch's has several errors of its own
+        raise ValueError(f"{name} must be an integer, got {_shown(value)}") from None
+    if most is not None and not least <= number <= most:
+        raise ValueError(f"{name} must be between {least} and {most}, got {number}")
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, got {number}")
+    return number
+
+
+def whole_numbers(name: str, values: Any, least: int = 1, most: int | None = None) -> list[int]:
+    """Check a sequence of counts, at least one; a single number is a sequence of one."""
+    one = isinstance(values, str) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0
+    values = [values] if one else list(values)
+    if not values:
+        raise ValueError(f"{name} must hold at least one integer, got none")
+    return [whole_number(name, value, least, most) for value in values]
+
+
+def seed_number(seed: Any) -> int:
+    """Check a seed: what torch's generators take, among them the nanoseconds of a clock."""
+    return whole_number("seed", seed, 0, 2**64 - 1)
+
+
+def real_number(name: str, value: Any) -> float:
+    """Check a finite number; numpy's and torch's are converted."""
+    value = value.item() if isinstance(value, (Tensor, np.ndarray)) and value.ndim == 0 else value
+    if not isinstance(value, Real) or _is_bool(value) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {_shown(value)}")
+    return float(value)
+
+
+def true_or_false(name: str, value: Any) -> bool:
+    """Check a switch: words such as "false" are refused, as they would count as true."""
+    if not _is_bool(value):
+        raise ValueError(f"{name} must be True or False, got {_shown(value)}")
+    return bool(value)
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, (bool, np.bool_)) or getattr(value, "dtype", None) in (torch.bool, bool)
+
+
+def _shown(value: Any) -> str:
+    """Show a wrong value on one line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def one_of(name: str, value: Any, choices: Sequence[str]) -> str:
@@ -59,7 +103,10 @@ def class_labels(labels: Any, count: int | None = None, name: str = "labels") ->
 
 
 def item_numbers(indices: Any, count: int, name: str = "indices") -> Tensor:
-    """Convert numbers of items, each from 0 to ``count - 1``, to an int64 tensor of shape (Q,); masks are refused."""
+    """Convert numbers of items, each from 0 to ``count - 1``, to an int64 tensor of shape (Q,).
+
+    Refused are masks, floats, negative numbers, and numbers of no item: they would answer for other items than meant.
+    """
     indices = _integers(indices, f"{name} must be a one-dimensional sequence of integers", masks=False)
     if len(indices):
         low, high = (int(end) for end in indices.aminmax())
@@ -89,14 +136,21 @@ def _integers(values: Any, wanted: str, masks: bool = True) -> Tensor:
             array = np.asarray(values)
         except ValueError:
             raise ValueError(f"{wanted}, got sequences of unequal lengths") from None
+        kind = array.dtype.kind
         # An array of objects may still hold integers: a nullable column of pandas, a list of tensors.
-        odd = [] if array.dtype.kind in "iub" else [value for value in array.flat if not isinstance(value, Integral)]
+        odd = [] if kind in "iub" else [value for value in array.flat if kind != "O" or not isinstance(value, Integral)]
+        if not masks and kind != "b" and isinstance(values, (list, tuple)):  # True among integers became 1
+            odd += [value for value in values if _is_bool(value)]
         if odd:
             raise ValueError(f"{wanted}, got {type(odd[0]).__name__.strip('_')} {str(odd[0])[:40]!r}")
-        values = torch.from_numpy(array if array.dtype == bool else array.astype(np.int64))
+        if kind in "uO" and array.size and not -(2**63) <= array.min() <= array.max() < 2**63:
+            raise ValueError(f"{wanted} of 64 bits, got {array.max()}")
+        values = torch.from_numpy(array if kind == "b" else array.astype(np.int64))
     elif not values.numel():  # empty tensors are float by default
         values = values.long()
-    if values.is_floating_point() or values.is_complex() or (not masks and values.dtype in (torch.bool, torch.uint8)):
+    if not masks and values.dtype in (torch.bool, torch.uint8):
+        raise ValueError(f"{wanted}, got {values.dtype}; of a mask, pass the positions at which it is True")
+    if values.is_floating_point() or values.is_complex():
         raise ValueError(f"{wanted}, got {values.dtype}")
     if values.ndim != 1:
         raise ValueError(f"{wanted}, got shape {tuple(values.shape)}")
@@ -104,11 +158,27 @@ def _integers(values: Any, wanted: str, masks: bool = True) -> Tensor:
 
 
 def float_matrix(x: Any, name: str = "embeddings") -> Tensor:
-    """Check that `x` is a floating-point tensor of shape (N, D); it keeps its gradient."""
-    if not isinstance(x, Tensor) or x.ndim != 2 or not x.is_floating_point():
-        found = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise ValueError(f"{name} must be a floating-point tensor of shape (N, D), got {found}")
-    return x
+    """Convert real numbers to a floating-point tensor of shape (N, D); a tensor keeps its device and its gradient.
+
+    Taken are tensors and arrays of any layout, read-only ones too (nothing here writes to them), and lists of rows.
+    """
+    wanted = f"{name} must be a matrix of real numbers of shape (N, D)"
+    try:
+        if isinstance(x, (list, tuple)):
+            of_rows = bool(x) and isinstance(x[0], (Tensor, np.ndarray))
+            x = torch.stack([torch.as_tensor(row) for row in x]) if of_rows else torch.as_tensor(x)
+        elif not isinstance(x, Tensor):
+            array = np.asarray(x)
+            kind = "<f8" if array.dtype.kind == "f" and array.dtype.itemsize > 8 else array.dtype.newbyteorder("=")
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+                x = torch.from_numpy(np.asarray(array, dtype=kind, order="C"))
+    except (TypeError, ValueError, RuntimeError):  # strings, None, rows of unequal lengths
+        raise ValueError(f"{wanted}, got {_shown(x)}") from None
+    x = x if x.layout == torch.strided else x.to_dense()
+    if x.ndim != 2 or x.is_complex():
+        raise ValueError(f"{wanted}, got {x.dtype} of shape {tuple(x.shape)}")
+    return x if x.is_floating_point() else x.float()
 
 
 def finite_matrix(x: Any, name: str = "embeddings") -> Tensor:
@@ -119,10 +189,10 @@ def finite_matrix(x: Any, name: str = "embeddings") -> Tensor:
     ValueError
         If it has another shape, no row, no column, or a row whose squared norm is not finite.
     """
-    x = torch.as_tensor(x).detach()
+    x = float_matrix(x, name).detach()
     if x.device.type == "mps":  # has no float64
         x = x.cpu()
-    x = float_matrix(x if x.dtype == torch.float64 else x.float(), name)
+    x = x if x.dtype == torch.float64 else x.float()
     if 0 in x.shape:
         raise ValueError(f"{name} must have at least one row and one column, got shape {tuple(x.shape)}")
     if not torch.linalg.vector_norm(x, dim=1).square().isfinite().all():  # without a temporary of the size of x

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checks import finite_matrix, full_precision, one_of, whole_number
+from .checks import finite_matrix, full_precision, one_of, seed_number, whole_number
 
 
 @full_precision()
@@ -53,9 +53,12 @@ def kmeans(
     whole_number("iterations", iterations, 0)
     whole_number("restarts", restarts)
     one_of("init", init, ("k-means++", "random"))
-    x, mean, scale = standardise(x)
+    x, scale = rescale(x)
+    mean = x.mean(0)
+    x -= mean  # distances come from products, whose rounding error grows with the norm
     square = _row_squares(x)
-    generator = torch.Generator().manual_seed(seed)  # on the CPU, so that the seeds do not depend on the device
+    # On the CPU, so that the seeds do not depend on the device.
+    generator = torch.Generator().manual_seed(seed_number(seed))
 
     best = None
     for _ in range(restarts):
@@ -75,19 +78,17 @@ def kmeans(
         if best is None or inertia < best[2]:
             best = centres, assignment, inertia
     centres, assignment, inertia = best
-    return centres * scale + mean, assignment, inertia * scale**2
+    return (centres + mean) * scale, assignment, inertia * scale**2
 
 
-def standardise(x: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Centre points and scale them to numbers of about 1; return them, their mean and the scale, a power of two.
+def rescale(x: Tensor) -> tuple[Tensor, float]:
+    """Divide points by a power of two, so that the largest number is about 1; return a copy, and the power.
 
-    Distances come from products. Their rounding error grows with the norm, and squares of very small numbers vanish.
-    A power of two rounds nothing.
+    Squares of very small numbers vanish, and those of very large ones overflow. A power of two rounds nothing.
     """
-    mean = x.mean(0)
-    x = x - mean
-    scale = 2.0 ** float(x.abs().max().clamp(min=torch.finfo(x.dtype).tiny).log2().round())
-    return x.div_(scale), mean, scale
+    largest = torch.stack(x.aminmax()).abs().max().clamp(min=torch.finfo(x.dtype).tiny)
+    scale = 2.0 ** float(largest.log2().round())
+    return x / scale, scale
 
 
 def _row_squares(x: Tensor) -> Tensor:

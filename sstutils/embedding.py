@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2.functional import center_crop
 
+from .checks import whole_number
 from .datasets.reading import batches
 from .datasets.subsets import innermost
 
@@ -52,6 +53,11 @@ def embed(
     count = len(dataset)
     if not count:
         raise ValueError("there is nothing to embed: the data set is empty")
+    size, crop, batch_size = (
+        value if value is None else whole_number(name, value)
+        for name, value in (("size", size), ("crop", crop), ("batch_size", batch_size))
+    )
+    workers = whole_number("workers", workers, 0)
     if batch_size is None:
         batch_size = min(500, max(1, _PIXELS // (size or 1) ** 2))
     if device is not None:

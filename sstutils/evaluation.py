@@ -21,8 +21,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from .checks import class_labels, finite_matrix, full_precision, item_numbers, whole_number
-from .clustering import kmeans, standardise
+from .checks import class_labels, finite_matrix, full_precision, item_numbers, whole_number, whole_numbers
+from .clustering import kmeans, rescale
 
 __all__ = ["evaluate", "map_at_r", "nmi", "r_precision", "recall_at_k", "top_k"]
 
@@ -31,8 +31,8 @@ __all__ = ["evaluate", "map_at_r", "nmi", "r_precision", "recall_at_k", "top_k"]
 
 
 def _factors(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return rows (x, 1, -|x|^2 / 2) and (x, -|x|^2 / 2, 1), of x centred and scaled, whose products are scores."""
-    x, _, _ = standardise(x)
+    """Return rows (x, 1, -|x|^2 / 2) and (x, -|x|^2 / 2, 1), of x centred, whose products are scores."""
+    x = x - x.mean(0)
     minus_half = -torch.linalg.vector_norm(x, dim=1, keepdim=True).square() / 2
     one = torch.ones_like(minus_half)
     return torch.cat([x, one, minus_half], 1), torch.cat([x, minus_half, one], 1)
@@ -72,7 +72,7 @@ def _double_rows(x: Tensor, queries: Tensor) -> Iterator[tuple[Tensor, Tensor, T
 
 
 def _by_class(embeddings: Tensor, labels: Sequence[int] | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return embeddings sorted by class, small classes first; classes in ascending order; other items of the class."""
+    """Return embeddings by class, small classes first, and rescaled; ascending classes; other items of the class."""
     x = finite_matrix(embeddings)
     _, classes, sizes = class_labels(labels, len(x)).cpu().unique(return_inverse=True, return_counts=True)
     if len(sizes) < 2:
@@ -82,7 +82,8 @@ def _by_class(embeddings: Tensor, labels: Sequence[int] | Tensor) -> tuple[Tenso
     by_size = sizes.argsort(stable=True)
     classes = by_size.argsort()[classes]
     order = classes.argsort(stable=True)
-    return x[order.to(x.device)], classes[order].to(x.device), sizes[by_size][classes[order]].to(x.device) - 1
+    x, _ = rescale(x[order.to(x.device)])
+    return x, classes[order].to(x.device), sizes[by_size][classes[order]].to(x.device) - 1
 
 
 # Measures
@@ -103,7 +104,7 @@ def recall_at_k(
         Recall@K of each K in `ks`.
     """
     x, y, peers = _by_class(embeddings, labels)
-    ks = [whole_number("K", k, 1, len(x) - 1) for k in ks]
+    ks = whole_numbers("ks", ks, 1, len(x) - 1)
     closer, perhaps = _count_closer(x, y, peers)
     queries = (peers > 0).nonzero()[:, 0]
     undecided = torch.stack([(closer < k) != (perhaps < k) for k in ks]).any(0)
@@ -269,8 +270,8 @@ def top_k(embeddings: Tensor, k: int, *, queries: Sequence[int] | Tensor | None 
     indices : (Q, k) LongTensor on the CPU
         Numbers of the items; of items at one distance the first comes first.
     """
-    x = finite_matrix(embeddings)
-    whole_number("k", k, 1, len(x) - 1)
+    x, scale = rescale(finite_matrix(embeddings))
+    k = whole_number("k", k, 1, len(x) - 1)
     queries = item_numbers(range(len(x)) if queries is None else queries, len(x), "queries").to(x.device)
     distances, indices = [torch.empty(0, k, dtype=x.dtype)], [torch.empty(0, k, dtype=torch.long)]
     for chunk, _, scores in _score_rows(x, queries):
@@ -280,7 +281,7 @@ def top_k(embeddings: Tensor, k: int, *, queries: Sequence[int] | Tensor | None 
         for query, items in zip(chunk.split(rows), near.split(rows), strict=True):
             d2 = (x[items].double() - x[query, None].double()).square_().sum(2)
             d2, order = d2.sort(dim=1, stable=True)
-            distances.append(d2[:, :k].sqrt().to(x.dtype).cpu())
+            distances.append((d2[:, :k].sqrt() * scale).to(x.dtype).cpu())
             indices.append(items.gather(1, order[:, :k]).cpu())
     return torch.cat(distances), torch.cat(indices)
 

@@ -30,7 +30,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checks import class_labels, float_matrix, full_precision, index_tuple, raise_not_finite, whole_number
+from .checks import (
+    class_labels,
+    float_matrix,
+    full_precision,
+    index_tuple,
+    raise_not_finite,
+    real_number,
+    whole_number,
+)
 
 Link = Callable[[Tensor], tuple[Tensor, Tensor]]  # from the logits z of triplets to their losses and slopes dl/dz
 _BLOCK = 2**19  # numbers in a block of (pair, negative): 2 MB in float32, which stays in the cache
@@ -84,7 +92,8 @@ def nearest_positives(d2: Tensor, labels: Tensor, k: int | None = 5) -> tuple[Te
         Positions within the batch, anchors ascending. Items without a positive are no anchors, and if all items are
         of one class there are no pairs at all, for want of negatives.
     """
-    if d2.ndim != 2 or d2.shape[0] != d2.shape[1]:
+    d2 = float_matrix(d2, "d2").detach()
+    if d2.shape[0] != d2.shape[1]:
         raise ValueError(f"d2 must be a square matrix of distances, got shape {tuple(d2.shape)}")
     labels = class_labels(labels, len(d2)).to(d2.device)
     k is None or whole_number("k", k)
@@ -143,6 +152,7 @@ def triplet_loss(
 
     Parameters and results are those of :func:`sst_loss`; `margin` is in units of squared distance.
     """
+    margin = real_number("margin", margin)
     return _triplet_mean(embeddings, labels, indices_tuple, k, lambda z: _hinge(z + margin), symmetric=False)
 
 
@@ -159,7 +169,8 @@ def contrastive_loss(
     item i. Parameters and results are those of :func:`sst_loss`; `margin` is in units of squared distance. Triplets in
     `indices_tuple` are read as the pairs (a, p) and (a, n). By default all items of the same class are positives.
     """
-    labels, indices = _checked(embeddings, labels, indices_tuple, k)
+    embeddings, labels, indices = _checked(embeddings, labels, indices_tuple, k)
+    margin = real_number("margin", margin)
 
     def objective(d2: Tensor) -> tuple[Tensor, Tensor]:
         same = None if labels is None else labels[:, None] == labels
@@ -269,7 +280,7 @@ def _triplet_mean(
     embeddings: Tensor, labels: Tensor | None, indices_tuple: Any, k: int | None, link: Link, symmetric: bool
 ) -> Tensor:
     """Take the mean of `link` over z = d2(a, p) - d2(a, n); `symmetric` takes the mean of d2(a, n) and d2(p, n)."""
-    labels, indices = _checked(embeddings, labels, indices_tuple, k)
+    embeddings, labels, indices = _checked(embeddings, labels, indices_tuple, k)
 
     def objective(d2: Tensor) -> tuple[Tensor, Tensor]:
         if len(indices) <= 2:
@@ -325,9 +336,9 @@ def _join_pairs(a1: Tensor, p: Tensor, a2: Tensor, n: Tensor, size: int) -> tupl
 
 def _checked(
     embeddings: Tensor, labels: Tensor | None, indices_tuple: Any, k: int | None
-) -> tuple[Tensor | None, tuple[Tensor, ...]]:
-    """Convert labels and indices to tensors on the device of the embeddings; no indices are an empty tuple."""
-    float_matrix(embeddings)
+) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
+    """Convert embeddings, and labels and indices to tensors on their device; no indices are an empty tuple."""
+    embeddings = float_matrix(embeddings)
     k is None or whole_number("k", k)
     indices = () if indices_tuple is None else index_tuple(indices_tuple, embeddings)
     if labels is not None:
@@ -341,4 +352,4 @@ def _checked(
             raise ValueError(
                 f"indices_tuple: {int(wrong.sum())} of {len(a)} pairs (a, p) do not join two items of one class"
             )
-    return labels, indices
+    return embeddings, labels, indices

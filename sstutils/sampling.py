@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, RandomSampler, Sampler
 
-from .checks import class_labels, finite_matrix, full_precision, one_of, whole_number
-from .clustering import kmeans
+from .checks import class_labels, finite_matrix, full_precision, one_of, seed_number, true_or_false, whole_number
+from .clustering import kmeans, rescale
 from .losses import nearest_positives, squared_distances
 
 __all__ = ["ClassBalancedSampler", "LocalSampler", "ShuffledSampler"]
@@ -32,7 +32,7 @@ class _Epochs(Sampler[list[int]]):
     def __init__(self, labels: Sequence[int] | Tensor, batch_size: int, seed: int, least: int = 1) -> None:
         self.labels = class_labels(labels).cpu()
         self.batch_size = whole_number("batch_size", batch_size, least)
-        self.seed = whole_number("seed", seed, 0)
+        self.seed = seed_number(seed)
         self.epoch = 0
 
     # Called by __iter__ of the baselines, which are generators: DataLoader can make more iterators than it starts.
@@ -119,8 +119,8 @@ class LocalSampler(_Epochs):
     ) -> None:
         super().__init__(labels, batch_size, seed, least=3)
         self.k = whole_number("k", k)
-        self.shuffle = shuffle
-        self.balanced = balanced
+        self.shuffle = true_or_false("shuffle", shuffle)
+        self.balanced = true_or_false("balanced", balanced)
         self.positives = one_of("positives", positives, ("epoch", "batch"))
         self.iterations = whole_number("iterations", iterations)
         self.batches: list[Tensor] | None = None
@@ -159,7 +159,7 @@ class LocalSampler(_Epochs):
             batches = [batches[i] for i in torch.randperm(len(batches), generator=random)]
         self.labels, self.batches, self.pairs = labels, batches, None
         if self.positives == "epoch":
-            distances = (squared_distances(x[batch.to(x.device)]) for batch in batches)
+            distances = (squared_distances(rescale(x[batch.to(x.device)])[0]) for batch in batches)
             found = [nearest_positives(d2, labels[i], self.k) for d2, i in zip(distances, batches, strict=True)]
             self.pairs = [(anchor.cpu(), positive.cpu()) for anchor, positive in found]
         return self
@@ -194,7 +194,8 @@ def _match(x: Tensor, centres: Tensor, cluster: Tensor) -> Tensor:
     """
     n, k = len(x), len(centres)
     mean = centres.mean(0)  # distances come from products, whose rounding error grows with the norm: centre first
-    distance = torch.cdist(x - mean, centres - mean)
+    points, scale = rescale(x - mean)
+    distance = torch.cdist(points, (centres - mean) / scale)
     places = torch.full((k,), n // k, device=x.device)
     places[torch.bincount(cluster, minlength=k).argsort(descending=True, stable=True)[: n % k]] += 1
 
@@ -236,6 +237,7 @@ class ClassBalancedSampler(_Epochs):
     ) -> None:
         super().__init__(labels, batch_size, seed)
         self.per_class = whole_number("per_class", per_class, 2)
+        batch_size, per_class = self.batch_size, self.per_class
         if batch_size % per_class or batch_size < 2 * per_class:
             raise ValueError(
                 f"batch_size must be a multiple of per_class, for two classes or more; got {batch_size} and {per_class}"

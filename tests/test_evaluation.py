@@ -226,6 +226,37 @@ def test_very_small_and_very_large_embeddings(scale):
     assert_same(measured(x * scale, labels, KS), naive(x * scale, labels, KS))
 
 
+@pytest.mark.parametrize(
+    ("scale", "dtype"),
+    [(1e-25, torch.float32), (1e-42, torch.float32), (1e-170, torch.float64), (1e-300, torch.float64)],
+)
+def test_squares_that_vanish_change_nothing(scale, dtype):
+    x = classes([6] * 40, dtype=torch.float64, noise=0.3)[0].mul(64).round()  # exact at any scale
+    labels = classes([6] * 40)[1]
+    small = x.to(dtype) * 2.0 ** round(math.log2(scale))
+    assert_same(measured(small, labels, KS), measured(x, labels, KS))
+    assert nmi(small, labels) == nmi(x, labels)
+    assert torch.equal(top_k(small, 5)[1], top_k(x, 5)[1])
+    assert top_k(small, 5)[0].min() > 0
+
+
+def test_squares_that_overflow_are_named():
+    x, labels = classes([6] * 40)
+    for scale in (1e19, 1e30):
+        with pytest.raises(ValueError, match=r"^embeddings: squared distances overflow torch.float32, .* up to"):
+            evaluate(x * scale, labels)
+    assert_same(measured(x.double() * 1e30, labels, KS), measured(x.double(), labels, KS))
+
+
+def test_one_k_is_a_sequence_of_one():
+    x, labels = classes([6] * 40)
+    wanted = recall_at_k(x, labels, (3,))
+    for ks in (3, np.int64(3), torch.tensor(3), np.array([3]), torch.tensor([3]), {3}, range(3, 4)):
+        found = recall_at_k(x, labels, ks)
+        assert found == wanted
+        assert all(type(k) is int for k in found)
+
+
 def test_input_of_any_kind():
     x, labels = classes([6] * 40)
     wanted = measured(x, labels, KS)
@@ -256,8 +287,12 @@ def test_measures_say_what_is_wrong(measure, x, labels, says):
 def test_recall_says_what_is_wrong():
     x = torch.arange(10.0)[:, None]
     for k in (0, 10, -1):
-        with pytest.raises(ValueError, match=rf"K must be between 1 and 9, got {k}"):
+        with pytest.raises(ValueError, match=rf"ks must be between 1 and 9, got {k}"):
             recall_at_k(x, [0, 1] * 5, (1, k))
+    for ks, found in (((), "none"), ([1.0], "1.0"), ("1,2", "'1,2'"), ((True,), "True"), (None, "None")):
+        for measure in (recall_at_k, evaluate):
+            with pytest.raises(ValueError, match=f"^ks must (be an integer|hold at least one integer), got {found}$"):
+                measure(x, [0, 1] * 5, ks)
     for measure in (recall_at_k, map_at_r, r_precision):
         with pytest.raises(ValueError, match="class of its own"):
             measure(x, range(10))
@@ -300,7 +335,7 @@ def test_top_k_says_what_is_wrong():
     for k in (0, 5):
         with pytest.raises(ValueError, match="k must be between 1 and 4"):
             top_k(x, k)
-    for queries in ([5], [-1], [[1]], [0.5], [True]):
+    for queries in ([5], [-1], [[1]], [0.5], [True], [True, 2], np.ones(5, bool), torch.ones(5, dtype=torch.uint8), 2):
         with pytest.raises(ValueError, match=r"queries must be (between 0 and 4|a one-dim)"):
             top_k(x, 2, queries=queries)
 

@@ -578,6 +578,16 @@ I = torch.tensor([0])  # noqa: E741
 
 
 @pytest.mark.parametrize("loss", ALL_LOSSES)
+def test_collapsed_and_tiny_batches(loss):
+    labels = torch.tensor([0, 0, 1, 1])
+    for scale in (0, 1e-25):
+        x = (scale * torch.randn(4, 3)).requires_grad_()
+        value, gradient = value_and_gradient(loss, x, labels)
+        expected, slopes = value_and_gradient(loss, x.double(), labels)
+        close((value, gradient), (expected.float(), slopes.float()), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("loss", ALL_LOSSES)
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_not_finite(loss, bad):
     x = torch.randn(7, 3)
@@ -595,8 +605,8 @@ def test_overflow():
 @pytest.mark.parametrize(
     ("x", "y", "indices", "message"),
     [
-        (X[0], Y, None, r"embeddings must be a floating-point tensor of shape \(N, D\), got .* of shape \(2,"),
-        (X.tolist(), Y, None, "embeddings must be a floating-point tensor .* got list"),
+        (X[0], Y, None, r"embeddings must be a matrix of real numbers of shape \(N, D\), got .* of shape \(2,"),
+        (["cat"] * 4, Y, None, r"embeddings must be a matrix of real numbers .* got \['cat'"),
         (X, Y[:3], None, "labels must be 4 integers, one for each item, got 3"),
         (X, Y.float(), None, "labels must be 4 integers.* got torch.float32"),
         (X, None, None, "labels are None"),
@@ -621,7 +631,14 @@ def test_bad_arguments(loss, x, y, indices, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("k", [0, 2.5])
+@pytest.mark.parametrize("margin", ["0.2", math.nan, None])
+@pytest.mark.parametrize("loss", [triplet_loss, contrastive_loss])
+def test_bad_margin(loss, margin):
+    with pytest.raises(ValueError, match=rf"^margin must be a finite number, got '?{str(margin).strip()}'?$"):
+        loss(X, Y, margin=margin)
+
+
+@pytest.mark.parametrize("k", [0, 2.5, True])
 @pytest.mark.parametrize("loss", ALL_LOSSES)
 def test_bad_k(loss, k):
     with pytest.raises(ValueError, match=rf"k must be (an integer|at least 1), got {k}"):

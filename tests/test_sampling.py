@@ -338,6 +338,33 @@ def test_other_labels_from_now_on():
     assert len(sampler.refresh(x)) > 0
 
 
+@pytest.mark.parametrize("kind", [LocalSampler, ClassBalancedSampler, ShuffledSampler])
+@pytest.mark.parametrize("seed", [2**32, 1_795_000_000_000_000_000, 2**64 - 1])  # of a clock, in nanoseconds
+def test_seeds_beyond_32_bits(kind, seed):
+    x, labels = cloud(60), [i % 4 for i in range(60)]
+    once, again, other = (list(kind(labels, 20, seed=s).refresh(x)) for s in (seed, np.uint64(seed), seed - 2**31))
+    assert once == again != other
+    kmeans(x, 3, seed=seed)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_the_scale_of_embeddings_does_not_matter(balanced):
+    x, labels = cloud(200), [i % 4 for i in range(200)]
+    wanted = LocalSampler(labels, 30, balanced=balanced).refresh(x)
+    for scale in (2.0**-83, 2.0**-60, 2.0**57):  # 1e-25, squares that vanish; 1e17
+        found = LocalSampler(labels, 30, balanced=balanced).refresh(x * scale)
+        assert list(found) == list(wanted)
+        assert [[i.tolist() for i in pair] for pair in found.pairs] == [[i.tolist() for i in p] for p in wanted.pairs]
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_a_collapsed_embedding_still_makes_batches(balanced):
+    labels = [i % 4 for i in range(100)]
+    sampler = LocalSampler(labels, 30, balanced=balanced).refresh(torch.full((100, 5), 0.1))
+    assert all(holds_triplet([labels[i] for i in batch]) for batch in sampler)
+    assert sum(map(len, sampler)) == (100 if balanced else 30)
+
+
 def test_embeddings_of_any_kind():
     x, labels = cloud(60), [i % 2 for i in range(60)]
     wanted = list(LocalSampler(labels, 20).refresh(x))
@@ -362,6 +389,16 @@ def test_embeddings_of_any_kind():
         (lambda: LocalSampler([0, 1, 0], k=0), "k must"),
         (lambda: LocalSampler([0, 1, 0], positives="always"), "always"),
         (lambda: LocalSampler([0, 1, 0], seed=-1), "seed"),
+        (lambda: LocalSampler([0, 1, 0], seed=2**64), "seed must be between 0 and"),
+        (lambda: LocalSampler([0, 1, 0], 20.0), "batch_size must be an integer, got 20.0"),
+        (lambda: LocalSampler([0, 1, 0], True), "batch_size must be an integer, got True"),
+        (lambda: LocalSampler([0, 1, 0], shuffle="false"), "shuffle must be True or False, got 'false'"),
+        (lambda: LocalSampler([0, 1, 0], balanced=1), "balanced must be True or False, got 1"),
+        (lambda: ClassBalancedSampler([0, 1] * 50, "20"), "batch_size must be an integer, got '20'"),
+        (lambda: ClassBalancedSampler([0, 1] * 50, 20, 5.0), "per_class must be an integer, got 5.0"),
+        (lambda: ShuffledSampler([0, 1], seed=1.5), "seed must be an integer, got 1.5"),
+        (lambda: kmeans(torch.zeros(5, 2), 2, seed=-1), "seed must be between 0 and"),
+        (lambda: kmeans(torch.zeros(5, 2), 2.0), "k must be an integer, got 2.0"),
         (lambda: ClassBalancedSampler([0, 1] * 50, 20, 5), "are 2: batch_size may be 10 at most"),
         (lambda: ClassBalancedSampler([0, 1] * 50, 9, 5), "multiple"),
         (lambda: ClassBalancedSampler([0, 1] * 50, 5, 5), "two classes"),

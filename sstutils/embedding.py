@@ -1,13 +1,17 @@
 """The embedding of a whole data set: from images to the matrix that samplers and measures work on."""
 
+import warnings
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2.functional import center_crop
 
 from .checks import whole_number
+from .datasets.base import ArrayDataset
 from .datasets.reading import batches
-from .datasets.subsets import innermost
+from .datasets.subsets import Readable, innermost, labelled, leave_out, unreadable
 
 _PIXELS = 8_000_000  # that are embedded at once
 
@@ -32,8 +36,8 @@ def embed(
     ----------
     model : nn.Module
     dataset : Dataset
-        Of (image, label) pairs. If it has a transform of its own and `size` is None, the images are taken as it gives
-        them, which must be as tensors; otherwise as they are before any transform.
+        Of (image, label) pairs. If it has a transform of its own, or gives tensors, and `size` is None, the images are
+        taken as it gives them, which must be as tensors; otherwise as they are before any transform, as RGB.
     size : int, optional
         Side of the square that images are scaled to; None leaves them as they are.
     crop : int, optional
@@ -64,8 +68,7 @@ def embed(
         model.to(device)
     where = next(model.parameters(), torch.empty(0)).device
     chunks = [range(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]
-    inner = innermost(dataset)
-    if size is None and getattr(inner, "transform", inner) is not None:
+    if size is None and _gives_tensors(dataset):
         steps = DataLoader(dataset, batch_sampler=chunks, num_workers=workers)
     else:
         steps = batches(dataset, chunks, size, workers)
@@ -84,3 +87,23 @@ def embed(
         for part, mode in modes:
             part.training = mode
     return torch.cat(parts)
+
+
+def _gives_tensors(dataset: Dataset) -> bool:
+    """Tell whether a data set has a transform of its own, or none to be set but items that are tensors."""
+    inner = innermost(dataset)
+    return inner.transform is not None if hasattr(inner, "transform") else isinstance(dataset[0][0], Tensor)
+
+
+def embed_readable(model: nn.Module, dataset: Dataset, **options: Any) -> tuple[Tensor, Dataset]:
+    """Embed a data set, and leave out the images that cannot be read: each is named in a warning, and all are counted.
+
+    Parameters are those of :func:`embed`. Returns the embeddings, and the data set without these images.
+    """
+    if isinstance(innermost(dataset), ArrayDataset):
+        return embed(model, dataset, **options), dataset
+    files = Readable(dataset, leave_out=True)
+    embeddings, bad = embed(model, files, **options), unreadable(files)
+    if bad.any():
+        warnings.warn(f"{bad.sum()} of {len(dataset)} images cannot be read, and are left out", stacklevel=2)
+    return embeddings[torch.from_numpy(~bad)], leave_out(labelled(dataset), bad)

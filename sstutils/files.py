@@ -9,6 +9,7 @@ import re
 import secrets
 import shutil
 import sys
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -25,20 +26,21 @@ def root() -> Path:
     """Find the folder where data sets and caches live when none is given; nothing is created.
 
     It is ``$SSTUTILS_DATA`` if set, otherwise ``sstutils`` in the user's cache folder: ``$XDG_CACHE_HOME``,
-    ``%LOCALAPPDATA%`` on Windows, ``~/Library/Caches`` on macOS, ``~/.cache`` elsewhere.
+    ``%LOCALAPPDATA%`` on Windows, ``~/Library/Caches`` on macOS, ``~/.cache`` elsewhere. In a container the user may
+    have no home: then it is in the folder for temporary files.
     """
     if chosen := os.environ.get("SSTUTILS_DATA"):
-        return Path(chosen).expanduser()
+        return Path(os.path.expanduser(chosen))
     cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if not cache.is_absolute():  # the standard says: ignore relative ones
         usual = {"win32": "~/AppData/Local", "darwin": "~/Library/Caches"}.get(sys.platform, "~/.cache")
-        cache = Path((sys.platform == "win32" and os.environ.get("LOCALAPPDATA")) or usual).expanduser()
-    return cache / "sstutils"
+        cache = Path(os.path.expanduser((sys.platform == "win32" and os.environ.get("LOCALAPPDATA")) or usual))
+    return (cache if cache.is_absolute() else Path(tempfile.gettempdir())) / "sstutils"
 
 
 def resolve(folder: str | os.PathLike | None) -> Path:
-    """Expand ``~`` in a path; None is :func:`root`."""
-    return root() if folder is None else Path(folder).expanduser()
+    """Expand ``~`` in a path, where the user has a home; None is :func:`root`."""
+    return root() if folder is None else Path(os.path.expanduser(folder))
 
 
 def output() -> Path:
@@ -59,7 +61,7 @@ def file_name(data: str) -> str:
     ('glyphs', 'my-birds')
     """
     short, _, path = data.partition(":")
-    name = Path(path).expanduser().resolve().name if path else short.lower()
+    name = resolve(path).resolve().name if path else short.lower()
     return _shortened(re.sub(r"\W+", "-", name).strip("-") or short, 100)
 
 
@@ -206,8 +208,16 @@ def digest(*parts: str | bytes | np.ndarray) -> str:
 def files_digest(root: str | os.PathLike, samples: Sequence[tuple[str, int]]) -> str:
     """Hash the names below `root`, the sizes in bytes and the targets of files to 12 hexadecimal digits."""
     top = os.path.join(root, "")  # pathlib would take ten times as long for the 60,000 files of a large data set
-    lines = (f"{path.removeprefix(top).replace(os.sep, '/')} {os.path.getsize(path)}" for path, _ in samples)
+    lines = (f"{path.removeprefix(top).replace(os.sep, '/')} {_size(path)}" for path, _ in samples)
     return digest("\n".join(lines), np.array([target for _, target in samples], dtype=np.int64))
+
+
+def _size(path: str) -> int | str:
+    """Look up the bytes of a file; a broken link, say, has none, and is told when it is read."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return "unreadable"
 
 
 def one_line(error: BaseException) -> str:

@@ -21,7 +21,7 @@ from .checks import whole_number
 from .datasets import load
 from .datasets.base import ArrayDataset
 from .datasets.subsets import Readable, innermost
-from .embedding import embed
+from .embedding import embed_readable
 from .models import device
 from .recipes import MODERN, Recipe, recipe_for, view
 from .training import Step, fit
@@ -171,7 +171,8 @@ def embed_checkpoint(
         )
     dataset = load(data or name, split, **options)
     seen = view(Recipe(**content["recipe"]))
-    embeddings = embed(model, dataset, **seen, workers=default_workers(workers, where), progress=progress)
+    how = {"workers": default_workers(workers, where), "progress": progress}
+    embeddings, dataset = embed_readable(model, dataset, **seen, **how)
     return embeddings.to(device(where)), dataset, content
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from . import distributed
 from .checkpoints import differing, hardware, load_checkpoint, write
 from .datasets.base import ArrayDataset
-from .datasets.subsets import Readable, innermost, split_classes
+from .datasets.subsets import Readable, innermost, labelled, split_classes
 from .files import one_line
 from .recipes import Recipe, balanced_sampler, make_loss, make_model, make_optimizer, make_sampler, make_scheduler
 
@@ -31,7 +31,7 @@ class Run:
     def __init__(
         self, dataset: Dataset, recipe: Recipe, data: dict[str, Any], where: torch.device, workers: int, strict: bool
     ) -> None:
-        processes = distributed.world()[1]
+        processes, dataset = distributed.world()[1], labelled(dataset)
         if len(dataset.classes) < 2:
             raise ValueError(
                 f"training needs at least 2 classes, got {len(dataset.classes)}; add images of other classes"

@@ -11,6 +11,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import warnings
 import zipfile
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import torch
 import torchvision
@@ -26,16 +28,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import EpsImagePlugin, Image, ImageFile
 from sklearn.datasets import load_digits
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Subset
 from torchvision.transforms import functional, v2
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from sstutils import datasets
+from sstutils import Recipe, datasets, embed, fit
 from sstutils.datasets import reading, subsets
 from sstutils.datasets.base import ArrayDataset
 from sstutils.datasets.images import open_image, to_rgb
 from sstutils.datasets.source import Download
+from sstutils.embedding import embed_readable
 from sstutils.files import atomic_write, cached_arrays, digest
+from sstutils.models import EmbeddingNet
 from sstutils.photos import fashion, omniglot
 from sstutils.photos.archives import fetch
 
@@ -87,6 +91,21 @@ def test_root(monkeypatch, platform, environment, expected):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", platform)
     assert datasets.root() == Path(expected)
+
+
+def test_a_user_without_a_home(monkeypatch, tmp_path):
+    """As in a container: HOME is not set, and the user is in no list."""
+    for name in ("SSTUTILS_DATA", "XDG_CACHE_HOME", "HOME", "USERPROFILE", "HOMEDRIVE", "HOMEPATH", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    if os.name != "nt":
+        monkeypatch.setattr("pwd.getpwuid", lambda _: (_ for _ in ()).throw(KeyError("unknown user")))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert datasets.root() == tmp_path / "sstutils"
+    assert len(datasets.load("glyphs", classes=4, images=2)) == 4
+    with pytest.raises(FileNotFoundError, match=r"^~/pictures does not exist"):
+        datasets.load("folder:~/pictures")
+    with pytest.raises(ValueError, match="no data set is called '~nobody'"):
+        datasets.load("~nobody")
 
 
 def test_importing_is_light():
@@ -237,8 +256,34 @@ def test_to_rgb_of_16_bit_grey(tmp_path):
     Image.fromarray(deep).save(tmp_path / "deep.png")
     for image in (open_image(tmp_path / "deep.png"), to_rgb(Image.fromarray(deep.astype(np.int32)))):
         np.testing.assert_array_equal(np.asarray(image)[..., 0].ravel(), np.arange(256))
-    beyond = to_rgb(Image.fromarray(np.array([[-500, 10**6]], np.int32)))
-    assert np.asarray(beyond)[0, :, 0].tolist() == [0, 255]
+
+
+@pytest.mark.parametrize(
+    ("levels", "dtype", "kind", "expected"),
+    [
+        ([0.0, 0.25, 0.5, 1.0], np.float32, "TIFF", [0, 64, 128, 255]),
+        ([0.0, 1.5, 100.0, 255.0], np.float32, "TIFF", [0, 1, 100, 255]),
+        ([0, 1, 100, 255], np.int32, "TIFF", [0, 1, 100, 255]),
+        ([0, 1, 100, 255], np.uint16, "PNG", [0, 1, 100, 255]),
+        ([0, 4, 600, 1023], np.uint16, "TIFF", [0, 1, 150, 255]),
+        ([0, 16, 600, 4095], np.uint16, "PNG", [0, 1, 37, 255]),
+        ([0, 16384, 32768, 65535], np.int32, "TIFF", [0, 64, 128, 255]),
+        ([False, True, True, False], bool, "PNG", [0, 255, 255, 0]),
+        ([0, 0, 0, 0], np.uint16, "PNG", [0, 0, 0, 0]),
+    ],
+)
+def test_grey_levels_are_scaled_by_what_the_image_holds(tmp_path, levels, dtype, kind, expected):
+    path = tmp_path / "deep.tif"
+    Image.fromarray(np.array([levels], dtype)).save(path, kind)
+    assert np.asarray(open_image(path))[0].tolist() == [[level] * 3 for level in expected]
+
+
+@pytest.mark.parametrize("levels", [[-500, 1], [0, 10**6], [0.0, np.nan], [-0.5, 0.5], [0.0, np.inf]])
+def test_grey_levels_in_no_known_range_are_refused(tmp_path, levels):
+    path = tmp_path / "deep.tif"
+    Image.fromarray(np.array([levels], np.float32 if isinstance(levels[0], float) else np.int32)).save(path)
+    with pytest.raises(OSError, match=r"deep.tif cannot be read \(its pixels go from .* expected 0 to 1, 0 to 255 or"):
+        open_image(path)
 
 
 def test_transparency_is_laid_on_white(tmp_path):
@@ -277,6 +322,21 @@ def test_pictures_are_upright(tmp_path, orientation):
     exif[0x0112] = orientation
     stored.save(tmp_path / "photo.png", exif=exif)
     np.testing.assert_array_equal(np.asarray(open_image(tmp_path / "photo.png")), upright)
+
+
+def test_of_exif_only_the_orientation_is_read(tmp_path):
+    """Every damage to the tags leaves a picture that PIL can decode."""
+    path, exif = tmp_path / "photo.jpg", Image.Exif()
+    exif[0x0112], exif[0x010E], exif[0x829A] = 6, "a bird", 0.01
+    Image.new("RGB", (8, 4), "red").save(path, exif=exif)
+    content = path.read_bytes()
+    start = content.index(b"Exif")
+    sizes = set()
+    for place in range(start + 6, start + len(exif.tobytes())):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        with all_warnings():  # PIL names damaged tags
+            sizes.add(open_image(path).size)
+    assert sizes == {(8, 4), (4, 8)}
 
 
 def forged(kind: str, width: int, height: int) -> bytes:
@@ -532,6 +592,215 @@ def test_part_of_depends_on_the_seed_and_needs_an_image():
             subsets.part_of(dataset, images)
     assert len(datasets.load("digits", part=100).classes) == 4
     assert len(datasets.load("digits")) == len(datasets.load("digits", part=10**6))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Labels, and data sets of one's own
+# ---------------------------------------------------------------------------------------------------------------------
+PLAIN = [3, 1, 1, 3, 0, 0, 2, 2]
+GAPS = pandas.Series([9, *PLAIN], index=range(9)).iloc[1:]  # filtered: its index does not start at 0
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        torch.tensor(PLAIN),
+        np.array(PLAIN, np.uint8),
+        GAPS,
+        [np.int64(n) for n in PLAIN],
+        tuple(PLAIN),
+        pandas.array(PLAIN),
+    ],
+)
+def test_labels_of_any_kind_are_the_same(targets):
+    data = RNG.integers(0, 256, (8, 4, 4, 3), dtype=np.uint8)
+    names = list("abcd")
+    plain, dataset = ArrayDataset(data, PLAIN, names), ArrayDataset(data, targets, names)
+    assert (dataset.targets, dataset.fingerprint) == (PLAIN, plain.fingerprint)
+    own = Own(data, targets, classes=names)
+    for ours in (dataset, own):
+        part = datasets.ClassSubset(ours, torch.tensor([3, 1]))
+        assert (part.targets, part.classes, list(part.indices)) == ([1, 0, 0, 1], ["b", "d"], [0, 1, 2, 3])
+        assert subsets.Readable(ours).targets == PLAIN
+        assert [list(half.indices) for half in datasets.split_classes(ours, 0.5)] == [
+            list(half.indices) for half in datasets.split_classes(plain, 0.5)
+        ]
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (["cat", "dog"] * 4, "got str 'cat'"),
+        ([0, None] * 4, "got NoneType 'None'"),
+        ([0.0, 1.0] * 4, "got float64 '0.0'"),
+        (torch.tensor([0.0, 1.0] * 4), "got torch.float32"),
+        (np.zeros((8, 2), int), r"got shape \(8, 2\)"),
+        ([0, 1], "got 2"),
+        ([[0], [1, 2]] * 4, "got sequences of unequal lengths"),
+    ],
+)
+def test_labels_that_are_none_are_refused_wherever_they_enter(targets, message):
+    data = np.zeros((8, 4, 4, 3), np.uint8)
+    doors = [
+        lambda: ArrayDataset(data, targets, ["a", "b"]),
+        lambda: datasets.ClassSubset(Own(data, targets), [0]),
+        lambda: datasets.split_classes(Own(data, targets)),
+        lambda: subsets.Readable(Own(data, targets)),
+        lambda: subsets.part_of(Own(data, targets), 2),
+        lambda: fit(Own(data, targets)),
+    ]
+    for door in doors:
+        with pytest.raises(ValueError, match=rf"^targets.* must be 8 integers, one for each item, {message}$"):
+            door()
+
+
+@pytest.mark.parametrize("keep", [[4], [-1], [True, False, True, False], [0.5], ["a"]])
+def test_classes_that_are_not_there_are_refused(keep):
+    with pytest.raises(ValueError, match=r"^keep must be"):
+        datasets.ClassSubset(arrays(classes=4), keep)
+
+
+class Own(torch.utils.data.Dataset):
+    """What a user writes: no transform, no classes, images as `make` makes them."""
+
+    def __init__(self, data, targets, make=Image.fromarray, **more):
+        self.data, self.targets, self.make = data, targets, make
+        self.__dict__.update(more)
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, index):
+        return self.make(self.data[index]), self.targets[index]
+
+
+MAKE = {
+    "PIL": Image.fromarray,
+    "RGBA": lambda image: Image.fromarray(image).convert("RGBA"),
+    "array": lambda image: image,
+    "fractions": lambda image: image.astype(np.float64) / 255,
+    "tensor": lambda image: torch.from_numpy(image).permute(2, 0, 1),
+    "float tensor": lambda image: torch.from_numpy(image).permute(2, 0, 1) / 255,
+}
+GREY = {
+    "PIL": Image.fromarray,
+    "array": lambda image: image,
+    "array with a channel": lambda image: image[..., None],
+    "tensor": lambda image: torch.from_numpy(image)[None],
+    "bool": lambda image: image > 127,
+}
+
+
+@pytest.mark.parametrize(("make", "grey"), [*((name, False) for name in MAKE), *((name, True) for name in GREY)])
+def test_images_of_ones_own_become_rgb(make, grey):
+    data = RNG.integers(0, 256, (8, 6, 6) if grey else (8, 6, 6, 3), dtype=np.uint8)
+    if make == "bool":
+        data = data // 128 * np.uint8(255)
+    dataset = Own(data, PLAIN, (GREY if grey else MAKE)[make])
+    ((images, labels),) = datasets.batches(dataset, [range(8)], 6)
+    expected = np.repeat(data[..., None], 3, -1) if grey else data
+    np.testing.assert_array_equal(images.permute(0, 2, 3, 1), expected)
+    assert labels.tolist() == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda image: torch.from_numpy(image).permute(2, 0, 1) / 64 - 2,
+            "go from -2.0 to .* leave out its normalization",
+        ),
+        (lambda image: "a", "an array .* or a tensor .* got str"),
+        (lambda image: image[:, :, :2], r"got uint8 of shape \(6, 6, 2\)"),
+        (lambda image: torch.from_numpy(image), r"got uint8 of shape \(6, 6, 3\)"),
+    ],
+)
+def test_what_is_no_image_is_told(make, message):
+    data = np.zeros((8, 6, 6, 3), np.uint8)
+    with pytest.raises(ValueError, match=message):
+        list(datasets.batches(Own(data, PLAIN, make), [range(8)], 6))
+
+
+def _concatenated():
+    train, test = datasets.load("digits", "train"), datasets.load("digits")
+    return ConcatDataset([train, test]), [*train.targets, *(t + 5 for t in test.targets)], list("0123456789")
+
+
+def _split():
+    whole = datasets.load("digits")
+    part, _ = torch.utils.data.random_split(whole, [300, len(whole) - 300], torch.Generator().manual_seed(0))
+    return part, [whole.targets[i] for i in part.indices], whole.classes
+
+
+def _parts_again():
+    parts = torch.utils.data.random_split(datasets.load("digits"), [448, 448], torch.Generator().manual_seed(0))
+    return ConcatDataset(parts), [parts[0].dataset.targets[i] for part in parts for i in part.indices], list("56789")
+
+
+def _some_classes():
+    data = RNG.integers(0, 256, (8, 4, 4, 3), dtype=np.uint8)
+    return Subset(Own(data, torch.tensor(PLAIN), classes=list("abcd")), [0, 1, 3]), [1, 0, 1], ["b", "d"]
+
+
+def _without_names():
+    return torch.utils.data.TensorDataset(torch.rand(8, 3, 4, 4), torch.tensor(PLAIN)), PLAIN, list("0123")
+
+
+def _torchvision():
+    dataset = torchvision.datasets.FakeData(8, (3, 4, 4), transform=v2.PILToTensor())
+    dataset.targets, dataset.classes = torch.tensor(PLAIN), list("abcd")
+    return dataset, PLAIN, list("abcd")
+
+
+@pytest.mark.parametrize("make", [_concatenated, _split, _parts_again, _some_classes, _without_names, _torchvision])
+def test_labels_are_taken_from_within(make):
+    dataset, targets, classes = make()
+    seen = subsets.labelled(dataset)
+    assert (seen.targets, seen.classes) == (targets, classes)
+    assert bool(seen.fingerprint) == (make in (_concatenated, _split, _parts_again))
+    (images, labels), *_ = datasets.batches(seen, [[0, len(seen) - 1]], 4)
+    assert (images.shape, labels.tolist()) == ((2, 3, 4, 4), [targets[0], targets[-1]])
+    assert subsets.labelled(seen) is seen
+
+
+def test_fingerprints_tell_splits_apart():
+    whole = datasets.load("digits")
+    parts = [Subset(whole, range(9)), Subset(whole, range(1, 10)), ConcatDataset([whole, whole])]
+    assert len({subsets.labelled(part).fingerprint for part in [whole, *parts]}) == 4
+
+
+@pytest.mark.parametrize("make", [_split, _concatenated, _some_classes])
+def test_data_sets_of_ones_own_are_trained_and_embedded(make):
+    dataset, _, _ = make()
+    recipe = Recipe(epochs=1, dim=4, batch_size=3 if make is _some_classes else 60, size=16, warmup=0)
+    model = fit(dataset, recipe, progress=False).model
+    found = embed(model, dataset, size=16)
+    assert found.shape == (len(dataset), 4)
+    assert torch.equal(found, embed(model, subsets.labelled(dataset), size=16))
+    assert embed(model, dataset).shape == found.shape  # PIL images, where nothing is to be scaled
+
+
+def test_what_has_no_labels_is_told():
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter([])
+
+    with pytest.raises(ValueError, match=r"^Stream has no length"):
+        fit(Stream())
+    nothing = Own(np.zeros((4, 4, 4, 3), np.uint8), [0] * 4)
+    del nothing.targets
+    for door in (fit, subsets.Readable, datasets.split_classes):
+        with pytest.raises(ValueError, match=r"^Own has no targets: give it an attribute `targets`"):
+            door(nothing)
+
+
+def test_transforms_of_what_has_none():
+    data = RNG.integers(0, 256, (8, 4, 4, 3), dtype=np.uint8)
+    sizes = datasets.with_transform(ConcatDataset([Own(data, PLAIN), arrays()]), lambda image: image.size)
+    assert [sizes[0], sizes[8][0]] == [((4, 4), PLAIN[0]), (8, 8)]
+    again = datasets.with_transform(datasets.with_transform(Own(data, PLAIN), len), np.asarray)
+    np.testing.assert_array_equal(again[3][0], data[3])
+    assert datasets.with_transform(again, None)[3][0].size == (4, 4)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1075,7 +1344,7 @@ def test_folder_fingerprint(tmp_path):
     assert len({before, renamed, datasets.load(f"folder:{moved}").fingerprint}) == 3
 
 
-LITTER = (".git", ".ipynb_checkpoints", "__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information")
+LITTER = (".git", "lost+found", ".ipynb_checkpoints", "__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information")
 
 
 def test_folder_skips_what_is_no_picture_at_any_depth(tmp_path):
@@ -1107,6 +1376,69 @@ def test_folder_follows_links_once(tmp_path):
 
 def test_folder_with_one_picture_in_a_class(tmp_path):
     assert len(datasets.load(f"folder:{picture_tree(tmp_path, images=1)}", "all")) == 5
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes and links are other things there")
+def test_what_cannot_be_read_is_listed_and_does_not_stop_a_run(tmp_path, monkeypatch):
+    """A broken link, a pipe, a file without permission, an empty one: named, replaced or left out, and counted."""
+    root = picture_tree(tmp_path / "root", images=6)
+    for name in os.listdir(root):
+        (root / name / "a link.jpg").symlink_to(tmp_path / "nowhere.jpg")
+        os.mkfifo(root / name / "a pipe.png")
+        (root / name / "empty.jpg").touch()
+        (root / name / "secret.jpg").touch()
+        (root / name / "x.jpg").mkdir()  # a folder, whatever its name
+    (root / "ant" / "loop").symlink_to("loop")
+    whole = datasets.load(f"folder:{root}", "all")
+    assert len(whole) == 50
+    stat = os.stat
+
+    def refused(path, *args, **options):
+        if str(path).endswith("secret.jpg"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", refused)  # the superuser may read anything
+    recipe = Recipe(epochs=1, dim=4, batch_size=12, size=16, warmup=0.9)
+    with all_warnings() as caught:
+        step = fit(whole, recipe, progress=False)
+    assert step.history[0]["unreadable"] == len([w for w in caught if "is taken" in str(w.message)])
+    assert 0 < step.history[0]["unreadable"] <= 20
+    with all_warnings() as caught:
+        embeddings, left = embed_readable(step.model, whole, size=16)
+    told = [str(w.message) for w in caught]
+    assert sum("it is left out" in text for text in told) == 20
+    assert told[-1] == "20 of 50 images cannot be read, and are left out"
+    assert len(embeddings) == len(left) == len(left.targets) == 30
+    assert left.classes == whole.classes
+    readable = [i for i, (path, _) in enumerate(whole.samples) if Path(path).stem.isdigit()]
+    assert torch.equal(embeddings, embed(step.model, Subset(whole, readable), size=16))
+    assert left.targets == [whole.targets[i] for i in readable]
+
+
+def test_a_class_that_cannot_be_read_is_left_out(tmp_path):
+    root = picture_tree(tmp_path)
+    for path in (root / "dog").iterdir():
+        path.write_bytes(b"")
+    dataset = datasets.load(f"folder:{root}")
+    with all_warnings():
+        _, left = embed_readable(EmbeddingNet(dim=4), dataset, size=16)
+        assert (left.classes, left.targets) == (["emu"], [0, 0, 0])
+        for path in (root / "emu").iterdir():
+            path.write_bytes(b"")
+        with pytest.raises(OSError, match=r"^no image can be read: restore the files"):
+            embed_readable(EmbeddingNet(dim=4), dataset, size=16)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right of their own")
+def test_links_among_the_classes_of_a_folder(tmp_path):
+    root = picture_tree(tmp_path / "root")
+    before = datasets.load(f"folder:{root}", "all").samples
+    (root / "aaa").symlink_to(root / "bee", target_is_directory=True)  # sorted before what it leads to
+    (root / "ant" / "deep").symlink_to(root / "cow", target_is_directory=True)
+    (root / "loop").symlink_to("loop")
+    found = datasets.load(f"folder:{root}", "all")
+    assert (found.samples, found.classes) == (before, ["ant", "bee", "cow", "dog", "emu"])
 
 
 def test_folder_errors(tmp_path):

@@ -11,11 +11,11 @@ files come from, how they are found, counted and read, without torch. Joined wit
 
 from __future__ import annotations
 
+import os
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _parse(name: str) -> tuple[str, dict[str, str]]:
     short = short.lower()
     if short in NAMES and (not colon or short == "folder"):
         return short, {"root": path} if path else {}
-    if name and Path(name).expanduser().is_dir():
+    if name and os.path.isdir(os.path.expanduser(name)):
         hint = f"did you mean 'folder:{name}'?"
     elif close := get_close_matches(short, NAMES, n=1):
         hint = f"did you mean {close[0]!r}?"

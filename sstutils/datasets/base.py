@@ -23,7 +23,7 @@ class LabelledImages(VisionDataset):
     images : sequence
         As many as `targets`; :meth:`open` makes a PIL image of one.
     targets : sequence of N int
-        Class of each image.
+        Class of each image; ValueError if they are not one integer each.
     classes : sequence of str
         Name of each class.
     root : path, optional
@@ -37,11 +37,6 @@ class LabelledImages(VisionDataset):
     classes : list of str
     fingerprint : str
         12 hexadecimal digits of the images and targets.
-
-    Raises
-    ------
-    ValueError
-        If the targets are not one integer for each image.
     """
 
     def __init__(
@@ -80,12 +75,7 @@ class ArrayDataset(LabelledImages):
     """Labelled images held in memory: ``data``, a uint8 array of shape (N, H, W, 3), is the first parameter.
 
     The other parameters and attributes are those of :class:`LabelledImages`. The targets are numbers from 0, each class
-    at least once.
-
-    Raises
-    ------
-    ValueError
-        If shapes, dtype or targets do not fit together.
+    at least once. ValueError if shapes, dtype or targets do not fit together.
     """
 
     def __init__(self, data: np.ndarray, targets: Sequence[int], classes: Sequence[str], *args: Any, **options: Any):
@@ -111,15 +101,7 @@ class FileDataset(LabelledImages):
 
     The first parameter, `paths`, gives them relative to `root`; the others are those of :class:`LabelledImages`.
 
-    Attributes
-    ----------
-    samples : list of (str, int)
-        Path and target of each image.
-
-    Raises
-    ------
-    OSError
-        On access, if an image cannot be read.
+    ``samples`` lists the path and the target of each. On access, OSError if an image cannot be read.
     """
 
     def __init__(self, paths: Sequence[str], targets: Sequence[int], classes: Sequence[str], root: str, **options: Any):

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from ..files import not_found
+from ..files import not_found, resolve
 from .source import PICTURES, Source, is_litter, list_pictures
 
 _PARTS = {"train", "test", "val", "valid", "validation"}  # folders of these names are parts, not classes
@@ -37,7 +37,7 @@ class Folder(Source):
         """Check the folder; FileNotFoundError if it is not there, ValueError if none is given."""
         if root is None:
             raise ValueError("a folder data set needs a path: folder:PATH, where PATH holds class/image.jpg")
-        path = Path(root).expanduser()
+        path = resolve(root)
         if not path.is_dir():
             reason = "is a file, not a folder" if path.exists() else "does not exist"
             raise FileNotFoundError(f"{path} {reason}: give a folder that holds class/image.jpg")
@@ -53,7 +53,14 @@ class Folder(Source):
     def read(cls, root: str | os.PathLike | None, split: str, download: bool) -> tuple:
         """List the pictures of the classes of a split; classes are sorted by name."""
         (folder,) = cls.find(root)
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_litter(entry.name))
+        pictures: dict[str, list[str]] = {}
+        for path in list_pictures(folder):
+            name, _, inside = path.partition("/")
+            if inside:
+                pictures.setdefault(name, []).append(path)
+        # A link to a folder that is listed already has no pictures of its own, and is no class.
+        folders = [name for name in os.listdir(folder) if os.path.isdir(folder / name) and not is_litter(name)]
+        names = sorted(name for name in folders if name in pictures or not os.path.islink(folder / name))
         if not names:
             raise not_found("class folders", [folder], "Put each class's pictures in a folder of its own there.")
         if _PARTS.issuperset(name.lower() for name in names):
@@ -65,13 +72,9 @@ class Folder(Source):
             )
         middle = (len(names) + 1) // 2
         classes = {"train": names[:middle], "test": names[middle:], "all": names}[split]
-        pictures: dict[str, list[str]] = {name: [] for name in classes}
-        for path in list_pictures(folder):
-            name, _, inside = path.partition("/")
-            if inside and name in pictures:
-                pictures[name].append(path)
-        if empty := [folder / name for name in classes if not pictures[name]]:
+        if empty := [folder / name for name in classes if name not in pictures]:
             what = f"pictures ({', '.join(ending[1:] for ending in PICTURES)})"
-            raise not_found(what, [*empty[:3], *["..."] * (len(empty) > 3)], "Add some or remove the folder.")
+            places = [*empty[:3], *["..."] * (len(empty) > 3)]
+            raise not_found(what, places, "Add or convert some, or move the folder elsewhere.")
         targets = [number for number, name in enumerate(classes) for _ in pictures[name]]
         return [path for name in classes for path in pictures[name]], targets, classes, str(folder)

@@ -79,20 +79,9 @@ def letters() -> tuple[str, ...]:
 
 
 def draw(letter: str, images: int, difficulty: float, seed: int) -> np.ndarray:
-    """Draw `images` pictures of one letter.
+    """Draw `images` pictures of one letter, in the 16 faces by turns, as a uint8 array of shape (images, 32, 32, 3).
 
-    Parameters
-    ----------
-    letter : str
-    images : int
-        Number of pictures; the 16 faces take turns.
-    difficulty : float
-        Scale of every variation but the face: 0 is upright, centred, black on white; 1 is the default.
-    seed : int
-
-    Returns
-    -------
-    (images, 32, 32, 3) uint8
+    `difficulty` scales every variation but the face: 0 is upright, centred, black on white; 1 is the default.
     """
     rng = np.random.default_rng([seed, ord(letter)])  # a letter looks the same whatever the other classes are
     angle = np.deg2rad(12 * difficulty) * rng.uniform(-1, 1, images)

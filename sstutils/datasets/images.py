@@ -2,42 +2,68 @@
 
 import math
 import os
+import stat
 import warnings
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ..files import one_line
 
 MOST_PIXELS = 100_000_000  # of an image; what promises more is a mistake or an attack
 # What files of these endings hold. PIL would try all that it knows, and run Ghostscript on one that is PostScript.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_DEPTHS = (8, 10, 12, 14, 16)  # bits of a grey level; a file of 16 may hold the levels of a 12-bit sensor
+_ORIENTATION = 0x0112  # the EXIF tag
+_UPRIGHT = {  # its values, and what to do about them
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert a PIL image of any mode to upright RGB.
 
-    The orientation that a camera noted (EXIF) is applied, transparency is laid on white, 16-bit grey is scaled to 8.
+    The orientation that a camera noted (EXIF) is applied, and transparency is laid on white. Grey levels of more than 8
+    bits are scaled by what the image holds: fractions from 0 to 1, or whole levels of 8, 10, 12, 14 or 16 bits,
+    whichever is the least that has room for them. ValueError if they are in no such range.
     """
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # PIL's own conversion clips at 255: nearly all white
-        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # PIL raises some ten kinds on tags that are damaged, and no other tag is wanted
+        orientation = None
+    if orientation in _UPRIGHT:
+        image = image.transpose(_UPRIGHT[orientation])
+    if image.mode.startswith(("I", "F")):  # PIL's own conversion clips at 255
+        image = Image.fromarray(scale_grey(np.asarray(image)))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
 
 
+def scale_grey(levels: np.ndarray) -> np.ndarray:
+    """Scale an array of grey levels, or of colours, to uint8 by what it holds; see :func:`to_rgb`."""
+    low, high = levels.min(), levels.max()  # NaN if there is any
+    if not 0 <= low <= high < 1 << _DEPTHS[-1]:
+        raise ValueError(f"its pixels go from {low} to {high}; expected 0 to 1, 0 to 255 or 0 to 65535")
+    if levels.dtype.kind == "f" and high <= 1:
+        return (levels * 255 + 0.5).astype(np.uint8)
+    depth = next(depth for depth in _DEPTHS if high < 1 << depth)
+    return (levels / 2.0 ** (depth - 8)).astype(np.uint8)
+
+
 def decode_image(file: str | os.PathLike | BinaryIO) -> Image.Image:
     """Decode an image, from a path or an open file, to upright RGB.
 
-    The header is looked at first: not a pixel is unpacked of an image that promises more than ``MOST_PIXELS``.
-
-    Raises
-    ------
-    Exception
-        If it is damaged, too large or no image; PIL raises some ten kinds.
+    The header is looked at first: not a pixel is unpacked of an image that promises more than ``MOST_PIXELS``. For what
+    is damaged, too large or no image, PIL raises some ten kinds of exceptions.
     """
     Image.init()  # of the formats; PIL does it by itself only where none are named
     with warnings.catch_warnings():  # of large images, about which the next lines decide
@@ -51,14 +77,10 @@ def decode_image(file: str | os.PathLike | BinaryIO) -> Image.Image:
 
 
 def open_image(path: str | os.PathLike) -> Image.Image:
-    """Read an image file as an upright RGB image.
-
-    Raises
-    ------
-    OSError
-        If the file is missing, truncated, no image, or of more than 100 megapixels: one line that names it.
-    """
+    """Read an image file as an upright RGB image; if that is not possible, OSError on one line that names it."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for someone who writes to it
+            raise ValueError("no regular file")
         return decode_image(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"image {path} is gone: restore it or load the data set again") from None

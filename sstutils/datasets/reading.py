@@ -3,12 +3,15 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
+from .images import scale_grey, to_rgb
 from .subsets import arrays, with_transform
 
 _LARGE = 1 << 22  # bytes of a batch from which on a thread of its own is worth the handing over
@@ -17,7 +20,27 @@ _LARGE = 1 << 22  # bytes of a batch from which on a thread of its own is worth 
 def resize_to_square(dataset: Dataset, size: int | None) -> Dataset:
     """Make a data set of uint8 arrays (H, W, 3): its images, scaled to squares of a side (None: as they are)."""
     steps = [] if size is None else [v2.Resize((size, size), antialias=True)]
-    return with_transform(dataset, v2.Compose([*steps, np.array]))
+    return with_transform(dataset, v2.Compose([as_picture, *steps, np.array]))
+
+
+def as_picture(image: Any) -> Image.Image:
+    """Make an RGB image of what a data set gives: PIL's, an array (H, W) or (H, W, C), or a tensor (C, H, W)."""
+    if isinstance(image, Image.Image):
+        return image if image.mode == "RGB" else to_rgb(image)
+    pixels = image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
+    if pixels.ndim == 3 and isinstance(image, torch.Tensor):
+        pixels = np.moveaxis(pixels, 0, 2)
+    if pixels.ndim not in (2, 3) or pixels.dtype.kind not in "buif" or pixels.shape[2:] not in ((), (1,), (3,), (4,)):
+        what = f"{pixels.dtype} of shape {tuple(image.shape)}" if pixels.ndim else type(image).__name__
+        raise ValueError(f"an image must be PIL's, an array (H, W, 3) or a tensor (3, H, W), got {what}")
+    if pixels.dtype == bool:
+        pixels = pixels * np.uint8(255)
+    elif pixels.dtype != np.uint8:
+        try:
+            pixels = scale_grey(pixels)
+        except ValueError as error:
+            raise ValueError(f"an image is not in the range of one: {error}; leave out its normalization") from None
+    return to_rgb(Image.fromarray(pixels.squeeze(2) if pixels.shape[2:] == (1,) else pixels))
 
 
 def iterate(files: DataLoader) -> Iterator:

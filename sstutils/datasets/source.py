@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 KS = (1, 2, 4, 8)  # K of Recall@K where a data set's own protocol has no others
 # Endings of what counts as a picture; torchvision's ImageFolder takes the same.
 PICTURES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-_LITTER = {"__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "thumbs.db"}
+_LITTER = {"__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "lost+found", "thumbs.db"}
 
 
 class Download(NamedTuple):
@@ -40,12 +40,8 @@ class Source:
 
     Raises
     ------
-    ValueError
-        If there is no such split, or an option is out of its range.
-    FileNotFoundError
-        If the files are not there; the message says where they were looked for and what to do.
-    OSError
-        If they cannot be read or fetched.
+    ValueError, OSError
+        As :func:`sstutils.datasets.load`.
     """
 
     splits: tuple[str, ...] = ("train", "test")

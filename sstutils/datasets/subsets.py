@@ -1,4 +1,4 @@
-"""Parts of data sets: whole classes, one image standing in for another, other transforms."""
+"""Parts of data sets, and data sets of one's own: labels, whole classes, stand-ins for images, other transforms."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -7,22 +7,19 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset
 from torchvision.datasets.vision import StandardTransform
 
+from ..checks import class_labels, item_numbers
 from ..files import digest
-from .base import ArrayDataset
+from .base import ArrayDataset, LabelledImages
 from .source import KS
 
 
 def unwrap(dataset: Dataset, stop: Callable[[Dataset], bool] = lambda _: False) -> tuple[Dataset, slice | np.ndarray]:
     """Follow subsets (of subsets) inwards, to the data set they were taken from or to the first for which `stop` holds.
 
-    Returns
-    -------
-    inner : Dataset
-    rows : slice or (N,) int64 array
-        Which of its items are those of `dataset`, in their order.
+    Returns that, and which of its items are those of `dataset`, in their order.
     """
     rows = slice(None)
     while isinstance(dataset, Subset) and not stop(dataset):
@@ -88,10 +85,19 @@ def tensors(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class Relabelled(Subset):
-    """A subset whose items carry its own ``targets``; a ``target_transform`` of the data set is bypassed."""
+    """A subset whose items carry its own targets; a ``target_transform`` of the data set is bypassed.
 
-    targets: list[int]
-    classes: list[str]
+    The classes that occur among `targets` are renumbered from 0; `classes` names them before, where they have names.
+    It has the attributes of :class:`sstutils.datasets.base.LabelledImages`.
+    """
+
+    def __init__(
+        self, dataset: Dataset, indices: Sequence[int], targets: Sequence[int], classes: Sequence[str]
+    ) -> None:
+        super().__init__(dataset, indices)
+        numbers, targets = np.unique(np.asarray(targets, dtype=np.int64), return_inverse=True)
+        self.targets: list[int] = targets.tolist()
+        self.classes = [str(classes[n]) if 0 <= n < len(classes) else str(n) for n in numbers.tolist()]
 
     def __getitem__(self, index: int) -> tuple:
         return self.dataset[self.indices[index]][0], self.targets[index]
@@ -101,8 +107,53 @@ class Relabelled(Subset):
 
     @cached_property
     def fingerprint(self) -> str:
-        """12 hexadecimal digits of the data set's fingerprint and the items chosen."""
-        return digest(self.dataset.fingerprint, np.asarray(self.indices, dtype=np.int64))
+        """12 hexadecimal digits of the data set's fingerprint and the items chosen; "" if it has none."""
+        return _fingerprint(Subset(self.dataset, self.indices))
+
+
+def _fingerprint(dataset: Dataset) -> str:
+    """Hash a data set and what was chosen of it; "" if one within has no fingerprint."""
+    if isinstance(dataset, ConcatDataset):
+        parts = [_fingerprint(part) for part in dataset.datasets]
+        return digest(*parts) if all(parts) else ""
+    if isinstance(dataset, Subset) and not hasattr(dataset, "fingerprint"):
+        inner = _fingerprint(dataset.dataset)
+        return inner and digest(inner, np.asarray(dataset.indices, dtype=np.int64))
+    return getattr(dataset, "fingerprint", "")
+
+
+def labelled(dataset: Dataset) -> Dataset:
+    """Give a data set of one's own what training and evaluation need: targets, classes and a fingerprint.
+
+    The targets are those of the data set (``targets`` or ``labels``), or of the one that torch's ``Subset``,
+    ``ConcatDataset`` or ``TensorDataset`` holds. Where data sets are concatenated, classes of one name are one class.
+    A data set of this package is returned itself. ValueError if there are no targets, or not one integer for each item.
+    """
+    if isinstance(dataset, (LabelledImages, Relabelled)):
+        return dataset
+    targets, classes = _labels(dataset)
+    return Relabelled(dataset, range(len(targets)), targets, classes)
+
+
+def _labels(dataset: Dataset) -> tuple[np.ndarray, Sequence[str]]:
+    """Find the class of each item, and the names of classes as far as there are any."""
+    name, found = type(dataset).__name__, getattr(dataset, "targets", getattr(dataset, "labels", None))
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+        raise ValueError(f"{name} has no length: a data set must have one, and items that can be taken in any order")
+    if isinstance(dataset, TensorDataset):
+        found = dataset.tensors[-1]
+    if found is not None:
+        classes = getattr(dataset, "classes", ())
+        named = isinstance(classes, (list, tuple, np.ndarray))
+        return class_labels(found, len(dataset), f"targets of {name}").cpu().numpy(), classes if named else ()
+    if isinstance(dataset, Subset):
+        targets, classes = _labels(dataset.dataset)
+        return targets[np.asarray(dataset.indices, dtype=np.int64)], classes
+    if isinstance(dataset, ConcatDataset):
+        parts = [Relabelled(part, range(len(part)), *_labels(part)) for part in dataset.datasets]
+        numbers = {name: i for i, name in enumerate(dict.fromkeys(name for part in parts for name in part.classes))}
+        return np.array([numbers[part.classes[t]] for part in parts for t in part.targets]), list(numbers)
+    raise ValueError(f"{name} has no targets: give it an attribute `targets`, the class of each item as an integer")
 
 
 class ClassSubset(Relabelled):
@@ -111,43 +162,36 @@ class ClassSubset(Relabelled):
     Parameters
     ----------
     dataset : Dataset
-        With attributes ``targets``, ``classes`` and ``fingerprint``; the subset has them too.
+        Anything that :func:`labelled` takes.
     keep : sequence of int
         Numbers of the classes to keep.
-    """
-
-    def __init__(self, dataset: Dataset, keep: Sequence[int]) -> None:
-        keep, targets = np.unique(np.asarray(keep, dtype=np.int64)), np.asarray(dataset.targets)
-        super().__init__(dataset, np.flatnonzero(np.isin(targets, keep)).tolist())
-        self.targets = keep.searchsorted(targets[self.indices]).tolist()
-        self.classes = [dataset.classes[number] for number in keep]
-
-
-class Readable(Relabelled):
-    """The same data set, in which another image of its class stands for each image that cannot be read.
-
-    So batches keep their size and their labels. Each such image is named in a warning when it is first met.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        With ``targets``, ``classes`` and ``fingerprint``, which are kept.
-
-    Attributes
-    ----------
-    unreadable : (N,) bool tensor
-        The images that could not be read so far, by any process.
 
     Raises
     ------
-    OSError
-        On access, if no image of a class can be read.
+    ValueError
+        If there is no class of such a number.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
-        super().__init__(dataset, range(len(dataset)))
-        self.targets, self.classes = dataset.targets, dataset.classes
-        self.fingerprint = getattr(dataset, "fingerprint", "")
+    def __init__(self, dataset: Dataset, keep: Sequence[int]) -> None:
+        dataset = labelled(dataset)
+        keep = item_numbers(keep, len(dataset.classes), "keep").numpy()
+        targets = np.asarray(dataset.targets)
+        indices = np.flatnonzero(np.isin(targets, keep)).tolist()
+        super().__init__(dataset, indices, targets[indices], dataset.classes)
+
+
+class Readable(Relabelled):
+    """The same data set, in which another image stands for each image that cannot be read.
+
+    So batches keep their size. It is the next one of its class, or any if what is read for it will be left out. Each
+    such image is named in a warning when it is first met, and marked in ``unreadable``, a bool tensor of shape (N,)
+    that worker processes share. If none is left that could stand for it, OSError.
+    """
+
+    def __init__(self, dataset: Dataset, leave_out: bool = False) -> None:
+        dataset = labelled(dataset)
+        super().__init__(dataset, range(len(dataset)), dataset.targets, dataset.classes)
+        self.fingerprint, self.leave_out = dataset.fingerprint, leave_out
         self.unreadable = torch.zeros(len(dataset), dtype=torch.bool).share_memory_()
 
     def __getitem__(self, index: int) -> tuple:
@@ -156,12 +200,21 @@ class Readable(Relabelled):
                 return super().__getitem__(index)
             except OSError as error:
                 self.unreadable[index] = True
-                warnings.warn(f"{error}; another image of its class is taken", stacklevel=2)
+                what = "it is left out" if self.leave_out else "another image of its class is taken"
+                warnings.warn(f"{error}; {what}", stacklevel=2)
         target = self.targets[index]
-        others = np.flatnonzero((np.asarray(self.targets) == target) & ~self.unreadable.numpy())
+        alike = self.leave_out | (np.asarray(self.targets) == target)
+        others = np.flatnonzero(alike & ~self.unreadable.numpy())
         if not len(others):
-            raise OSError(f"no image of class {self.classes[target]!r} can be read: restore the files or the archive")
+            which = "image" if self.leave_out else f"image of class {self.classes[target]!r}"
+            raise OSError(f"no {which} can be read: restore the files or the archive")
         return self[int(others[others.searchsorted(index) % len(others)])]  # the next one
+
+
+def leave_out(dataset: Dataset, items: np.ndarray) -> Dataset:
+    """Leave items out, which an (N,) bool array marks; a data set of which none is marked is returned itself."""
+    kept, targets = np.flatnonzero(~items), np.asarray(dataset.targets)
+    return Relabelled(dataset, kept.tolist(), targets[kept], dataset.classes) if items.any() else dataset
 
 
 def split_classes(dataset: Dataset, holdout: float = 0.1, seed: int = 0) -> tuple[ClassSubset, ClassSubset]:
@@ -170,7 +223,7 @@ def split_classes(dataset: Dataset, holdout: float = 0.1, seed: int = 0) -> tupl
     Parameters
     ----------
     dataset : Dataset
-        With attributes ``targets`` and ``classes``.
+        Anything that :func:`labelled` takes.
     holdout : float
         Fraction of the classes held out; at least two classes are (retrieval among one is always right).
     seed : int
@@ -187,6 +240,7 @@ def split_classes(dataset: Dataset, holdout: float = 0.1, seed: int = 0) -> tupl
     """
     if not 0 < holdout < 1:
         raise ValueError(f"holdout must lie between 0 and 1, got {holdout}")
+    dataset = labelled(dataset)
     count = len(dataset.classes)
     held = max(2, round(holdout * count))
     if count - held < 2:
@@ -204,6 +258,7 @@ def part_of(dataset: Dataset, images: int, seed: int = 0) -> Dataset:
     """
     if images < 1:
         raise ValueError(f"part is the number of images to load: at least 1, got {images}")
+    dataset = labelled(dataset)
     if len(dataset) <= images:
         return dataset
     sizes = np.bincount(dataset.targets, minlength=len(dataset.classes))
@@ -224,12 +279,32 @@ def protocol_ks(dataset: Dataset) -> tuple[int, ...]:
     return tuple(k for k in getattr(innermost(dataset), "ks", KS) if k < len(dataset))
 
 
+class Transformed(Subset):
+    """A data set without a ``transform`` of its own, whose images are seen through one."""
+
+    def __init__(self, dataset: Dataset, transform: Callable | None) -> None:
+        super().__init__(dataset, range(len(dataset)))
+        self.transform = transform
+
+    def __getitem__(self, index: int) -> tuple:
+        image, *rest = self.dataset[index]
+        return image if self.transform is None else self.transform(image), *rest
+
+    def __getitems__(self, indices: list[int]) -> list[tuple]:
+        return [self[index] for index in indices]
+
+
 def with_transform(dataset: Dataset, transform: Callable | None) -> Dataset:
     """Copy a data set (or subset), to be seen through another transform; the images are shared, not copied."""
     dataset = copy(dataset)
-    if isinstance(dataset, Subset):
-        dataset.dataset = with_transform(dataset.dataset, transform)
-    else:
+    if hasattr(dataset, "transform"):
         dataset.transform = transform
-        dataset.transforms = StandardTransform(transform, dataset.target_transform)  # for its repr
+        if hasattr(dataset, "transforms"):  # torchvision's: for its repr, and some read through it
+            dataset.transforms = StandardTransform(transform, dataset.target_transform)
+    elif isinstance(dataset, Subset):
+        dataset.dataset = with_transform(dataset.dataset, transform)
+    elif isinstance(dataset, ConcatDataset):
+        dataset.datasets = [with_transform(part, transform) for part in dataset.datasets]
+    else:
+        return Transformed(dataset, transform)
     return dataset

@@ -18,7 +18,7 @@ import torch
 from ..checkpoints import hardware, versions
 from ..datasets import info, load
 from ..datasets.subsets import split_classes
-from ..embedding import embed
+from ..embedding import embed_readable
 from ..evaluation import evaluate
 from ..files import atomic_write, check_output, digest, exclusive, one_line
 from ..recipes import Recipe, make_loss, recipe_for, view
@@ -201,7 +201,8 @@ def _train_cell(training: Any, test: Any, recipe: Recipe, where: str | None, wor
         return {**row, "diverged": str(error), **about}
     # As in training: the first of the best.
     best = max(step.history, key=lambda entry: entry["recall@1"]) if recipe.holdout else step.history[-1]
-    row |= {"epoch": best["epoch"], **evaluate(embed(step.model, test, **view(recipe), workers=workers), test.targets)}
+    embeddings, test = embed_readable(step.model, test, **view(recipe), workers=workers)
+    row |= {"epoch": best["epoch"], **evaluate(embeddings, test.targets)}
     row["seconds"] = sum(entry["seconds"] - entry.get("validation", 0.0) for entry in step.history)
     row |= {key: sum(entry[key] for entry in step.history) for key in ("processor", "items")}
     row["history"] = [

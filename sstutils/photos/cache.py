@@ -174,7 +174,7 @@ def _make(path: Path, dataset: Dataset, shape: tuple[int, ...], workers: int, pr
 def _remove_stale(path: Path, kind: str) -> None:
     """Remove what was made of the same files before they changed, or by an older version, and what is half-made."""
     source = _parts(path)[-1]
-    for old in {*path.parent.glob(f"{kind}-{'?' * 12}.np[yz]"), *path.parent.glob(f".{kind}-*.part")} - {path}:
+    for old in sorted({*path.parent.glob(f"{kind}-{'?' * 12}.np[yz]"), *path.parent.glob(f".{kind}-*.part")} - {path}):
         with suppress(Exception):  # what is not read or removed may stay
             older = old.suffix == ".npz" or old.with_suffix(".npz").exists()  # had its checksums in a second file
             half = old.suffix == ".part" and time.time() - old.stat().st_mtime > _DAY  # nobody writes to it any more

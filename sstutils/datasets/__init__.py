@@ -4,9 +4,7 @@
 
 A data set is one module, named as in ``NAMES``, with a subclass of :class:`~sstutils.datasets.source.Source`: where its
 files come from, how they are found, counted and read, without torch. Joined with ``ArrayDataset`` or ``FileDataset``
-(``base.py``) it is the class that users see, which takes
-``(root=None, split="test", transform=None, target_transform=None, download=False)``; its instances have ``targets``
-(numbers from 0 within the split), ``classes`` (names) and ``fingerprint``.
+(``base.py``) it is the class that users see.
 """
 
 from __future__ import annotations
@@ -129,11 +127,9 @@ def info(name: str, root: str | PathLike | None = None) -> dict[str, Any]:
     dict
         ``name``, ``description``, ``licence``, ``source``: str;
         ``present``: bool, whether it can be loaded (in part, if ``splits`` lacks one) without a download;
-        ``where``: list of str, the files and folders that it is read from or cached in;
-        ``bytes``: int, their size;
+        ``where``: list of str, the files and folders that it is read from or cached in; ``bytes``: int, their size;
         ``splits``: dict of split to ``{"classes": int, "images": int}``, empty unless present;
-        ``download``: list of ``{"file": str, "bytes": int or None, "urls": list of str}``, what ``download=True``
-        would fetch if nothing were present;
+        ``download``: list of ``{"file": str, "bytes": int or None, "urls": list of str}``, what can be fetched;
         ``by_hand``: str, how to place the files without it;
         ``problem``: str, what is wrong with the files, empty if nothing is.
     """

@@ -188,12 +188,6 @@ class Glyphs(Source):
 
 @cache
 def _versions() -> tuple[str, ...]:
-    import matplotlib
+    from matplotlib import __version__ as matplotlib
 
-    return (
-        Path(__file__).read_text(),
-        matplotlib.__version__,
-        PIL.__version__,
-        features.version("freetype2"),
-        np.__version__,
-    )
+    return Path(__file__).read_text(), matplotlib, PIL.__version__, features.version("freetype2"), np.__version__

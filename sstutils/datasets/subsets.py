@@ -45,8 +45,7 @@ def unreadable(dataset: Dataset) -> np.ndarray:
 def arrays(dataset: Dataset) -> tuple[np.ndarray, slice | np.ndarray, np.ndarray] | None:
     """Find the array of a data set held in memory, the rows of it that are the items, and the items' labels.
 
-    None for a data set in files. Nothing is copied. The labels are those of the outermost data set that has some
-    (torch's plain Subset has none).
+    None for a data set in files. Nothing is copied. The labels are those of the outermost data set that has some.
     """
     inner, rows = unwrap(dataset)
     if not isinstance(inner, ArrayDataset):
@@ -279,19 +278,18 @@ def protocol_ks(dataset: Dataset) -> tuple[int, ...]:
     return tuple(k for k in getattr(innermost(dataset), "ks", KS) if k < len(dataset))
 
 
-class Transformed(Subset):
+class Transformed(Dataset):
     """A data set without a ``transform`` of its own, whose images are seen through one."""
 
     def __init__(self, dataset: Dataset, transform: Callable | None) -> None:
-        super().__init__(dataset, range(len(dataset)))
-        self.transform = transform
+        self.dataset, self.transform = dataset, transform
+
+    def __len__(self) -> int:
+        return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple:
         image, *rest = self.dataset[index]
         return image if self.transform is None else self.transform(image), *rest
-
-    def __getitems__(self, indices: list[int]) -> list[tuple]:
-        return [self[index] for index in indices]
 
 
 def with_transform(dataset: Dataset, transform: Callable | None) -> Dataset:

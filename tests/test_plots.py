@@ -280,6 +280,21 @@ def test_gallery_refuses_neighbors_of_another_shape(neighbors):
         plots.gallery(IMAGES, LABELS, [], neighbors)
 
 
+@pytest.mark.parametrize("wrong", [[-1], [96], [0.5], [True], np.arange(96) % 2 == 0, ["cat"]], ids=str)
+def test_numbers_of_items_are_not_guessed(wrong):
+    for name, draw in (
+        ("queries", lambda: plots.gallery(IMAGES, LABELS, wrong, [[1]] * len(wrong))),
+        ("neighbors", lambda: plots.gallery(IMAGES, LABELS, [0], [wrong])),
+        ("batches", lambda: plots.neighborhoods(LAYOUT, [[0, 1], wrong])),
+        ("batch", lambda: plots.idea(LAYOUT, IMAGES, LABELS, wrong)),
+    ):
+        with pytest.raises(ValueError, match=rf"^{name} must be (between 0 and 95|a one-dimensional)") as error:
+            draw()
+        assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match=r"^highlight must be between 0 and 0, got -1$"):
+        plots.neighborhoods(LAYOUT, [[0, 1]], highlight=-1)
+
+
 def test_long_names_are_cut():
     names = ["Black_footed_Albatross_of_the_northern_Pacific"] * 8
     texts = [text.get_text() for text in plots.gallery(IMAGES, LABELS, [0], [[1]], names=names).axes[0].texts]

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.patches import Circle, Polygon, Rectangle
 
 from .. import geometry
+from ..checks import item_numbers
 from .gradients import draw_arrow
 from .images import blank_sheet, read_image, show_image
 from .style import OKABE_ITO, Figure, styled
@@ -48,7 +49,8 @@ def idea(
     ValueError
         If the neighborhood does not hold two items of one class and two others.
     """
-    layout, labels, batch = np.asarray(layout, dtype=float), np.asarray(labels), np.asarray(batch)
+    layout, labels = np.asarray(layout, dtype=float), np.asarray(labels)
+    batch = item_numbers(batch, len(labels), "batch").cpu().numpy()
     classes, counts = np.unique(labels[batch], return_counts=True)
     if counts.max() < 2 or len(batch) - counts.max() < 2:
         raise ValueError(

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.patches import Circle, Rectangle
 from PIL import Image, ImageOps
 
+from ..checks import class_labels, item_numbers
 from .style import Figure, styled
 
 
@@ -113,15 +114,17 @@ def gallery(
     Raises
     ------
     ValueError
-        If there is no query or `neighbors` does not have one row for each.
+        If there is no query, `neighbors` does not have one row for each, or a number is none of an item.
     """
-    labels, queries, neighbors = np.asarray(labels), np.asarray(queries), np.asarray(neighbors)
+    labels, neighbors = class_labels(labels).cpu().numpy(), np.asarray(neighbors)
+    queries = item_numbers(queries, len(labels), "queries").cpu().numpy()
     if not len(queries):
         raise ValueError("the gallery needs at least one query, got none")
     if neighbors.ndim != 2 or len(neighbors) != len(queries):
         raise ValueError(
             f"neighbors must have one row for each of the {len(queries)} queries, got shape {neighbors.shape}"
         )
+    neighbors = item_numbers(neighbors.ravel(), len(labels), "neighbors").numpy().reshape(neighbors.shape)
     count = neighbors.shape[1]
     columns = min(columns, len(queries))
     rows = -(-len(queries) // columns)

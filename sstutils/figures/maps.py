@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.patheffects import withStroke
 
-from ..checks import finite_matrix, one_of
+from ..checks import finite_matrix, item_numbers, one_of, whole_number
 from .images import shorten
 from .style import PALE, Figure, look, styled
 
@@ -166,12 +166,14 @@ def neighborhoods(
     Raises
     ------
     ValueError
-        If there is no batch.
+        If there is no batch, or a number is none of an item or a batch.
     """
     layout = np.asarray(layout)
-    batches = [np.asarray(batch) for batch in batches]
+    batches = [item_numbers(batch, len(layout), "batches").cpu().numpy() for batch in batches]
     if not batches:
         raise ValueError("there is no neighborhood to draw: refresh the sampler first")
+    if highlight is not None:
+        highlight = whole_number("highlight", highlight, 0, len(batches) - 1)
     chosen = batches if highlight is None else [batches[highlight]]
     grey = np.setdiff1d(np.arange(len(layout)), np.concatenate(chosen))
     centres = np.array([np.median(layout[batch], axis=0) for batch in batches])

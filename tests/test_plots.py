@@ -640,9 +640,22 @@ def test_distances_are_those_of_all_pairs():
     assert f"median {np.median(same):.3g}" in figure.alt and f"classes {np.median(other):.3g}" in figure.alt
     assert "between 24 items" in plots.distances(LAYOUT, LABELS, sample=30).alt  # two whole classes
     with pytest.raises(ValueError, match="pairs of one class and of different classes"):
-        plots.distances(LAYOUT, np.zeros(96))
+        plots.distances(LAYOUT, np.zeros(96, int))
     with pytest.raises(ValueError, match="pairs of one class and of different classes"):
         plots.distances(LAYOUT, np.arange(96))
+
+
+def test_distances_of_embeddings_of_any_kind_and_of_none():
+    import torch
+
+    wanted = plots.distances(LAYOUT.astype(np.float16), LABELS).alt
+    for kind in (torch.tensor(LAYOUT, dtype=torch.float16, requires_grad=True), LAYOUT.astype(np.float16).tolist()):
+        assert plots.distances(kind, LABELS).alt == wanted
+    assert "median 0," in plots.distances(np.ones((96, 5)), LABELS).alt
+    images = np.random.default_rng(0).integers(0, 256, (96, 4, 4, 3), dtype=np.uint8)
+    assert plots.distances(images, LABELS).alt == plots.distances(images.reshape(96, -1), LABELS).alt
+    with pytest.raises(ValueError, match="1 of 96 rows are not finite"):
+        plots.distances(np.where(np.arange(96)[:, None] == 3, np.nan, LAYOUT), LABELS)
 
 
 def test_curves_leave_out_what_a_logarithm_cannot_show_and_tell_the_least():

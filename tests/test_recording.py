@@ -84,6 +84,13 @@ def test_the_plane_of_what_has_none(x):
     assert points.shape == (4, 2) and np.isfinite(points).all() and 0 <= shown <= 1 + 1e-12
 
 
+def test_the_plane_of_a_tensor_of_any_kind():
+    x = torch.arange(24.0).reshape(6, 4).square()
+    wanted, *_ = recording.plane(x.numpy())
+    for kind in (x.clone().requires_grad_(), x.double(), x.tolist()):
+        assert np.allclose(recording.plane(kind)[0], wanted)
+
+
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_turning_finds_the_turn_and_keeps_distances(mirrored):
     rng = np.random.default_rng(1)

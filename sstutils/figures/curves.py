@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.lines import Line2D
 
+from ..checks import class_labels, finite_matrix
 from .style import GREY, OKABE_ITO, Figure, line_look, look, styled
 
 GRID = {"color": "#E4E4E4", "linewidth": 0.6}
@@ -34,8 +35,9 @@ def distances(embeddings: Any, labels: Sequence[int], *, title: str = "", sample
     """
     from scipy.spatial.distance import pdist
 
-    x, labels = np.asarray(embeddings, dtype=np.float64), np.asarray(labels)
-    x = x.reshape(len(x), -1)
+    flat = embeddings.reshape(len(embeddings), -1) if getattr(embeddings, "ndim", 2) > 2 else embeddings  # of images
+    x = finite_matrix(flat).double().numpy(force=True)
+    labels = class_labels(labels, len(x)).cpu().numpy()
     if len(x) > sample:
         # Whole classes, so that pairs of one class stay common enough to count.
         classes = np.random.default_rng(seed).permutation(np.unique(labels))
@@ -46,7 +48,7 @@ def distances(embeddings: Any, labels: Sequence[int], *, title: str = "", sample
     between, same = pdist(x), labels[i] == labels[j]
     if same.all() or not same.any():
         raise ValueError(f"need pairs of one class and of different classes, got labels {np.unique(labels)[:5]} only")
-    bins = np.linspace(0, between.max(), 61)
+    bins = np.linspace(0, between.max() or 1, 61)  # of a collapsed embedding all are zero
     figure = Figure(figsize=(3.6, 2.3))
     axes = figure.add_axes((0.04, 0.18, 0.92, 0.68 if title else 0.76))
     for chosen, colour, line, name in (

@@ -97,7 +97,9 @@ def plane(embeddings: np.ndarray) -> tuple[np.ndarray, float, float]:
 
 def principal_components(embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return principal components (N, min(N, d)), and the share of the variance that the first, first two ... hold."""
-    centred = np.asarray(embeddings, dtype=np.float64)
+    from ..checks import finite_matrix
+
+    centred = finite_matrix(embeddings).double().numpy(force=True)
     centred = centred - centred.mean(axis=0)
     u, s, _ = np.linalg.svd(centred, full_matrices=False)
     held = np.cumsum(s**2)

@@ -5,6 +5,7 @@ import re
 import matplotlib
 import numpy as np
 import pytest
+import torch
 import traitlets
 
 from sstutils import geometry
@@ -79,8 +80,30 @@ def test_a_margin_out_of_range_an_unknown_start_and_a_result_that_is_set_are_err
 def test_the_still_picture_tells_the_same(start):
     widget = GradientExplorer(start)
     figure = widget.picture()
-    assert f"SST loss is {widget.sst_loss:.2f} (z = {widget.z:.2f})" in figure.alt
+    assert f"SST loss: {widget.sst_loss:.2f}   (z = {widget.z:.2f})".replace("-", "−") in figure.alt
+    assert f"Triplet loss (margin 1): {widget.triplet_loss:.2f}" in figure.alt
     assert "nan" not in figure.alt and len(figure.png(60)) > 2000
+    widget.steps = 300
+    assert "300 steps of descent" in widget.picture().alt
+
+
+@pytest.mark.parametrize("loss", ["triplet", "sst"])
+def test_points_that_are_let_go_descend_the_loss_of_torch(loss):
+    widget = GradientExplorer("violated", steps=40)
+    way = widget.descend(loss)
+    assert way.shape == (41, 3, 2)
+    x = torch.tensor(way[0], requires_grad=True)
+    for at in way[1:]:
+        a, p, n = x
+        d2 = lambda u, v: ((u - v) ** 2).sum()  # noqa: E731
+        z = d2(a, p) + 1 - d2(a, n) if loss == "triplet" else d2(a, p) - (d2(a, n) + d2(p, n)) / 2
+        value = z.clamp(min=0) if loss == "triplet" else torch.nn.functional.softplus(z)
+        (slope,) = torch.autograd.grad(value, x)
+        x = (x - 0.02 * slope).detach().requires_grad_()
+        np.testing.assert_allclose(x.detach(), at, atol=1e-12)
+    for bad in (-1, 301):
+        with pytest.raises(traitlets.TraitError, match="steps must be between 0 and 300"):
+            widget.steps = bad
 
 
 # ---- the functions of the script ----
@@ -309,7 +332,7 @@ def test_the_margin_moves_the_hinge(page_of):
     margin.fill("3.5")
     agrees(page)
     assert page.model("margin") == 3.5 and page.model("triplet_loss") > 0
-    assert "3.50" in page.locator(".sst-controls output").inner_text()
+    assert "3.50" in page.locator(".sst-controls output").first.inner_text()
     after = page.locator("canvas").first.screenshot(), page.locator("canvas").last.screenshot()
     assert after[0] != before[0] and after[1] == before[1]  # the SST loss has no margin
     margin.focus()
@@ -448,3 +471,69 @@ def test_the_page_follows_traits_that_are_set_elsewhere_and_tells_odd_ones(page_
     agrees(page)
     assert not page.get_by_role("alert").is_visible()
     assert not page.bad
+
+
+def test_the_script_lets_go_as_the_twin(module):
+    for start in STARTS:
+        widget = GradientExplorer(start, steps=60, margin=0.7)
+        for loss in ("triplet", "sst"):
+            points = [widget.anchor, widget.positive, widget.negative]
+            way = module.evaluate(
+                "([loss, points, margin]) => m.descend(loss, points, margin, 60)", [loss, points, 0.7]
+            )
+            np.testing.assert_allclose(way, widget.descend(loss), atol=1e-9)
+
+
+def told(page):
+    return page.locator('[data-note="let-go"]').inner_text()
+
+
+def position(page, loss, role):
+    """Where a point is drawn, in the units of the plane."""
+    handle = plane(page, loss).get_by_role("slider", name=role)
+    x, y = re.search(r"translate\((\S+) (\S+)\)", handle.get_attribute("transform")).groups()
+    return np.array([(float(x) - WIDTH / 2) / UNIT, (HEIGHT / 2 - float(y)) / UNIT])
+
+
+def test_points_are_let_go_scrubbed_and_caught(page_of):
+    page = page_of(GradientExplorer("violated"))
+    steps = page.get_by_role("slider", name="steps")
+    page.get_by_role("button", name="Let go").click()
+    page.wait_for_function("sst.model(sst.ids[0]).get('steps') > 3")
+    page.get_by_role("button", name="Stop").click()
+    page.settle()
+    count = page.model("steps")
+    widget = GradientExplorer("violated", steps=count)
+    assert 3 < count <= 300 and steps.input_value() == str(count)
+    for loss in ("triplet", "sst"):
+        end = widget.descend(loss)[-1]
+        for role, at in zip(ROLES, end, strict=True):
+            np.testing.assert_allclose(position(page, loss, role), at, atol=1e-6)
+        assert plane(page, loss).locator(".sst-trail").first.get_attribute("d").count("L") == count
+    assert told(page).startswith(f"After {count} steps of descent from one start: triplet loss 2.20")
+    assert page.model("anchor") == list(STARTS["violated"][0])  # the start is kept
+    steps.focus()
+    page.keyboard.press("Home")
+    page.settle()
+    assert page.model("steps") == 0 and told(page).startswith("Let go")
+    page.keyboard.press("End")
+    page.settle()
+    end = GradientExplorer("violated", steps=300).descend("sst")[-1]
+    np.testing.assert_allclose(position(page, "sst", "negative"), end[2], atol=1e-6)
+    plane(page, "sst").get_by_role("slider", name="anchor").focus()
+    page.keyboard.press("ArrowRight")  # caught in the panel of SST: its points are the new start
+    page.settle()
+    assert page.model("steps") == 0
+    np.testing.assert_allclose(page.model("negative"), end[2], atol=0.006)
+    np.testing.assert_allclose(page.model("anchor"), end[0] + [0.05, 0], atol=0.006)
+    agrees(page)
+    assert not page.bad
+
+
+def test_less_motion_lets_go_at_once(page_of):
+    page = page_of(GradientExplorer("violated"), reduced_motion="reduce")
+    page.get_by_role("button", name="Let go").click()
+    page.settle()
+    assert page.model("steps") == 300
+    page.wait_for_timeout(400)
+    assert page.model("said").startswith("After 300 steps of descent from one start: triplet loss 2.20 → 0.00")

@@ -144,7 +144,7 @@ def test_the_reader_commits_before_the_answer_is_shown(page_of, chosen):
     assert (ask.feedback[0] in text) == (chosen == 0)
     assert "✓ right" in page.locator("label").nth(1).inner_text()
     verdict = page.locator('[data-part="verdict"]').inner_text()
-    assert verdict.startswith("✓ Yes: Through the positive." if chosen == 1 else "✗ No.") and ".." not in verdict
+    assert verdict.startswith("✓ Yes: Through the positive." if chosen == 1 else "✗ Not quite.") and ".." not in verdict
     page.wait_for_timeout(400)
     assert ask.because in page.locator(".sst-said").inner_text()  # for those who do not see
     page.get_by_role("button", name="Try again").click()
@@ -238,7 +238,7 @@ def test_an_arrow_is_dragged_then_the_true_one_is_drawn(page_of, width, way, rig
     ratio = np.linalg.norm(drawn(page, "truth")) / np.linalg.norm(drawn(page, "mine"))
     assert ratio == pytest.approx(np.linalg.norm(ask.truth) / np.linalg.norm(chosen), rel=1e-6)
     verdict = page.locator('[data-part="verdict"]').inner_text()
-    assert verdict.startswith("✓ Yes" if right else "✗ No") and f"{angle(chosen, ask.truth):.0f}°" in verdict
+    assert verdict.startswith("✓ Yes" if right else "✗ Not quite") and f"{angle(chosen, ask.truth):.0f}°" in verdict
     assert ask.because in page.locator("main").inner_text()
     ask.set_state({"chosen": chosen})
     assert ask.correct is right
@@ -280,3 +280,17 @@ def test_the_page_follows_python(page_of):
     page.put(chosen=7)  # an odd state is no error
     page.settle()
     assert not page.bad
+
+
+def test_a_question_says_how_to_draw_the_arrow_and_where_a_wrong_one_aims(page_of, functions_of):
+    page = page_of(arrow())
+    text = page.locator("main").inner_text()
+    assert "Drag the ring at n" in text and "Only its direction counts" in text
+    assert page.get_by_role("slider").locator("path").is_visible()  # tips that say "drag me"
+    page.put(chosen=[1, 0], committed=True)
+    page.settle()
+    assert "Drag the ring" not in page.locator("main").inner_text()
+    points = {"a": [0, 0], "p": [2, 0], "n": [0, 1]}
+    script = functions_of("predict")
+    told = [script.evaluate("([p, way]) => m.aim(p, 'a', way)", [points, way]) for way in ([1, 0.1], [0, -2], [1, 1])]
+    assert told == [" It points at p.", " It points straight away from n.", ""]

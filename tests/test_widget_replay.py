@@ -412,3 +412,51 @@ def test_less_motion(page_of, recorded):
     page.get_by_role("button", name="Step").click()
     assert page.model("frame") == 1 and pixels(page) != first
     assert not page.bad
+
+
+def reach(page, side=0):
+    """How many columns of a panel have a mark."""
+    return page.evaluate(
+        """side => { const node = document.querySelectorAll('.sst-plane > canvas')[side], pen = node.getContext('2d');
+        const { data } = pen.getImageData(0, 0, node.width, node.height), columns = new Set();
+        for (let i = 3; i < data.length; i += 4) if (data[i]) columns.add(((i - 3) / 4) % node.width);
+        return columns.size / node.width }""",
+        side,
+    )
+
+
+def test_true_scale_shows_how_far_the_embeddings_spread(page_of, recorded):
+    page = page_of(recorded)
+    page.put(frame=36)
+    page.settle()
+    same = reach(page), reach(page, 1)
+    assert abs(same[0] - same[1]) < 0.35 * same[0]
+    page.get_by_role("checkbox", name="True scale").check()
+    page.settle()
+    assert page.model("true_scale") is True
+    assert reach(page, 1) < 0.6 * reach(page)  # SST spreads far more than the triplet loss
+    assert "in all frames the window is" in page.locator(".sst-replay").inner_text()
+    page.put(frame=0)
+    page.settle()
+    assert reach(page) < 0.1  # before training all is close together
+    page.put(true_scale=False)
+    page.settle()
+    assert reach(page) > 0.5 and not page.bad
+
+
+def test_true_scale_in_the_still_picture():
+    replay = TrainingReplay.from_recording(RECORDED, true_scale=True)
+    figure = replay.picture()
+    first, _, last = (np.ptp(axes.collections[0].get_offsets(), axis=0).max() for axes in figure.axes[:3])
+    assert first < 0.2 * last and "all in one scale" in figure.alt
+    assert len({axes.get_xlim() for axes in figure.axes[:3]}) == 1
+
+
+def test_one_run_alone_has_its_curves_on_one_axis(page_of):
+    page = page_of(small(runs=["SST, local"]))
+    boxes = [page.locator("svg[role=img]").nth(i).bounding_box() for i in range(2)]
+    assert boxes[0]["x"] == boxes[1]["x"] and boxes[0]["width"] == boxes[1]["width"]
+    plane = page.locator(".sst-plane").first.bounding_box()
+    assert boxes[0]["x"] > plane["x"] + plane["width"] and boxes[0]["y"] < plane["y"] + plane["height"]
+    wide = page.locator(".sst-replay").bounding_box()
+    assert boxes[0]["x"] + boxes[0]["width"] > wide["x"] + wide["width"] - 20  # nothing is left empty

@@ -123,6 +123,76 @@ def test_widgets_are_listed_and_others_are_not():
         widgets.base.Drawn().picture()
 
 
+# What a user computed comes as numbers of numpy or torch, of any width, as scalars or arrays without dimensions.
+@pytest.mark.parametrize("kind", ["numpy", "zero", "torch", "small"])
+def test_numbers_of_numpy_and_torch_are_taken_everywhere(kind):
+    def number(x):
+        whole = isinstance(x, int)
+        if kind == "zero":
+            return np.array(x)
+        if kind == "torch":
+            return torch.tensor(x, requires_grad=not whole)
+        return (np.int64 if whole else np.float64)(x) if kind == "numpy" else (np.uint8 if whole else np.float16)(x)
+
+    point = [number(0.5), number(-1.0)]
+    explorer = widgets.GradientExplorer(margin=number(0.5), anchor=point)
+    explorer.negative, explorer.steps = np.array([0.5, -1.0], dtype=np.float32), number(3)
+    assert explorer.anchor == explorer.negative == [0.5, -1.0] and explorer.margin == 0.5 and explorer.steps == 3
+    ask = widgets.Predict("?", ["a", "b"], answer=number(1), feedback={np.int64(0): "no"})
+    ask.chosen, ask.committed = number(1), np.bool_(True)
+    assert ask.correct is True and ask.committed is True and ask.feedback == ["no", ""]
+    dragged = widgets.Predict.arrow("?", {"a": point, "n": np.ones(2)}, at="a", truth=point, tolerance=number(5.0))
+    dragged.chosen = torch.tensor([0.5, -1.0])
+    assert dragged.correct and dragged.tolerance == 5.0
+    x, labels, images = np.random.default_rng(0).normal(size=(12, 3)), np.arange(12) % 3, np.zeros((12, 8, 8))
+    played = widgets.RetrievalGame(x, labels, images, queries=number(3), neighbors=number(2), margin=number(0.5))
+    played.round, played.guess = number(1), np.array([1, 0])
+    assert played.round == 1 and played.guess == [0, 1] and played.margin == 0.5
+    assert len(widgets.RetrievalGame(x, labels, images, queries=np.array([3, 1])).rounds) == 2
+    near = widgets.NeighborhoodExplorer(x, labels, sizes=np.array([4, 6]), B=number(6), k=number(2), seed=number(3))
+    near.margin, near.batch = number(0.5), number(1)
+    near.anchor = near.batches()[1][2]
+    assert (near.B, near.k, near.seed, near.margin, near.batch) == (6, 2, 3, 0.5, 1)
+    assert near.anchor == near.batches()[1][2]
+    replay = widgets.TrainingReplay.from_recording(f"{RECORDINGS}/replay.npz", frame=number(2.0), speed=number(2.0))
+    panel = widgets.TsnePanel.from_recording(f"{RECORDINGS}/tsne.npz", seed=number(1), iterations=np.int32(250))
+    assert replay.frame == replay.speed == 2.0 and panel.seed == 1
+    for widget in (explorer, ask, dragged, played, near, replay, panel):
+        state = {name: value for name, value in widget.get_state().items() if name != "layout"}
+        assert "tensor" not in str(state) and "np." not in str(state)
+
+
+@pytest.mark.parametrize("kind", ["gradient", "bfloat16", "read-only", "float16", "integers", "lists"])
+def test_embeddings_of_any_kind_are_explored(kind):
+    rng = np.random.default_rng(0)
+    labels = np.arange(24) % 4
+    x = rng.normal(size=(4, 3))[labels] * 3 + rng.normal(size=(24, 3))
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    given = {
+        "gradient": torch.tensor(x, requires_grad=True),
+        "bfloat16": torch.tensor(x, dtype=torch.bfloat16),
+        "read-only": frozen,
+        "float16": x.astype(np.float16),
+        "integers": np.rint(10 * x).astype(int),
+        "lists": x.tolist(),
+    }[kind]
+    labels = torch.tensor(labels) if kind == "gradient" else labels.tolist()
+    near = widgets.NeighborhoodExplorer(given, labels, sizes=[8])
+    assert near.shares()["triplets"] > 0 and near.picture().alt
+    assert len(widgets.RetrievalGame(given, labels, np.zeros((24, 8, 8)), queries=4).rounds) == 4
+
+
+@pytest.mark.parametrize("scale", [0, 1e-25, 1e-12, 1e15])
+def test_embeddings_without_spread_or_of_odd_scales_are_explored(scale):
+    labels = np.arange(30) % 3
+    x = 1 + scale * np.random.default_rng(0).normal(size=(30, 4)) if scale < 1 else np.eye(30) * scale
+    near = widgets.NeighborhoodExplorer(x, labels, sizes=[10])
+    assert np.isfinite(near._layouts).all() and np.abs(near._layouts).max() <= 1
+    assert np.isfinite(near.squared_distances()).all() and near.picture().alt
+    assert widgets.RetrievalGame(x, labels, np.zeros((30, 8, 8)), queries=3).picture().alt
+
+
 @pytest.mark.slow
 @every_widget
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -121,7 +121,7 @@ def within(name: str, value: float, low: float, high: float, error: type[Excepti
 def finite_point(name: str, value: Any, error: type[Exception] = traitlets.TraitError) -> list[float]:
     """Return two finite numbers as a list; otherwise raise the error."""
     try:
-        point = [float(x) for x in value]
+        point = [float(x) for x in plain(value)]
     except (TypeError, ValueError):
         point = []
     if len(point) != 2 or not all(map(math.isfinite, point)):

@@ -80,6 +80,14 @@ function choice(parent, { label, options, value, onChange }) {
   return { inputs, set };
 }
 
+/** A box to tick. */
+function checkbox(parent, { label, value, onChange }) {
+  const input = h("input", { type: "checkbox", change: () => onChange(input.checked) });
+  input.checked = value;
+  parent.append(h("label", { class: "sst-control sst-tick" }, input, h("span", {}, label)));
+  return { input, set: (on) => { input.checked = on; } };
+}
+
 function button(parent, text, onClick, attributes = {}) {
   const node = h("button", { type: "button", class: "sst-button", click: onClick, ...attributes }, text);
   parent.append(node);

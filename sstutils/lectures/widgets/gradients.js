@@ -22,6 +22,16 @@ export function tripletLoss(a, p, n, margin = 1) {
     mix((y, t) => w * (t - y), p, n), mix((x, y) => w * (y - x), a, p), mix((x, t) => w * (x - t), a, n)] };
 }
 
+/** The points on their way: `steps` steps of gradient descent, the start first. Its twin is `GradientExplorer.descend`. */
+export function descend(loss, points, margin, steps) {
+  const way = [points];
+  for (let i = 0; i < steps; i++) {
+    const { gradients } = loss === "sst" ? sstLoss(...way[i]) : tripletLoss(...way[i], margin);
+    way.push(way[i].map((point, k) => mix((x, slope) => x - RATE * slope, point, gradients[k])));
+  }
+  return way;
+}
+
 export const sphere = (a, p) => ({ centre: mix((x, y) => (x + y) / 2, a, p), radius: Math.sqrt(0.75 * d2(a, p)) });
 export const hinge = (a, p, margin) => ({ centre: a, radius: Math.sqrt(d2(a, p) + margin) });
 
@@ -62,7 +72,7 @@ const SHADES = Array.from({ length: 256 }, (_, k) => {
 export const shade = (value) => SHADES[Math.min(255, Math.floor(Math.max(0, Math.min(1, (value + 4) / 8)) * 256))];
 
 // ---- the drawing ----
-const REACH = [4, 3], UNIT = 55, SCALE = 1 / 4, LONGEST = 2; // as in gradients.py
+const REACH = [4, 3], UNIT = 55, SCALE = 1 / 4, LONGEST = 2, RATE = 0.02, STEPS = 300; // as in gradients.py
 const WIDTH = 2 * REACH[0] * UNIT, HEIGHT = 2 * REACH[1] * UNIT;
 const toX = (x) => WIDTH / 2 + UNIT * x, toY = (y) => HEIGHT / 2 - UNIT * y;
 const ROLES = ["anchor", "positive", "negative"], LETTERS = ["a", "p", "n"];
@@ -135,16 +145,22 @@ function plane(parent, loss, move) {
     const node = handle(`${role} ${LETTERS[i]}, in the panel of the ${name}`, s("circle", { r: 28, fill: "transparent" }), planeMark(LETTERS[i]));
     draggable(node, svg, {
       get: () => [toX(current[i][0]), toY(current[i][1])],
-      set: ([x, y]) => move(i, within([(x - WIDTH / 2) / UNIT, (HEIGHT / 2 - y) / UNIT])),
+      set: ([x, y]) => move(i, loss, within([(x - WIDTH / 2) / UNIT, (HEIGHT / 2 - y) / UNIT])),
       step: 0.05 * UNIT,
     });
     svg.append(node);
     return node;
   });
+  const trails = ROLES.map((role) => s("path", { class: "sst-trail", fill: "none", "stroke-width": 2.5, "stroke-dasharray": "1 4", "stroke-linecap": "round",
+    "pointer-events": "none", style: `stroke:var(--sst-${role})` }));
+  handles[0].before(...trails);
   svg.append(...arrows.map((arrow) => arrow.node));
   parent.append(svg);
 
-  return function update(points, result, circle) {
+  return function update(points, result, circle, way) {
+    trails.forEach((trail, i) => {
+      trail.setAttribute("d", way.length > 1 ? way.map((at, k) => `${k ? "L" : "M"}${toX(at[i][0])} ${toY(at[i][1])}`).join("") : "");
+    });
     const [x, y] = [toX(circle.centre[0]), toY(circle.centre[1])];
     for (const node of loss === "sst" ? [edge] : [edge, region]) {
       node.setAttribute("cx", x); node.setAttribute("cy", y); node.setAttribute("r", circle.radius * UNIT);
@@ -261,17 +277,56 @@ function render({ model, el }) {
 
   /** Move to new points and tell everyone what the losses make of them. */
   function change(next, margin, what) {
+    stop();
     const sst = sstLoss(...next), triplet = tripletLoss(...next, margin);
-    const values = { margin, triplet_loss: triplet.value, sst_loss: sst.value, z: sst.z };
+    const values = { steps: 0, margin, triplet_loss: triplet.value, sst_loss: sst.value, z: sst.z };
     ROLES.forEach((role, i) => { values[role] = next[i]; });
     put(model, values);
     say(`${what}: triplet loss ${tidy(triplet.value)}, SST loss ${tidy(sst.value)}, z ${tidy(sst.z)}.`);
   }
-  const move = (i, point) => {
-    const next = points();
+  const move = (i, loss, point) => { // points that were let go are caught where they are
+    const next = model.get("steps") ? ways()[loss].at(-1).map(within) : points();
     next[i] = point;
     change(next, model.get("margin"), `${ROLES[i]} at ${tidy(point[0])}, ${tidy(point[1])}`);
   };
+  // -- letting go --
+  let kept = null, frame = 0;
+  /** The way of the points under each loss, as far as they have gone. */
+  function ways() {
+    const margin = model.get("margin"), key = JSON.stringify([points(), margin]);
+    if (kept?.key !== key) kept = { key, sst: descend("sst", points(), margin, STEPS), triplet: descend("triplet", points(), margin, STEPS) };
+    const count = Math.max(0, Math.min(STEPS, model.get("steps"))) + 1;
+    return { sst: kept.sst.slice(0, count), triplet: kept.triplet.slice(0, count) };
+  }
+  const lossOf = (loss, at) => (loss === "sst" ? sstLoss(...at) : tripletLoss(...at, model.get("margin"))).value;
+  function told() {
+    const { sst, triplet } = ways(), steps = model.get("steps");
+    const way = (name, loss, path) => `${name} ${tidy(lossOf(loss, path[0]))} \u2192 ${tidy(lossOf(loss, path.at(-1)))}`;
+    return `After ${steps} step${steps === 1 ? "" : "s"} of descent from one start: ${way("triplet loss", "triplet", triplet)}, ${way("SST loss", "sst", sst)}.`;
+  }
+  function go(steps) {
+    put(model, { steps });
+    redraw();
+  }
+  function stop() {
+    cancelAnimationFrame(frame);
+    frame = 0;
+    free.textContent = "Let go";
+  }
+  function release() {
+    if (frame) { stop(); return say(told()); }
+    if (still.matches) { go(STEPS); return say(told()); } // no motion: the end at once, and the slider for what lies between
+    const first = model.get("steps") >= STEPS ? 0 : model.get("steps"), began = performance.now();
+    const run = (now) => {
+      go(Math.min(STEPS, first + Math.floor(Math.max(0, now - began) * 0.06)));
+      if (model.get("steps") < STEPS) frame = requestAnimationFrame(run);
+      else { stop(); say(told()); }
+    };
+    free.textContent = "Stop";
+    frame = requestAnimationFrame(run);
+    say("The points follow their forces.");
+  }
+
   /** The marker of the triangles moves a and n along the horizontal line through 0; p makes room if it must. */
   const moveMarker = ([u, v]) => {
     let [du, dv] = toTriangle([u, v, -u - v]).map((x) => Math.round(100 * x) / 100);
@@ -294,9 +349,13 @@ function render({ model, el }) {
   });
   const margin = slider(controls, { label: "margin m (triplet)", min: 0, max: 4, step: 0.05, value: model.get("margin"), format: (x) => tidy(x),
     onInput: (x) => change(points(), x, `margin ${tidy(x)}`) });
-  const check = h("input", { type: "checkbox", style: "width:16px;height:16px;margin:0;accent-color:var(--sst-blue)",
-    change: () => put(model, { panels: check.checked }) });
-  controls.append(h("label", { class: "sst-control" }, check, h("span", {}, "show the triangles of figure 2")));
+  const check = checkbox(controls, { label: "show the triangles of figure 2", value: model.get("panels"), onChange: (panels) => put(model, { panels }) });
+
+  const free = button(controls, "Let go", release);
+  const stepsOf = slider(controls, { label: "steps", min: 0, max: STEPS, step: 1, value: model.get("steps"),
+    onInput: (steps) => { stop(); go(steps); say(told()); } });
+  const letGo = h("p", { class: "sst-about", style: "margin:0;width:100%", "data-note": "let-go" });
+  controls.append(letGo);
 
   const wrong = h("p", { role: "alert", style: "margin:0;width:100%", hidden: true });
   body.append(wrong);
@@ -326,12 +385,15 @@ function render({ model, el }) {
     wrong.textContent = odd ? "A point is not two finite numbers, or the margin is negative: choose a start above." : "";
     wrong.hidden = !odd;
     if (odd) return;
-    const sst = sstLoss(a, p, n), triplet = tripletLoss(a, p, n, m);
+    const steps = model.get("steps"), gone = steps ? ways() : { sst: [[a, p, n]], triplet: [[a, p, n]] };
+    letGo.textContent = steps ? told() : "Let go, and the three points follow their forces, step by step, in both panels. Catch one to go on from there.";
+    stepsOf.set(steps);
     margin.set(m);
-    check.checked = model.get("panels");
+    check.set(model.get("panels"));
     for (const { loss, lines, update, triangles: panels } of sides) {
+      const [a, p, n] = gone[loss].at(-1), sst = sstLoss(a, p, n), triplet = tripletLoss(a, p, n, m);
       const result = loss === "sst" ? sst : triplet;
-      update([a, p, n], result, loss === "sst" ? sphere(a, p) : hinge(a, p, m));
+      update([a, p, n], result, loss === "sst" ? sphere(a, p) : hinge(a, p, m), gone[loss]);
       if (loss === "sst") {
         lines[0].textContent = `z = d²(a,p) − ½(d²(a,n) + d²(p,n)) = ${tidy(d2(a, p))} − ${tidy((d2(a, n) + d2(p, n)) / 2)} = ${tidy(sst.z)}`;
         lines[1].textContent = `loss = log(1 + exp z) = ${tidy(sst.value)}; sigmoid(z) = ${tidy(sst.weight)}`;
@@ -353,7 +415,8 @@ function render({ model, el }) {
     below.style.display = model.get("panels") ? "" : "none";
   }
   redraw();
-  return follow(model, [...ROLES, "margin", "panels"], redraw);
+  const end = follow(model, [...ROLES, "margin", "panels", "steps"], redraw);
+  return () => { end(); stop(); };
 }
 
 export default { render };

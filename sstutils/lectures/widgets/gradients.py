@@ -22,6 +22,7 @@ REACH = (4, 3)  # of the plane that is drawn, to each side of (0, 0)
 MOST_MARGIN = 4
 SCALE = 1 / 4  # an arrow is this much of the negative gradient
 LONGEST = 2.0  # of an arrow, in the units of the plane
+RATE, STEPS = 0.02, 300  # of the descent once the points are let go
 
 #: Named positions of anchor, positive and negative.
 STARTS: dict[str, tuple[tuple[float, float], ...]] = {
@@ -74,8 +75,10 @@ class GradientExplorer(Drawn):
         Of the triplet loss, from 0 to 4.
     panels : bool
         Whether the triangles are shown.
+    steps : int
+        How many steps, 0 to 300, the points have followed their forces since they were let go; see :meth:`descend`.
     triplet_loss, sst_loss, z : float
-        The values of the losses and the argument of the SST loss; read-only.
+        The values of the losses and the argument of the SST loss before the points are let go; read-only.
 
     Raises
     ------
@@ -97,6 +100,7 @@ class GradientExplorer(Drawn):
     negative = _Point([-0.1, 1.0]).tag(sync=True)
     margin = traitlets.Float(1.0).tag(sync=True)
     panels = traitlets.Bool(True).tag(sync=True)
+    steps = traitlets.Int(0).tag(sync=True)
     triplet_loss = traitlets.Float(read_only=True).tag(sync=True)
     sst_loss = traitlets.Float(read_only=True).tag(sync=True)
     z = traitlets.Float(read_only=True).tag(sync=True)
@@ -113,36 +117,67 @@ class GradientExplorer(Drawn):
     def _check_margin(self, proposal: Any) -> float:
         return within("margin", proposal.value, 0, MOST_MARGIN)
 
+    @traitlets.validate("steps")
+    def _check_steps(self, proposal: Any) -> int:
+        return within("steps", proposal.value, 0, STEPS)
+
     @traitlets.observe(*_ROLES, "margin")
     def _evaluate(self, change: Any = None) -> None:
         points = self.anchor, self.positive, self.negative
         triplet, sst = geometry.triplet(*points, self.margin)[0], geometry.sst(*points)[0]
         self.fill(triplet_loss=triplet, sst_loss=sst, z=geometry.sst_logit(*points))
 
+    def descend(self, loss: str) -> np.ndarray:
+        """Let the points follow the negative gradients of a loss.
+
+        Parameters
+        ----------
+        loss : {"triplet", "sst"}
+
+        Returns
+        -------
+        (steps + 1, 3, 2) array
+            Anchor, positive and negative from their start on, after each of `steps` steps of gradient descent with
+            learning rate 0.02.
+        """
+        way = [np.array([self.anchor, self.positive, self.negative])]
+        for _ in range(self.steps):
+            way.append(way[-1] - RATE * np.stack(self._loss(loss, way[-1])[1]))
+        return np.stack(way)
+
+    def _loss(self, loss: str, points: NDArray) -> tuple[NDArray, Sequence[NDArray]]:
+        return geometry.sst(*points) if loss == "sst" else geometry.triplet(*points, self.margin)
+
     def _picture(self) -> plots.Figure:
         """Draw the two planes with matplotlib."""
-        points = a, p, n = [np.array(getattr(self, role)) for role in _ROLES]
         figure = plots.Figure(figsize=(7.2, 3.0))
-        left, right = [figure.add_axes((0.035 + 0.49 * column, 0.07, 0.465, 0.83)) for column in (0, 1)]
-        radius = math.sqrt(float(((a - p) ** 2).sum()) + self.margin)
-        left.add_patch(Circle(a, radius, facecolor=_VERMILION, alpha=0.16))
-        left.add_patch(Circle(a, radius, fill=False, edgecolor=_VERMILION, linewidth=1))
-        left.set_title(f"Triplet loss (margin {self.margin:.2g}): {self.triplet_loss:.2f}")
-        _draw_sphere(right, a, p)
-        right.set_title(f"SST loss: {self.sst_loss:.2f}   (z = {self.z:.2f})".replace("-", "−"))
-        lengths = []
-        for axes, (_, forces) in ((left, geometry.triplet(a, p, n, self.margin)), (right, geometry.sst(a, p, n))):
-            _draw_points(axes, points, forces)
-            axes.set(xlim=(-REACH[0], REACH[0]), ylim=(-REACH[1], REACH[1]), aspect="equal")
+        told = []
+        for column, (loss, name) in enumerate({"triplet": "Triplet loss", "sst": "SST loss"}.items()):
+            axes = figure.add_axes((0.035 + 0.49 * column, 0.07, 0.465, 0.83))
+            way = self.descend(loss)
+            a, p, n = way[-1]
+            value, slopes = self._loss(loss, way[-1])
+            if loss == "sst":
+                _draw_sphere(axes, a, p)
+                title = f"{name}: {value:.2f}   (z = {geometry.sst_logit(a, p, n):.2f})".replace("-", "−")
+            else:
+                radius = math.sqrt(float(((a - p) ** 2).sum()) + self.margin)
+                axes.add_patch(Circle(a, radius, facecolor=_VERMILION, alpha=0.16))
+                axes.add_patch(Circle(a, radius, fill=False, edgecolor=_VERMILION, linewidth=1))
+                title = f"{name} (margin {self.margin:.2g}): {value:.2f}"
+            for letter, trail in zip("apn", way.swapaxes(0, 1), strict=True):
+                axes.plot(*trail.T, ":", color=ROLE_LOOKS[letter]["color"])
+            _draw_points(axes, (a, p, n), slopes)
+            axes.set(xlim=(-REACH[0], REACH[0]), ylim=(-REACH[1], REACH[1]), aspect="equal", title=title)
             axes.set(xticks=range(-4, 5, 2), yticks=range(-2, 3, 2))
-            lengths.append(", ".join(f"{x} {np.linalg.norm(g):.2f}" for x, g in zip("apn", forces, strict=True)))
+            places = ", ".join(f"{x} ({at[0]:.2f}, {at[1]:.2f})" for x, at in zip("apn", way[-1], strict=True))
+            lengths = ", ".join(f"{x} {np.linalg.norm(g):.2f}" for x, g in zip("apn", slopes, strict=True))
+            told.append(f"{title}; points {places}; lengths of the gradients {lengths}")
+        after = f", {self.steps} steps of descent after a common start" if self.steps else ""
         figure.alt = (
-            f"Two planes with the same anchor a at ({a[0]:.2f}, {a[1]:.2f}), positive p at ({p[0]:.2f}, {p[1]:.2f}) "
-            f"and negative n at ({n[0]:.2f}, {n[1]:.2f}); arrows are negative gradients. Left, the triplet loss "
-            f"with margin {self.margin:.2g} is {self.triplet_loss:.2f}, the gradients have lengths "
-            f"{lengths[0]}, and a disc around a shows where a negative is pushed. Right, the SST loss is "
-            f"{self.sst_loss:.2f} (z = {self.z:.2f}), lengths {lengths[1]}, with the circle z = 0 around the "
-            f"midpoint of a and p, and a shade that fades across it."
+            f"Two planes with an anchor a, a positive p and a negative n{after}; arrows are negative gradients. Left: "
+            f"{told[0]}; a disc around a is where a negative is pushed. Right: {told[1]}; the circle z = 0 is around "
+            "the midpoint of a and p, and a shade fades across it."
         )
         return figure
 

@@ -3,16 +3,26 @@
 /** The angle between two vectors in degrees, from 0 to 180. Its twin is `sstutils.widgets.predict.angle`. */
 export const angle = ([a, b], [c, d]) => Math.abs(Math.atan2(a * d - b * c, a * c + b * d) * 180 / Math.PI);
 
+/** The point at which an arrow from `at` is aimed, or from which it leads away, in words; "" if there is none. */
+export function aim(points, at, way) {
+  for (const [name, point] of Object.entries(points)) {
+    if (name === at) continue;
+    const off = angle(way, [point[0] - points[at][0], point[1] - points[at][1]]);
+    if (off < 10) return ` It points at ${name}.`;
+    if (off > 170) return ` It points straight away from ${name}.`;
+  }
+  return "";
+}
+
 /** What is said after the commitment: [right?, sentence]. */
-export function verdict({ options, answer, feedback, truth, tolerance, chosen }) {
+export function verdict({ options, answer, feedback, points, at, truth, tolerance, chosen }) {
   if (options.length) {
     const right = chosen === answer, told = feedback[chosen] ? `${feedback[chosen]} ` : "";
     const answered = options[answer].replace(/[.!?]$/, "");
-    return [right, right ? `Yes: ${answered}. ${told}`.trim() : `No. ${told}Right is: ${answered}.`];
+    return [right, right ? `Yes: ${answered}. ${told}`.trim() : `Not quite. ${told}The answer is: ${answered}.`];
   }
-  const off = angle(chosen, truth), right = off <= tolerance;
-  return [right, right ? `Yes: your arrow (dashed) is ${off.toFixed(0)}° from the true one.`
-    : `No: your arrow (dashed) is ${off.toFixed(0)}° from the true one.`];
+  const off = angle(chosen, truth), right = off <= tolerance, told = `your arrow (dashed) is ${off.toFixed(0)}° off`;
+  return [right, right ? `Yes: ${told}.` : `Not quite: ${told}.${aim(points, at, chosen)}`];
 }
 
 function optionsForm(body, model, pick) {
@@ -59,11 +69,14 @@ function arrowForm(body, model, pick) {
   const mine = line("mine", "7 4"), real = line("truth", null);
   const mark = s("text", { "text-anchor": "middle", style: "font-size:20px;font-weight:700" });
   const name = s("text", { "text-anchor": "middle", style: "font-size:14px;fill:var(--sst-blue)" });
+  // A ring with a tip to each side: it says "drag me" and favours no direction.
+  const tips = [[1, 0], [0, 1], [-1, 0], [0, -1]].map(([x, y]) => planeArrow(18 * x, 18 * y, 13 * x, 13 * y, 8)).join("");
+  const ring = s("g", { style: "fill:var(--sst-focus);stroke:var(--sst-focus)" }, s("circle", { r: 19, fill: "none", "stroke-width": 2, "stroke-dasharray": "4 3" }),
+    s("path", { d: tips, "stroke-width": 2, "stroke-linejoin": "round" }));
   const grip = s("g", { role: "slider", "aria-label": `head of the arrow from ${at}`, "aria-roledescription": "movable point", "aria-valuemin": -180,
-    "aria-valuemax": 180, "aria-valuenow": 0, style: "cursor:move" }, s("circle", { r: 26, fill: "transparent" }),
-  s("circle", { r: 19, fill: "none", "stroke-width": 2, "stroke-dasharray": "4 3", style: "stroke:var(--sst-faint)" }));
+    "aria-valuemax": 180, "aria-valuenow": 0, style: "cursor:move" }, s("circle", { r: 30, fill: "transparent" }), ring);
   const svg = s("svg", { viewBox: `0 0 ${side} ${side}`, role: "group", "aria-label": `Points ${Object.keys(points).join(", ")}; the arrow begins at ${at}`,
-    style: `width:${side}px;background:var(--sst-panel);border-radius:6px` },
+    style: `flex:0 1 380px;background:var(--sst-panel);border-radius:6px` },
   real, mine, Object.entries(points).map(([key, point]) => {
     const node = planeMark(key), [x, y] = place(point);
     node.setAttribute("transform", `translate(${x} ${y})`);
@@ -91,7 +104,7 @@ function arrowForm(body, model, pick) {
     grip.setAttribute("aria-valuenow", Math.round(Math.atan2(way[1], way[0]) * 180 / Math.PI));
     grip.setAttribute("aria-valuetext", chosen ? direction(way) : "no arrow yet");
     grip.setAttribute("aria-disabled", committed);
-    grip.lastChild.style.display = committed ? "none" : "";
+    ring.style.display = committed ? "none" : "";
     draw(real, committed ? truth : [0, 0], "var(--sst-blue)");
     const beyond = (node, [dx, dy], far) => {
       const length = Math.hypot(dx, dy) || 1;
@@ -107,17 +120,19 @@ function arrowForm(body, model, pick) {
   };
 }
 
-const read = (model) => Object.fromEntries(["options", "answer", "feedback", "truth", "tolerance", "chosen"].map((key) => [key, model.get(key)]));
+const read = (model) => Object.fromEntries(["options", "answer", "feedback", "points", "at", "truth", "tolerance", "chosen"].map((key) => [key, model.get(key)]));
 
 function render({ model, el }) {
-  const { body, say } = stage(el, model, "", false);
+  const { root, body, say } = stage(el, model, "", false);
   const pick = (chosen, text) => { put(model, { chosen }); say(chosen === null ? "No arrow." : `Chosen: ${text}.`); };
-  const redraw = (model.get("options").length ? optionsForm : arrowForm)(body, model, pick);
-  const result = h("div", { style: "flex:1 1 240px;min-width:0" });
+  const plane = !model.get("options").length, redraw = (plane ? arrowForm : optionsForm)(body, model, pick);
+  root.style.maxWidth = "720px";
+  const result = h("div", { style: `flex:1 1 ${plane ? "240px" : "100%"};min-width:0` });
+  const hint = h("p", { class: "sst-about" });
   const sentence = h("p", { style: "margin:0;font-weight:600", "data-part": "verdict" });
   const why = h("p", { style: "margin:4px 0 0", "data-part": "because" });
-  result.append(sentence, why);
-  const press = button(h("div", { style: "width:100%" }), "Commit", () => {
+  result.append(hint);
+  const press = button(result, "Commit", () => {
     if (model.get("committed")) {
       put(model, { committed: false, chosen: null });
       say("The answer is hidden again.");
@@ -126,13 +141,18 @@ function render({ model, el }) {
       say(`${verdict(read(model))[1]} ${model.get("because")}`);
     }
   });
-  body.append(press.parentElement, result);
+  press.style.marginBottom = "8px";
+  result.append(sentence, why);
+  body.append(result);
 
   function update() {
     const chosen = model.get("chosen"), none = chosen === null || chosen === undefined;
     const committed = model.get("committed") && !none;
     redraw(none ? null : chosen, committed);
     press.disabled = none;
+    hint.hidden = committed || !plane;
+    hint.textContent = !none ? "Only its direction counts. Move its head until you are sure, then commit."
+      : `Drag the ring at ${model.get("at")}, or press an arrow key on it: an arrow grows from there. Only its direction counts.`;
     press.textContent = committed ? "Try again" : "Commit";
     const [right, text] = committed ? verdict(read(model)) : [false, ""];
     sentence.textContent = committed ? `${right ? "✓" : "✗"} ${text}` : "";

@@ -86,13 +86,13 @@ function frameAt(run, epoch) {
 function render({ model, el }) {
   const { root, body, say } = stage(el, model,
     "Letters that the network never trains on, seen in the plane in which their embedding varies most. Every frame is " +
-    "turned onto the one before and scaled to one size; “spread” tells how far apart the embeddings really are.");
+    "rotated to match the one before and scaled to one size; “spread” says how far apart the embeddings really are, and “true scale” shows it.");
   const empty = h("p", { class: "sst-about" });
   const main = h("div", { class: "sst-replay" });
   body.append(empty, main);
 
   // -- state
-  let all = [], runs = [], last = 0, reach = 1, labels = [], classes = [], hovered = -1, sheet = null;
+  let all = [], runs = [], last = 0, reach = 1, widest = 1, labels = [], classes = [], hovered = -1, sheet = null;
   let position = model.get("frame"), sent = position, moving = 0, before = 0, spoken = -1, palette = {}, sheetOf = null, named = null;
 
   // -- controls
@@ -104,12 +104,17 @@ function render({ model, el }) {
   const forth = button(controls, "Step ▸", () => go(Math.floor(position + 1e-6) + 1));
   const speed = choice(controls, { label: "Speed", value: model.get("speed"),
     options: [[0.5, "½×"], [1, "1×"], [2, "2×"], [4, "4×"]], onChange: (x) => put(model, { speed: x }) });
+  const scaled = checkbox(controls, { label: "True scale", value: model.get("true_scale"), onChange: (on) => {
+    put(model, { true_scale: on });
+    say(on ? `${width()}.` : "Every frame is scaled to one size.");
+  } });
   const scrub = slider(main, { label: "Epoch", min: 0, max: 1, step: 1, value: 0,
     format: (i) => (runs.length ? longest().epoch[Math.min(i, last)].toFixed(1) : ""), onInput: (i) => go(i) });
   scrub.input.parentNode.classList.add("sst-wide");
   const calm = h("p", { class: "sst-about" },
     "Your system asks for less motion: step with Back and Step, or move the slider.");
-  main.append(calm);
+  const unit = h("p", { class: "sst-about" });
+  main.append(calm, unit);
 
   // -- two panels, and what both share
   const pair = h("div", { class: "sst-pair" });
@@ -120,13 +125,13 @@ function render({ model, el }) {
     const plane = h("div", { class: "sst-plane" }), paper = canvas(plane, 160, 147, { tabindex: "-1" }), { node } = paper;
     const tip = h("div", { class: "sst-tip", hidden: true });
     plane.append(tip);
-    const text = h("p", { class: "sst-values" });
+    const text = h("p", { class: "sst-values" }), facts = h("div", {}, text);
     const box = h("div", { class: "sst-panel" },
       h("div", { class: "sst-control" }, h("label", { for: id, class: "sst-hidden" }, side ? "Right run" : "Left run"), pick),
-      plane, text);
+      plane, facts);
     pair.append(box);
-    const panel = { side, box, pick, paper, node, tip, text, at: [], run: null };
-    panel.loss = curves(box, "Loss", (epoch) => panel.run && go(frameAt(panel.run, epoch)));
+    const panel = { side, box, pick, paper, node, tip, text, facts, at: [], run: null };
+    panel.loss = curves(facts, "Loss", (epoch) => panel.run && go(frameAt(panel.run, epoch)));
     node.addEventListener("pointermove", (event) => point(panel, event));
     node.addEventListener("pointerdown", (event) => point(panel, event));
     node.addEventListener("pointerleave", () => hover(-1));
@@ -192,11 +197,15 @@ function render({ model, el }) {
       panel.pick.replaceChildren(...names.map(([value, text]) => h("option", { value }, text)));
       panel.pick.value = panel.run?.name ?? "";
       panel.pick.parentNode.hidden = all.length < 2;
-      panel.box.classList.toggle("sst-off", side === 1 && !panel.run);
     });
-    pair.classList.toggle("sst-one", runs.length < 2);
-    panels[1].node.parentNode.hidden = panels[1].text.hidden = runs.length < 2;
-    panels[1].loss.node.style.display = runs.length < 2 ? "none" : "";
+    // One run alone has its map on the left and all else, on one axis of epochs, on the right.
+    const one = runs.length < 2, [first, second] = panels;
+    pair.classList.toggle("sst-one", one);
+    if (one) first.facts.append(recall.node, key, note);
+    else pair.after(recall.node, key, note);
+    (one ? first.box : second.box).prepend(second.pick.parentNode);
+    first.box.prepend(first.pick.parentNode);
+    second.box.hidden = one;
   }
 
   function choose(side, name) {
@@ -218,16 +227,17 @@ function render({ model, el }) {
       const width = Math.floor(panel.node.parentNode.clientWidth) || 160, run = panel.run;
       panel.paper.resize(width, Math.round(width * 0.92));
       const top = nice(Math.max(...run.loss.filter((x) => x !== null), 1e-9));
-      panel.loss.draw({ width, height: 104, title: "loss", most, top, ticks: [0, top],
+      panel.loss.draw({ width: Math.floor(panel.facts.clientWidth) || 160, height: 104, title: "loss", most, top, ticks: [0, top],
         series: [{ epochs: run.epoch, values: run.loss, hue: panel.side ? "vermilion" : "blue", dash: panel.side, local: run.local }] });
     }
-    recall.draw({ width: Math.floor(main.clientWidth) || 320, height: 150, title: "Recall@1 among these images", most, top: 1,
+    recall.draw({ width: Math.floor((runs.length < 2 ? panels[0].facts : main).clientWidth) || 320, height: 150, title: "Recall@1 among these images", most, top: 1,
       ticks: [0, 0.5, 1], series: runs.map((run, i) => ({ epochs: run.epoch, values: run.recall,
         hue: i ? "vermilion" : "blue", dash: i, local: run.local })) });
     key.replaceChildren(...runs.map((run, i) => h("span", {},
       s("svg", { width: 30, height: 10, "aria-hidden": "true" }, s("line", { x1: 0, x2: 30, y1: 5, y2: 5, "stroke-width": 2,
         stroke: `var(--sst-${i ? "vermilion" : "blue"})`, "stroke-dasharray": i ? "6 4" : null })), run.name)));
     const begins = [...new Set(runs.map((run) => run.local).filter((x) => x > 0))];
+    widest = Math.max(1e-12, ...runs.flatMap((run) => run.epoch.map((_, i) => extent(run, i))));
     note.textContent = (begins.length ? `Dotted: local batches begin at epoch ${begins.join(", ")}; until then they are class-balanced. ` : "") +
       "Each loss has an axis of its own: values of different losses, or of batches chosen differently, cannot be compared. Recall@1 can.";
     legend.paint(palette);
@@ -239,6 +249,9 @@ function render({ model, el }) {
   function show() {
     if (!runs.length) return;
     const frame = still.matches ? Math.round(position) : position, whole = Math.floor(frame + 1e-6);
+    scaled.set(model.get("true_scale"));
+    unit.textContent = `${width()}.`;
+    unit.hidden = !model.get("true_scale");
     for (const panel of panels) if (panel.run) scatter(panel, frame);
     const points = runs.map((run) => ["epoch", "recall", "loss"].map((name) => value(run[name], frame)));
     recall.cursor(points.map(([epoch, hits]) => [epoch, hits]));
@@ -260,10 +273,15 @@ function render({ model, el }) {
       : values[i] + (next - values[i]) * Math.min(1, Math.max(0, frame - i));
   }
 
+  /** How far the points of a frame reach in its plane: the spread that is in view. */
+  const extent = (run, frame) => (value(run.spread, frame) ?? 0) * Math.sqrt(value(run.shown, frame) ?? 0);
+  const width = () => `True scale: in all frames the window is ${tidy((2 * reach * widest) / 0.92, 1)} units wide`;
+
   function scatter(panel, frame) {
     const { paper, run, at } = panel, { width, height } = paper;
     between(run.frames, frame, at);
-    const zoom = (Math.min(width, height) / 2 / reach) * run.scale, r = Math.max(2.2, Math.min(4.4, width / 95));
+    const size = model.get("true_scale") ? extent(run, frame) / widest : 1;
+    const zoom = (Math.min(width, height) / 2 / reach) * run.scale * size, r = Math.max(2.2, Math.min(4.4, width / 95));
     for (let i = 0; i < at.length; i += 2) {
       at[i] = Math.min(Math.max(width / 2 + zoom * at[i], r), width - r);
       at[i + 1] = Math.min(Math.max(height / 2 - zoom * at[i + 1], r), height - r);
@@ -356,7 +374,7 @@ function render({ model, el }) {
   still.addEventListener("change", calmer);
   const ends = [follow(model, ["curves", "points", "labels", "classes", "sprite"], load),
     follow(model, ["runs"], () => { if (all.length) { select(); layout(); } }),
-    follow(model, ["frame", "playing", "speed"], outside), onTheme(layout)];
+    follow(model, ["frame", "playing", "speed"], outside), follow(model, ["true_scale"], show), onTheme(layout)];
   return () => {
     cancelAnimationFrame(moving);
     resized.disconnect();

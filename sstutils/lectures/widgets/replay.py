@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -32,6 +32,8 @@ class TrainingReplay(Drawn):
         0.5, 1, 2 or 4; at 1, four frames a second.
     runs : list of str
         Names of the runs that are shown: one, or two.
+    true_scale : bool
+        Draw all frames in one scale, so that the embedding is seen to spread; by default each is scaled to one size.
 
     Examples
     --------
@@ -46,6 +48,7 @@ class TrainingReplay(Drawn):
     playing = traitlets.Bool(False).tag(sync=True)
     speed = traitlets.Float(1.0).tag(sync=True)
     runs = traitlets.List(traitlets.Unicode(), maxlen=2).tag(sync=True)
+    true_scale = traitlets.Bool(False).tag(sync=True)
     live = traitlets.Bool(False, help="frames are being appended: the page shows the newest").tag(sync=True)
     curves = traitlets.List(traitlets.Dict(), help="of each run: name, epochs, lists of values").tag(sync=True)
     points = traitlets.Bytes(b"", help="int16, (frames of all runs, N, 2)").tag(sync=True)
@@ -162,10 +165,14 @@ class TrainingReplay(Drawn):
         labels = np.asarray(self.labels)
         told = []
         grid = figure.subplots(len(runs), 4, squeeze=False, width_ratios=(1, 1, 1, 1.25))
+        widest = max((size for run in runs for size in _extents(run)), default=1.0)
         for row, run in zip(grid, runs):
             last = len(run["epoch"]) - 1
             for axes, frame in zip(row, (0, last // 2, last)):
                 points = self.positions(run["name"], frame)
+                if self.true_scale:
+                    points = points * _extents(run)[frame]
+                    axes.set(xlim=(-3 * widest, 3 * widest), ylim=(-3 * widest, 3 * widest))
                 draw_classes(axes, points, labels, self.classes)
                 axes.set_title(f"epoch {run['epoch'][frame]:.3g}: R@1 {run['recall'][frame]:.2f}")
             row[0].set_ylabel(run["name"])
@@ -187,12 +194,19 @@ class TrainingReplay(Drawn):
             figure.legend(handles, names, loc="outside lower center", ncols=16, handletextpad=0, columnspacing=1)
         figure.alt = (
             f"{len(labels)} images of {len(self.classes)} letters that are not trained on, in the plane of greatest "
-            f"variance of their embedding, at the start, the middle and the end of training. {'; '.join(told)}."
+            f"variance of their embedding, at the start, the middle and the end of training"
+            f"{', all in one scale' if self.true_scale else ''}. {'; '.join(told)}."
         )
         return figure
 
 
 _CURVES = ("epoch", "loss", "recall", "shown", "spread")
+
+
+def _extents(run: Mapping[str, Any]) -> np.ndarray:
+    """Return how far the points of each frame reach in its plane: the spread that is in view."""
+    spread, shown = (np.nan_to_num(np.array(run[name], dtype=float)) for name in ("spread", "shown"))
+    return spread * np.sqrt(shown)
 
 
 def _chosen(names: Sequence[str], wanted: Sequence[str] | None) -> list[str]:

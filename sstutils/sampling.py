@@ -17,7 +17,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, RandomSampler, Sampler
 
-from .checks import class_labels, finite_matrix, full_precision, one_of, seed_number, true_or_false, whole_number
+from .checks import (
+    class_labels,
+    finite_matrix,
+    full_precision,
+    index_tuple,
+    item_numbers,
+    one_of,
+    seed_number,
+    true_or_false,
+    whole_number,
+)  # fmt: skip
 from .clustering import kmeans, rescale
 from .losses import nearest_positives, squared_distances
 
@@ -51,7 +61,7 @@ class _Epochs(Sampler[list[int]]):
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on with the epoch that comes next for the sampler whose `state_dict` this is."""
-        self.seed, self.epoch = state["seed"], state["epoch"]
+        self.seed, self.epoch = (whole_number(name, state[name], 0) for name in ("seed", "epoch"))
 
     def __len__(self) -> int:
         return max(1, len(self.labels) // self.batch_size)
@@ -182,7 +192,12 @@ class LocalSampler(_Epochs):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where the sampler was whose `state_dict` this is: with its neighborhoods, or after a `refresh`."""
         super().load_state_dict(state)
-        self.batches, self.pairs = state.get("batches"), state.get("pairs")
+        batches, pairs = state.get("batches"), state.get("pairs")
+        if batches is not None:
+            batches = [item_numbers(batch, len(self.labels), "batches") for batch in batches]
+        if pairs is not None:
+            pairs = [index_tuple(pair, batch) for pair, batch in zip(pairs, batches, strict=True)]
+        self.batches, self.pairs = batches, pairs
 
 
 def _match(x: Tensor, centres: Tensor, cluster: Tensor) -> Tensor:

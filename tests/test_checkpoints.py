@@ -1,0 +1,115 @@
+"""Checkpoints from anywhere: damaged, altered, hostile; each is used or refused in one line."""
+
+import copy
+import itertools
+import random
+
+import pytest
+import torch
+
+from sstutils import Recipe, load, load_checkpoint, train
+from sstutils.runs import embed_checkpoint, run
+
+TINY = {"epochs": 3, "warmup": 0.3, "batch_size": 60, "dim": 4, "size": 8, "precision": "float32", "refresh": 3}
+HOW = {"where": "cpu", "progress": False}
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory):
+    """A run on digits that was stopped after two epochs, the second of local sampling."""
+    path = tmp_path_factory.mktemp("cut") / "net.pt"
+    steps = train(load("digits", "train", part=300), Recipe(**TINY), out=path, data=ABOUT, where="cpu")
+    for step in steps:
+        if step.epoch == 2:
+            break
+    steps.close()
+    return path
+
+
+ABOUT = {"name": "digits", "options": {"part": 300}}
+
+
+def same(one, two):
+    if isinstance(one, torch.Tensor):
+        return isinstance(two, torch.Tensor) and torch.equal(one, two)
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(two) and all(map(same, one, two))
+    return one == two
+
+
+def flips(raw, count, seed=0):
+    """Copies of some bytes, each with one bit turned over."""
+    for place in random.Random(seed).sample(range(8 * len(raw)), count):
+        turned = bytearray(raw)
+        turned[place // 8] ^= 1 << place % 8
+        yield bytes(turned)
+
+
+@pytest.mark.parametrize("count", [150, pytest.param(5000, marks=pytest.mark.slow)])
+def test_a_flipped_bit_is_found_or_changes_nothing(cut, tmp_path, count):
+    whole, found = load_checkpoint(cut), 0
+    for damaged in flips(cut.read_bytes(), count):
+        (tmp_path / "net.pt").write_bytes(damaged)
+        try:
+            assert same(load_checkpoint(tmp_path / "net.pt"), whole)
+        except ValueError as error:
+            assert "net.pt is not a whole checkpoint" in str(error) and "\n" not in str(error)
+            found += 1
+    assert found > 0.9 * count
+
+
+def odd_values():
+    yield from (None, True, -1, 0, 1, 2.5, 10**9, 10**30, float("nan"), float("inf"), "", "x", "x" * 10**6, b"x")
+    yield from ([], [1], {}, {"x": 1}, {1: 2}, (None,), [[[[[[[[[[1]]]]]]]]]])
+    yield from (torch.tensor(1), torch.tensor([torch.nan]), torch.zeros(3, 3), torch.zeros(1).expand(10**6, 10**6))
+    yield from (torch.eye(2).to_sparse(), torch.empty(10**9, device="meta"), torch.zeros(2, dtype=torch.complex64))
+
+
+def places(content, depth=5):
+    """Paths to all entries of nested dictionaries and lists, of which only the first is taken of many alike."""
+    if depth and isinstance(content, (dict, list, tuple)):
+        keys = list(content) if isinstance(content, dict) else range(len(content))
+        tensors = [key for key in keys if isinstance(content[key], torch.Tensor)]
+        for key in keys:
+            if key not in tensors[1:]:
+                yield (key,)
+                yield from ((key, *rest) for rest in places(content[key], depth - 1))
+
+
+def altered(content, path, value):
+    """A copy in which one entry has another value, or is gone."""
+    if isinstance(content, tuple):
+        return tuple(altered(list(content), path, value))
+    content = copy.copy(content)
+    if len(path) > 1:
+        content[path[0]] = altered(content[path[0]], path[1:], value)
+    elif value is KeyError:
+        del content[path[0]]
+    else:
+        content[path[0]] = value
+    return content
+
+
+def use(path):
+    """Do with a checkpoint what commands do."""
+    embed_checkpoint(path, **HOW)
+    run("digits", out=path, resume=True, **HOW)
+
+
+@pytest.mark.parametrize("share", [0.03, pytest.param(1.0, marks=pytest.mark.slow)])
+def test_altered_content_is_used_or_refused_in_one_line(cut, tmp_path, share):
+    content, path = load_checkpoint(cut), tmp_path / "net.pt"
+    cases = list(itertools.product(places(content), [KeyError, *odd_values()]))
+    refused = 0
+    for place, value in random.Random(1).sample(cases, int(share * len(cases))):
+        torch.save(altered(content, place, value), path)
+        try:
+            use(path)
+        except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+            refused += 1
+            assert len(str(error)) < 1500 and len(str(error).splitlines()) == 1, (place, value, error)
+        except Exception as error:
+            raise AssertionError(f"{place} = {str(value)[:50]}: {error!r}") from error
+    assert refused > 0.5 * share * len(cases)

@@ -1,7 +1,6 @@
-"""The one door for what users pass: embeddings, labels, item numbers and counts, checked and converted.
+"""The one door for what users pass: embeddings, labels, item numbers, counts and switches, checked and converted.
 
-Losses, samplers, k-means, evaluation and data sets all check here, so that one mistake gets one message, wherever it
-enters.
+One mistake gets one message wherever it enters: a ValueError of one line that names the argument.
 """
 
 from __future__ import annotations
@@ -79,21 +78,9 @@ def one_of(name: str, value: Any, choices: Sequence[str]) -> str:
 
 
 def class_labels(labels: Any, count: int | None = None, name: str = "labels") -> Tensor:
-    """Convert class labels to an int64 tensor of shape (N,).
+    """Convert class labels, integers in a sequence, array, pandas column or tensor, to an int64 tensor of shape (N,).
 
-    Parameters
-    ----------
-    labels : sequence, array, pandas column or tensor of N integers
-        A tensor stays on its device.
-    count : int, optional
-        The N that they must have; by default any from 1.
-    name : str
-        What the message calls them, such as the "targets" of a data set.
-
-    Raises
-    ------
-    ValueError
-        If they are not one-dimensional, not integers (but strings, floats, None), none at all, or not `count`.
+    There must be `count` of them, by default any number from 1. A tensor stays on its device.
     """
     wanted = f"{name} must be {'' if count is None else f'{count} '}integers, one for each item"
     labels = _integers(labels, wanted)
@@ -182,13 +169,7 @@ def float_matrix(x: Any, name: str = "embeddings") -> Tensor:
 
 
 def finite_matrix(x: Any, name: str = "embeddings") -> Tensor:
-    """Convert points to a finite tensor of float32 or float64 and shape (N, D), without gradient, on its device.
-
-    Raises
-    ------
-    ValueError
-        If it has another shape, no row, no column, or a row whose squared norm is not finite.
-    """
+    """Convert points as `float_matrix` does, to float32 or float64 without gradient; squared norms must be finite."""
     x = float_matrix(x, name).detach()
     if x.device.type == "mps":  # has no float64
         x = x.cpu()

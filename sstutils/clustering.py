@@ -15,17 +15,15 @@ def kmeans(
 ) -> tuple[Tensor, Tensor, float]:
     """Cluster points by Lloyd's k-means, on their device.
 
-    Stops after `iterations` rounds of assignment and update, or as soon as no point changes its cluster. A cluster that
-    falls empty takes the point that is farthest from its centre.
+    Stops after `iterations` updates of the centres (0 returns the seeds), or as soon as no point changes its cluster. A
+    cluster that falls empty takes the point that is farthest from its centre.
 
     Parameters
     ----------
     x : (N, d) tensor
-        Points. float64 is computed in float64, everything else in float32.
-    k : int
-        Number of clusters, from 1 to N.
+        Finite points. float64 is computed in float64, everything else in float32.
+    k : int, from 1 to N
     iterations : int
-        Greatest number of updates of the centres; 0 returns the seeds.
     restarts : int
         Independent starts; the one of the lowest inertia is returned.
     seed : int
@@ -42,11 +40,6 @@ def kmeans(
         The nearest centre of each point. No cluster is empty, unless x has fewer than k distinct points.
     inertia : float
         Sum of the squared distances of the points to their centres.
-
-    Raises
-    ------
-    ValueError
-        If `x` is not a finite matrix, or an option is unknown or out of range.
     """
     x = finite_matrix(x, "x")
     whole_number("k", k, 1, len(x))
@@ -98,8 +91,7 @@ def _row_squares(x: Tensor) -> Tensor:
 
 def _nearest(x: Tensor, square: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """Find the nearest centre of each point, and the squared distance to it."""
-    # argmin |x - c|^2 = argmin |c|^2 / 2 - x.c : one product, whose blocks (a few MB) are reduced while in cache. The
-    # matrix of squared distances, as the losses make it, would take N x K numbers and a pass over them for each term.
+    # argmin |x - c|^2 = argmin |c|^2 / 2 - x.c : one product, whose blocks (a few MB) are reduced while in cache.
     half = _row_squares(centres) / 2
     rows = min(len(x), 1024 if x.device.type == "cpu" else max(1024, 2**27 // len(centres)))
     score = x.new_empty(rows, len(centres))

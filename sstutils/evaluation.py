@@ -97,11 +97,7 @@ def recall_at_k(
 
     There is one if fewer than K items lie closer than the nearest item of the class. So no list of neighbors is made:
     items are counted, in one half of the symmetric matrix of distances, for the rows and the columns of each block.
-
-    Returns
-    -------
-    dict of int to float
-        Recall@K of each K in `ks`.
+    Returned is a dict of each K in `ks` to Recall@K.
     """
     x, y, peers = _by_class(embeddings, labels)
     ks = whole_numbers("ks", ks, 1, len(x) - 1)
@@ -256,12 +252,7 @@ def nmi(
 
 @full_precision()
 def top_k(embeddings: Tensor, k: int, *, queries: Sequence[int] | Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Find the k nearest other items of each item, k from 1 to N - 1.
-
-    Parameters
-    ----------
-    queries : sequence of Q int, optional
-        Items to ask for, by number; by default all, in order.
+    """Find the k nearest other items, k from 1 to N - 1, of each of the `queries`, Q item numbers; by default of all.
 
     Returns
     -------
@@ -296,10 +287,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Measure an embedding by all of `recall_at_k`, `map_at_r`, `r_precision` and `nmi`, whose parameters these are.
 
-    Returns
-    -------
-    dict of str to float
-        "recall@1" and so on, "map@r", "r_precision", "nmi".
+    Returned is a dict of str to float: "recall@1" and so on, "map@r", "r_precision", "nmi".
     """
     recall = recall_at_k(embeddings, labels, ks)
     map_r, precision = _precisions(embeddings, labels)

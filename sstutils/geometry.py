@@ -63,14 +63,10 @@ def triplet(a: ArrayLike, p: ArrayLike, n: ArrayLike, margin: float = 1.0) -> tu
 
 
 def sphere(a: ArrayLike, p: ArrayLike) -> tuple[NDArray, NDArray]:
-    """Return the sphere z = 0 of the SST loss, inside which a negative costs more than log 2.
+    """Return the sphere z = 0 of the SST loss, inside which a negative costs more than log 2: its centre and radius.
 
-    Returns
-    -------
-    centre : ndarray, shape (..., d)
-        The midpoint (a + p) / 2.
-    radius : ndarray, shape (...)
-        sqrt(3) / 2 |a - p|, the height of an equilateral triangle over the side from a to p.
+    They are the midpoint (a + p) / 2, (..., d), and sqrt(3) / 2 |a - p|, (...), the height of an equilateral triangle
+    over the side from a to p.
     """
     a, p = _points(a, p)
     return (a + p) / 2, np.sqrt(0.75 * _d2(a, p))
@@ -90,12 +86,9 @@ class TernaryField(NamedTuple):
 
 
 def ternary_coordinates(resolution: int) -> Three:
-    """Return the barycentric coordinates of a regular triangular grid with `resolution` steps, 1 or more, along a side.
+    """Return the barycentric coordinates b, r, l of a regular triangular grid with 1 step or more along a side.
 
-    Returns
-    -------
-    b, r, l : three ndarrays, shape ((resolution + 1) * (resolution + 2) / 2,)
-        All at least 0, with b + r + l = 1; edges and vertices are included.
+    All are at least 0, with b + r + l = 1. Edges and vertices are included: (resolution + 1) (resolution + 2) / 2 points.
     """
     if resolution < 1:
         raise ValueError(f"resolution is the number of steps along a side: got {resolution}, need at least 1")
@@ -115,17 +108,8 @@ def ternary_field(loss: str = "sst", resolution: int = 100, margin: float = 1.0)
 def scalar_field(loss: str, u: ArrayLike, v: ArrayLike, margin: float = 1.0) -> NDArray:
     """Return the negative gradients of a loss at scalar embeddings with a - p = u and p - n = v (hence n - a = -u - v).
 
-    Parameters
-    ----------
-    loss : {"sst", "triplet"}
-    u, v : array_like, shape (...)
-    margin : float
-        Of the triplet loss; the SST loss has none.
-
-    Returns
-    -------
-    ndarray, shape (3, ...)
-        With respect to the anchor, the positive and the negative.
+    The loss is "sst" or "triplet", of which only the latter has a `margin`. The result, (3, ...), is with respect to
+    the anchor, the positive and the negative.
     """
     u, v = np.broadcast_arrays(np.asarray(u, dtype=float), v)
     a, p, n = u[..., None], np.zeros_like(u)[..., None], -v[..., None]

@@ -30,15 +30,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checks import (
-    class_labels,
-    float_matrix,
-    full_precision,
-    index_tuple,
-    raise_not_finite,
-    real_number,
-    whole_number,
-)
+from . import checks
+from .checks import full_precision
 
 Link = Callable[[Tensor], tuple[Tensor, Tensor]]  # from the logits z of triplets to their losses and slopes dl/dz
 _BLOCK = 2**19  # numbers in a block of (pair, negative): 2 MB in float32, which stays in the cache
@@ -50,13 +43,10 @@ _BLOCK = 2**19  # numbers in a block of (pair, negative): 2 MB in float32, which
 def squared_distances(x: Tensor) -> Tensor:
     """Compute the squared Euclidean distances between all rows of `x`, (B, D).
 
-    Returns
-    -------
-    Tensor, shape (B, B)
-        At least 0, with a zero diagonal; float64 for float64, else float32.
+    The result, (B, B), is at least 0 and has a zero diagonal; float64 for float64, else float32.
     """
     with full_precision():
-        return _centred_distances(float_matrix(x))[1]
+        return _centred_distances(checks.float_matrix(x))[1]
 
 
 def _centred_distances(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,20 +61,14 @@ def _centred_distances(x: Tensor) -> tuple[Tensor, Tensor]:
         d2.clamp_min_(0)
     # Cheap and safe: no distance exceeds 4 times the sum, and the mean has spread what is not finite to every row.
     if not math.isfinite(4 * norms.detach().sum()):
-        raise_not_finite(x)
+        checks.raise_not_finite(x)
     return centred, d2
 
 
 def nearest_positives(d2: Tensor, labels: Tensor, k: int | None = 5) -> tuple[Tensor, Tensor]:
-    """Pair each item with the nearest others of its class (Nguyen and De Baets, 2020, local sampling).
+    """Pair each item with the `k` nearest others of its class (Nguyen and De Baets, 2020), or all if `k` is ``None``.
 
-    Parameters
-    ----------
-    d2 : Tensor, shape (B, B)
-        Distances, in any monotone measure.
-    labels : Tensor, shape (B,), integers
-    k : int, optional
-        Positives of an anchor; ``None`` for all. A class of n items has at most n - 1 of them.
+    Distances `d2`, (B, B), may be in any monotone measure; `labels` are B integers.
 
     Returns
     -------
@@ -92,11 +76,11 @@ def nearest_positives(d2: Tensor, labels: Tensor, k: int | None = 5) -> tuple[Te
         Positions within the batch, anchors ascending. Items without a positive are no anchors, and if all items are
         of one class there are no pairs at all, for want of negatives.
     """
-    d2 = float_matrix(d2, "d2").detach()
+    d2 = checks.float_matrix(d2, "d2").detach()
     if d2.shape[0] != d2.shape[1]:
         raise ValueError(f"d2 must be a square matrix of distances, got shape {tuple(d2.shape)}")
-    labels = class_labels(labels, len(d2)).to(d2.device)
-    k is None or whole_number("k", k)
+    labels = checks.class_labels(labels, len(d2)).to(d2.device)
+    k is None or checks.whole_number("k", k)
     same = labels[:, None] == labels
     anchor, positive = _nearest(d2, same, k)
     return (anchor[:0], positive[:0]) if same.all() else (anchor, positive)
@@ -152,7 +136,7 @@ def triplet_loss(
 
     Parameters and results are those of :func:`sst_loss`; `margin` is in units of squared distance.
     """
-    margin = real_number("margin", margin)
+    margin = checks.real_number("margin", margin)
     return _triplet_mean(embeddings, labels, indices_tuple, k, lambda z: _hinge(z + margin), symmetric=False)
 
 
@@ -170,7 +154,7 @@ def contrastive_loss(
     `indices_tuple` are read as the pairs (a, p) and (a, n). By default all items of the same class are positives.
     """
     embeddings, labels, indices = _checked(embeddings, labels, indices_tuple, k)
-    margin = real_number("margin", margin)
+    margin = checks.real_number("margin", margin)
 
     def objective(d2: Tensor) -> tuple[Tensor, Tensor]:
         same = None if labels is None else labels[:, None] == labels
@@ -338,11 +322,11 @@ def _checked(
     embeddings: Tensor, labels: Tensor | None, indices_tuple: Any, k: int | None
 ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
     """Convert embeddings, and labels and indices to tensors on their device; no indices are an empty tuple."""
-    embeddings = float_matrix(embeddings)
-    k is None or whole_number("k", k)
-    indices = () if indices_tuple is None else index_tuple(indices_tuple, embeddings)
+    embeddings = checks.float_matrix(embeddings)
+    k is None or checks.whole_number("k", k)
+    indices = () if indices_tuple is None else checks.index_tuple(indices_tuple, embeddings)
     if labels is not None:
-        labels = class_labels(labels, len(embeddings)).to(embeddings.device)
+        labels = checks.class_labels(labels, len(embeddings)).to(embeddings.device)
     elif len(indices) <= 2:
         raise ValueError("labels are None: they may be left out only if indices_tuple holds 3 or 4 tensors")
     if len(indices) == 2:

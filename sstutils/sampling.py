@@ -139,12 +139,8 @@ class LocalSampler(_Epochs):
     def refresh(self, embeddings: Tensor, labels: Sequence[int] | Tensor | None = None) -> LocalSampler:
         """Find new neighborhoods, and return the sampler.
 
-        Parameters
-        ----------
-        embeddings : (N, d) tensor
-            Finite, of the whole data set, in its order. The work is done on their device.
-        labels : sequence of N int, optional
-            Other labels than those given before, from now on.
+        The (N, d) embeddings are finite, and in the order of the whole data set; the work is done on their device.
+        Labels are other ones than those given before, from now on.
         """
         x = finite_matrix(embeddings)
         labels = class_labels(self.labels if labels is None else labels, len(x)).cpu()
@@ -233,18 +229,10 @@ def _match(x: Tensor, centres: Tensor, cluster: Tensor) -> Tensor:
 
 
 class ClassBalancedSampler(_Epochs):
-    """Batches of some classes drawn at random, the same number of items from each.
+    """Batches of some classes drawn at random, with `per_class` items, at least 2, from each.
 
-    A class with fewer items than that gives all of them, and some of them again (with augmentation, another view).
-
-    Parameters
-    ----------
-    labels : sequence of N int
-    batch_size : int
-        Size of every batch, a multiple of `per_class`, for two classes or more and no more than there are.
-    per_class : int
-        Items of each class, at least 2.
-    seed : int
+    A class with fewer items than that gives all of them, and some of them again (with augmentation, another view). The
+    size of every batch is a multiple of `per_class`, for two classes or more and no more than there are.
     """
 
     def __init__(

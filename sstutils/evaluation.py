@@ -254,12 +254,8 @@ def nmi(
 def top_k(embeddings: Tensor, k: int, *, queries: Sequence[int] | Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Find the k nearest other items, k from 1 to N - 1, of each of the `queries`, Q item numbers; by default of all.
 
-    Returns
-    -------
-    distances : (Q, k) tensor on the CPU
-        Euclidean, in ascending order; exactly 0 for a duplicate.
-    indices : (Q, k) LongTensor on the CPU
-        Numbers of the items; of items at one distance the first comes first.
+    Returned are two (Q, k) tensors on the CPU: Euclidean distances in ascending order, exactly 0 for a duplicate, and
+    int64 numbers of the items; of items at one distance the first comes first.
     """
     x, scale = rescale(finite_matrix(embeddings))
     k = whole_number("k", k, 1, len(x) - 1)

@@ -88,7 +88,7 @@ class TernaryField(NamedTuple):
 def ternary_coordinates(resolution: int) -> Three:
     """Return the barycentric coordinates b, r, l of a regular triangular grid with 1 step or more along a side.
 
-    All are at least 0, with b + r + l = 1. Edges and vertices are included: (resolution + 1) (resolution + 2) / 2 points.
+    All are at least 0, with b + r + l = 1; edges and vertices are included.
     """
     if resolution < 1:
         raise ValueError(f"resolution is the number of steps along a side: got {resolution}, need at least 1")

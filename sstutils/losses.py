@@ -70,11 +70,8 @@ def nearest_positives(d2: Tensor, labels: Tensor, k: int | None = 5) -> tuple[Te
 
     Distances `d2`, (B, B), may be in any monotone measure; `labels` are B integers.
 
-    Returns
-    -------
-    anchor, positive : Tensors of int64, shape (P,)
-        Positions within the batch, anchors ascending. Items without a positive are no anchors, and if all items are
-        of one class there are no pairs at all, for want of negatives.
+    Returned are anchors, ascending, and positives: positions within the batch, two int64 tensors of shape (P,). Items
+    without a positive are no anchors, and if all items are of one class there are no pairs, for want of negatives.
     """
     d2 = checks.float_matrix(d2, "d2").detach()
     if d2.shape[0] != d2.shape[1]:

@@ -92,11 +92,9 @@ def load(name: str, split: str = "test", *, part: int | None = None, **options: 
     Raises
     ------
     ValueError
-        If there is no data set of this name (or no such split); the message suggests one. If `part` is below 1.
-    FileNotFoundError
-        If its files are not on this machine; the message says where to get them.
+        If there is no data set of this name, or an option is out of its range.
     OSError
-        If its files cannot be read or downloaded.
+        If its files are not on this machine (the message says where to get them), or cannot be read or downloaded.
 
     Examples
     --------

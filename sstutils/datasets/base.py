@@ -62,9 +62,8 @@ class LabelledImages(VisionDataset):
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         """Open one item: (PIL image, target), both through their transforms."""
         image, target = self.open(index), self.targets[index]
-        return image if self.transform is None else self.transform(image), (
-            target if self.target_transform is None else self.target_transform(target)
-        )
+        image = image if self.transform is None else self.transform(image)
+        return image, target if self.target_transform is None else self.target_transform(target)
 
     def extra_repr(self) -> str:
         """Describe the classes and the split; torchvision adds it to ``repr``."""

@@ -15,15 +15,7 @@ class Folder(Source):
     ``root/class/picture.jpg`` (or .png, .webp, ...); pictures may lie deeper in the folder of a class. Classes are
     sorted by name; of an odd number, ``train`` has one more; split ``all`` has them all. Hidden files and folders are
     skipped. Pictures keep their own size: the transform must bring them to one size before they can form a batch.
-    See :class:`sstutils.datasets.source.Source` for parameters, :class:`sstutils.datasets.base.FileDataset` for
-    attributes.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder is missing, has no class folders or one without pictures.
-    ValueError
-        If there are too few classes to split, or the subfolders are parts (train, test) instead of classes.
+    See :class:`sstutils.datasets.source.Source` for parameters.
     """
 
     splits = ("train", "test", "all")
@@ -44,12 +36,6 @@ class Folder(Source):
         return [path]
 
     @classmethod
-    def count(cls, root: str | os.PathLike | None = None) -> dict[str, tuple[int, int]]:
-        """Count the classes and the images of each split."""
-        parts = {split: cls.read(root, split, False) for split in cls.splits}
-        return {split: (len(classes), len(paths)) for split, (paths, _, classes, _) in parts.items()}
-
-    @classmethod
     def read(cls, root: str | os.PathLike | None, split: str, download: bool) -> tuple:
         """List the pictures of the classes of a split; classes are sorted by name."""
         (folder,) = cls.find(root)
@@ -66,10 +52,8 @@ class Folder(Source):
         if _PARTS.issuperset(name.lower() for name in names):
             raise ValueError(f"{folder} holds {' and '.join(names)}, not classes: give {folder / names[0]}")
         if split != "all" and len(names) < 2:
-            raise ValueError(
-                f"{folder} holds one class only ({names[0]}): train and test need at least one each; "
-                "add a class folder or load split='all'"
-            )
+            remedy = "train and test need at least one each; add a class folder or load split='all'"
+            raise ValueError(f"{folder} holds one class only ({names[0]}): {remedy}")
         middle = (len(names) + 1) // 2
         classes = {"train": names[:middle], "test": names[middle:], "all": names}[split]
         if empty := [folder / name for name in classes if name not in pictures]:

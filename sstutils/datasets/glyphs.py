@@ -166,10 +166,8 @@ class Glyphs(Source):
             raise ValueError(f"seed must not be negative, got {seed}")
 
         def make() -> dict[str, np.ndarray]:
-            if classes > len(letters()):
-                raise ValueError(
-                    f"classes must be at most {len(letters())}, the letters of distinct shape, got {classes}"
-                )
+            if classes > (most := len(letters())):
+                raise ValueError(f"classes must be at most {most}, the letters of distinct shape, got {classes}")
             chosen = np.random.default_rng(seed).permutation(len(letters()))[:classes]
             half = chosen[: classes // 2] if split == "train" else chosen[classes // 2 :]
             names = [letters()[i] for i in half]

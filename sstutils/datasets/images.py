@@ -16,15 +16,9 @@ MOST_PIXELS = 100_000_000  # of an image; what promises more is a mistake or an 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _DEPTHS = (8, 10, 12, 14, 16)  # bits of a grey level; a file of 16 may hold the levels of a 12-bit sensor
 _ORIENTATION = 0x0112  # the EXIF tag
-_UPRIGHT = {  # its values, and what to do about them
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_T = Image.Transpose
+_UPRIGHT = {2: _T.FLIP_LEFT_RIGHT, 3: _T.ROTATE_180, 4: _T.FLIP_TOP_BOTTOM, 5: _T.TRANSPOSE}  # what to do about it
+_UPRIGHT |= {6: _T.ROTATE_270, 7: _T.TRANSVERSE, 8: _T.ROTATE_90}
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -53,7 +47,7 @@ def scale_grey(levels: np.ndarray) -> np.ndarray:
     low, high = levels.min(), levels.max()  # NaN if there is any
     if not 0 <= low <= high < 1 << _DEPTHS[-1]:
         raise ValueError(f"its pixels go from {low} to {high}; expected 0 to 1, 0 to 255 or 0 to 65535")
-    if levels.dtype.kind == "f" and high <= 1:
+    if levels.dtype.kind in "bf" and high <= 1:
         return (levels * 255 + 0.5).astype(np.uint8)
     depth = next(depth for depth in _DEPTHS if high < 1 << depth)
     return (levels / 2.0 ** (depth - 8)).astype(np.uint8)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import to_pil_image
 
 from .images import scale_grey, to_rgb
 from .subsets import arrays, with_transform
@@ -27,20 +28,13 @@ def as_picture(image: Any) -> Image.Image:
     """Make an RGB image of what a data set gives: PIL's, an array (H, W) or (H, W, C), or a tensor (C, H, W)."""
     if isinstance(image, Image.Image):
         return image if image.mode == "RGB" else to_rgb(image)
-    pixels = image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
-    if pixels.ndim == 3 and isinstance(image, torch.Tensor):
-        pixels = np.moveaxis(pixels, 0, 2)
-    if pixels.ndim not in (2, 3) or pixels.dtype.kind not in "buif" or pixels.shape[2:] not in ((), (1,), (3,), (4,)):
-        what = f"{pixels.dtype} of shape {tuple(image.shape)}" if pixels.ndim else type(image).__name__
-        raise ValueError(f"an image must be PIL's, an array (H, W, 3) or a tensor (3, H, W), got {what}")
-    if pixels.dtype == bool:
-        pixels = pixels * np.uint8(255)
-    elif pixels.dtype != np.uint8:
-        try:
-            pixels = scale_grey(pixels)
-        except ValueError as error:
-            raise ValueError(f"an image is not in the range of one: {error}; leave out its normalization") from None
-    return to_rgb(Image.fromarray(pixels.squeeze(2) if pixels.shape[2:] == (1,) else pixels))
+    try:
+        pixels = image.detach().cpu().movedim(0, -1).numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
+        return to_rgb(to_pil_image(pixels if pixels.dtype == np.uint8 else scale_grey(pixels)))
+    except (TypeError, ValueError):
+        found = f"{image.dtype} of shape {tuple(image.shape)}" if hasattr(image, "shape") else type(image).__name__
+        wanted = "an image must be PIL's, an array (H, W, 3) or a tensor (3, H, W), from 0 to 255 or from 0 to 1"
+        raise ValueError(f"{wanted} (not normalized), got {found}") from None
 
 
 def iterate(files: DataLoader) -> Iterator:

@@ -75,8 +75,11 @@ class Source:
 
     @classmethod
     def count(cls, root: str | os.PathLike | None = None) -> dict[str, tuple[int, int]]:
-        """Count the classes and the images of each split that is there."""
-        return dict(cls.counts)
+        """Count the classes and the images of each split that is there; as published, or in its files."""
+        if cls.counts:
+            return dict(cls.counts)
+        parts = {split: cls.read(root, split, False) for split in cls.splits}
+        return {split: (len(classes), len(images)) for split, (images, _, classes, _) in parts.items()}
 
     @classmethod
     def read(cls, root: str | os.PathLike | None, split: str, download: bool, **options: Any) -> tuple:
@@ -95,23 +98,16 @@ def list_pictures(folder: str | os.PathLike) -> list[str]:
     Sorted by folder, then by name. Links to folders are followed, but each folder is listed once, and by its own name
     where that lies below, too.
     """
-    found, seen, places, links = [], set(), [""], []
-    while places or links:
-        place = places.pop() if places else links.pop()
-        path = os.path.join(folder, place)
-        status = os.stat(path)
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(path) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                inside = f"{place}/{entry.name}".lstrip("/")
-                if is_litter(entry.name):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    places.append(inside)
-                elif entry.is_symlink() and os.path.isdir(entry.path):
-                    links.append(inside)
-                elif entry.name.lower().endswith(PICTURES):
-                    found.append((place, entry.name, inside))
-    return [inside for *_, inside in sorted(found)]
+    found, seen, starts = [], set(), [os.fspath(folder)]
+    for start in starts:  # links to folders are added to them
+        for place, folders, names in os.walk(start):
+            status = os.stat(place)
+            if (status.st_dev, status.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            folders[:] = sorted(name for name in folders if not is_litter(name))
+            starts += [link for name in folders if os.path.islink(link := os.path.join(place, name))]
+            below = os.path.relpath(place, folder).replace(os.sep, "/").removeprefix(".")
+            found += [(below, name) for name in names if name.lower().endswith(PICTURES) and not is_litter(name)]
+    return [f"{below}/{name}".lstrip("/") for below, name in sorted(found)]

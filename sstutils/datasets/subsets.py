@@ -65,13 +65,8 @@ def tensors(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
     Returns
     -------
     images : uint8 tensor of shape (N, 3, H, W)
-        In channels-last memory order.
+        In channels-last memory order; TypeError if they are in files.
     labels : int64 tensor of shape (N,)
-
-    Raises
-    ------
-    TypeError
-        If the images are in files.
     """
     if (found := arrays(dataset)) is None:
         name = type(innermost(dataset)).__name__
@@ -163,12 +158,7 @@ class ClassSubset(Relabelled):
     dataset : Dataset
         Anything that :func:`labelled` takes.
     keep : sequence of int
-        Numbers of the classes to keep.
-
-    Raises
-    ------
-    ValueError
-        If there is no class of such a number.
+        Numbers of the classes to keep; ValueError if there is no class of such a number.
     """
 
     def __init__(self, dataset: Dataset, keep: Sequence[int]) -> None:
@@ -224,18 +214,14 @@ def split_classes(dataset: Dataset, holdout: float = 0.1, seed: int = 0) -> tupl
     dataset : Dataset
         Anything that :func:`labelled` takes.
     holdout : float
-        Fraction of the classes held out; at least two classes are (retrieval among one is always right).
+        Fraction of the classes held out; at least two classes are (retrieval among one is always right). ValueError if
+        it is not between 0 and 1, or leaves fewer than two.
     seed : int
         Draws the classes.
 
     Returns
     -------
     train, validation : ClassSubset
-
-    Raises
-    ------
-    ValueError
-        If `holdout` is not between 0 and 1 or a side would have fewer than two classes.
     """
     if not 0 < holdout < 1:
         raise ValueError(f"holdout must lie between 0 and 1, got {holdout}")
@@ -267,14 +253,7 @@ def part_of(dataset: Dataset, images: int, seed: int = 0) -> Dataset:
 
 
 def protocol_ks(dataset: Dataset) -> tuple[int, ...]:
-    """List the K at which the literature reports Recall@K on a data set; of a small part, those that make sense.
-
-    Examples
-    --------
-    >>> from sstutils import load
-    >>> protocol_ks(load("digits"))
-    (1, 2, 4, 8)
-    """
+    """List the K at which the literature reports Recall@K on a data set; of a small part, those that make sense."""
     return tuple(k for k in getattr(innermost(dataset), "ks", KS) if k < len(dataset))
 
 

@@ -57,11 +57,9 @@ def embed(
     count = len(dataset)
     if not count:
         raise ValueError("there is nothing to embed: the data set is empty")
-    size, crop, batch_size = (
-        value if value is None else whole_number(name, value)
-        for name, value in (("size", size), ("crop", crop), ("batch_size", batch_size))
-    )
-    workers = whole_number("workers", workers, 0)
+    whole_number("workers", workers, 0)
+    for name, value in (("size", size), ("crop", crop), ("batch_size", batch_size)):
+        value is None or whole_number(name, value)
     if batch_size is None:
         batch_size = min(500, max(1, _PIXELS // (size or 1) ** 2))
     if device is not None:

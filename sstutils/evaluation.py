@@ -24,9 +24,6 @@ from torch import Tensor
 from .checks import class_labels, finite_matrix, full_precision, item_numbers, whole_number, whole_numbers
 from .clustering import kmeans, rescale
 
-__all__ = ["evaluate", "map_at_r", "nmi", "r_precision", "recall_at_k", "top_k"]
-
-
 # Scores: s_ij = -|x_i - x_j|^2 / 2 stands for a distance, greater is nearer, and many are one matrix product.
 
 

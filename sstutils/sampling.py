@@ -17,21 +17,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, RandomSampler, Sampler
 
-from .checks import (
-    class_labels,
-    finite_matrix,
-    full_precision,
-    index_tuple,
-    item_numbers,
-    one_of,
-    seed_number,
-    true_or_false,
-    whole_number,
-)  # fmt: skip
+from . import checks
+from .checks import full_precision
 from .clustering import kmeans, rescale
 from .losses import nearest_positives, squared_distances
-
-__all__ = ["ClassBalancedSampler", "LocalSampler", "ShuffledSampler"]
 
 
 class _Epochs(Sampler[list[int]]):
@@ -40,9 +29,9 @@ class _Epochs(Sampler[list[int]]):
     pairs: list[tuple[Tensor, Tensor]] | None = None
 
     def __init__(self, labels: Sequence[int] | Tensor, batch_size: int, seed: int, least: int = 1) -> None:
-        self.labels = class_labels(labels).cpu()
-        self.batch_size = whole_number("batch_size", batch_size, least)
-        self.seed = seed_number(seed)
+        self.labels = checks.class_labels(labels).cpu()
+        self.batch_size = checks.whole_number("batch_size", batch_size, least)
+        self.seed = checks.seed_number(seed)
         self.epoch = 0
 
     # Called by __iter__ of the baselines, which are generators: DataLoader can make more iterators than it starts.
@@ -61,7 +50,7 @@ class _Epochs(Sampler[list[int]]):
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on with the epoch that comes next for the sampler whose `state_dict` this is."""
-        self.seed, self.epoch = (whole_number(name, state[name], 0) for name in ("seed", "epoch"))
+        self.seed, self.epoch = (checks.whole_number(name, state[name], 0) for name in ("seed", "epoch"))
 
     def __len__(self) -> int:
         return max(1, len(self.labels) // self.batch_size)
@@ -128,11 +117,11 @@ class LocalSampler(_Epochs):
         seed: int = 0,
     ) -> None:
         super().__init__(labels, batch_size, seed, least=3)
-        self.k = whole_number("k", k)
-        self.shuffle = true_or_false("shuffle", shuffle)
-        self.balanced = true_or_false("balanced", balanced)
-        self.positives = one_of("positives", positives, ("epoch", "batch"))
-        self.iterations = whole_number("iterations", iterations)
+        self.k = checks.whole_number("k", k)
+        self.shuffle = checks.true_or_false("shuffle", shuffle)
+        self.balanced = checks.true_or_false("balanced", balanced)
+        self.positives = checks.one_of("positives", positives, ("epoch", "batch"))
+        self.iterations = checks.whole_number("iterations", iterations)
         self.batches: list[Tensor] | None = None
 
     @full_precision()
@@ -142,8 +131,8 @@ class LocalSampler(_Epochs):
         The (N, d) embeddings are finite, and in the order of the whole data set; the work is done on their device.
         Labels are other ones than those given before, from now on.
         """
-        x = finite_matrix(embeddings)
-        labels = class_labels(self.labels if labels is None else labels, len(x)).cpu()
+        x = checks.finite_matrix(embeddings)
+        labels = checks.class_labels(self.labels if labels is None else labels, len(x)).cpu()
         random = self._next_epoch()
         count = math.ceil(len(x) / self.batch_size) if self.balanced else max(1, len(x) // self.batch_size)
         # Many more classes than clusters: seeds spread by k-means++ end no better than random ones, for five times the
@@ -190,9 +179,9 @@ class LocalSampler(_Epochs):
         super().load_state_dict(state)
         batches, pairs = state.get("batches"), state.get("pairs")
         if batches is not None:
-            batches = [item_numbers(batch, len(self.labels), "batches") for batch in batches]
+            batches = [checks.item_numbers(batch, len(self.labels), "batches") for batch in batches]
         if pairs is not None:
-            pairs = [index_tuple(pair, batch) for pair, batch in zip(pairs, batches, strict=True)]
+            pairs = [checks.index_tuple(pair, batch) for pair, batch in zip(pairs, batches, strict=True)]
         self.batches, self.pairs = batches, pairs
 
 
@@ -239,7 +228,7 @@ class ClassBalancedSampler(_Epochs):
         self, labels: Sequence[int] | Tensor, batch_size: int = 200, per_class: int = 5, *, seed: int = 0
     ) -> None:
         super().__init__(labels, batch_size, seed)
-        self.per_class = whole_number("per_class", per_class, 2)
+        self.per_class = checks.whole_number("per_class", per_class, 2)
         batch_size, per_class = self.batch_size, self.per_class
         if batch_size % per_class or batch_size < 2 * per_class:
             raise ValueError(

@@ -466,3 +466,10 @@ def test_embed_says_that_there_is_nothing_to_embed():
 
     with pytest.raises(ValueError, match="empty"):
         embed(Net(), Nothing())
+
+
+@pytest.mark.parametrize("name", ["size", "crop", "batch_size", "workers"])
+def test_embed_takes_whole_numbers(name):
+    for value in (20.0, "20", -1, True):
+        with pytest.raises(ValueError, match=rf"^{name} must be (an integer|at least [01]), got '?{value}'?$"):
+            embed(Net(), pictures(), **{name: value})

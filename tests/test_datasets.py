@@ -831,7 +831,7 @@ def test_batches_are_the_items(how):
     for part in (dataset, train, subsets.Readable(train), Subset(train, [3, 0, 5, 5] * 3)):
         images, labels = datasets.tensors(part)
         last = len(part) - 1
-        order = [[0, last, 2], np.array([last]), torch.tensor([1, 1, -1]), range(2, 9)]
+        order = [[0, last, 2], np.array([last]), torch.tensor([1, 1, last]), range(2, 9)]
         found = list(datasets.batches(part, iter(order), 8))
         assert len(found) == len(order)
         for batch, (x, y) in zip(order, found, strict=True):
@@ -843,13 +843,16 @@ def test_batches_are_the_items(how):
     assert list(datasets.batches(dataset, [])) == []
 
 
-@pytest.mark.parametrize("wrong", [[48], [0, -49]])
-def test_batches_of_items_that_are_not_there(how, wrong):
+@pytest.mark.parametrize("wrong", [[48], [0, -1], [0.5], [True, False], np.ones(48, bool), [True, 2]], ids=str)
+def test_numbers_of_items_are_not_guessed(how, wrong):
     dataset = arrays(classes=8, images=6)
-    steps = datasets.batches(dataset, [[0], wrong])
-    next(steps)
-    with pytest.raises(IndexError):
-        next(steps)
+    with pytest.raises(ValueError, match=r"^batch_sampler must be (between 0 and 47|a one-dimensional)"):
+        next(datasets.batches(dataset, [[0], wrong]))
+    for taken in (datasets.tensors, lambda part: datasets.split_classes(part, 0.4)):
+        with pytest.raises(ValueError, match=r"^indices of the subset must be (between 0 and 47|a one-dimensional)"):
+            taken(Subset(dataset, wrong))
+    with pytest.raises(ValueError, match=r"^keep must be (between 0 and 7|a one-dimensional)"):
+        subsets.ClassSubset(dataset, wrong)
 
 
 def test_other_sizes_are_scaled():

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import to_pil_image
 
+from ..checks import item_numbers
 from .images import scale_grey, to_rgb
 from .subsets import arrays, with_transform
 
@@ -73,7 +74,7 @@ def batches(
         In channels-last memory order, wherever they come from: layers choose their sums, and round, by that.
     labels : int64 tensor of shape (B,)
     """
-    order = list(batch_sampler)
+    order = [item_numbers(batch, len(dataset), "batch_sampler").tolist() for batch in batch_sampler]
     pin = torch.cuda.is_available()  # from pinned memory, copies to a GPU do not wait
     held = arrays(dataset)
     if held is None or (size is not None and held[0].shape[1:3] != (size, size)):

@@ -23,7 +23,7 @@ def unwrap(dataset: Dataset, stop: Callable[[Dataset], bool] = lambda _: False) 
     """
     rows = slice(None)
     while isinstance(dataset, Subset) and not stop(dataset):
-        rows = np.asarray(dataset.indices, dtype=np.int64)[rows]
+        rows = item_numbers(dataset.indices, len(dataset.dataset), "indices of the subset").numpy()[rows]
         dataset = dataset.dataset
     return dataset, rows
 
@@ -142,7 +142,7 @@ def _labels(dataset: Dataset) -> tuple[np.ndarray, Sequence[str]]:
         return class_labels(found, len(dataset), f"targets of {name}").cpu().numpy(), classes if named else ()
     if isinstance(dataset, Subset):
         targets, classes = _labels(dataset.dataset)
-        return targets[np.asarray(dataset.indices, dtype=np.int64)], classes
+        return targets[item_numbers(dataset.indices, len(targets), "indices of the subset").numpy()], classes
     if isinstance(dataset, ConcatDataset):
         parts = [Relabelled(part, range(len(part)), *_labels(part)) for part in dataset.datasets]
         numbers = {name: i for i, name in enumerate(dict.fromkeys(name for part in parts for name in part.classes))}

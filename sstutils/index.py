@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from .checkpoints import load_model
-from .checks import finite_matrix, whole_number
+from .checks import finite_matrix, item_numbers, whole_number
 from .datasets import load
 from .datasets.base import FileDataset, LabelledImages
 from .datasets.images import open_image, to_rgb
@@ -178,7 +178,7 @@ class Index:
 
     def vote(self, items: Sequence[int] | Tensor) -> tuple[str, float]:
         """Return the most frequent class of some items, of equals the nearest, and its share of them."""
-        labels = [self.labels[int(item)] for item in items]
+        labels = [self.labels[item] for item in item_numbers(items, len(self), "items").tolist()]
         best = max(dict.fromkeys(labels), key=labels.count)
         return best, labels.count(best) / len(labels)
 
@@ -211,7 +211,7 @@ class Index:
 
     def path(self, item: int) -> str:
         """Return the file of an item, or its number where the data are held in memory."""
-        return os.path.join(self.folder, self.names[item])
+        return os.path.join(self.folder, self.names[whole_number("item", item, 0, len(self) - 1)])
 
     def _network(self) -> nn.Module:
         if self.model is None:

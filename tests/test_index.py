@@ -133,9 +133,14 @@ class ToFloat(torch.nn.Module):
 
 
 def test_a_vote_of_equals_goes_to_the_nearest():
-    index = Index(embeddings=torch.zeros(4, 1), labels=["b", "a", "a", "b"])
+    index = Index(embeddings=torch.zeros(4, 1), labels=["b", "a", "a", "b"], names=list("0123"))
     assert index.vote([1, 0, 2, 3]) == ("a", 0.5)
     assert index.vote(torch.tensor([0, 1, 2])) == ("a", 2 / 3)
+    for wrong in ([True, False], [0.5], [-1], [4]):
+        with pytest.raises(ValueError, match=r"^items must be (between 0 and 3|a one-dimensional)"):
+            index.vote(wrong)
+        with pytest.raises(ValueError, match=r"^item must be (between 0 and 3|an integer), got"):
+            index.path(wrong[0])
 
 
 def test_what_cannot_be_searched_is_said_in_one_line(photos, checkpoint, tmp_path):

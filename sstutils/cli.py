@@ -113,10 +113,12 @@ def main(argv: Iterable[str] | None = None) -> int:
             system = isinstance(error, OSError) and error.strerror  # not of this package, but of the system
             text = f"{error.filename or 'a file'}: {system}" if system else str(error)
             text = " ".join(text.split()) or type(error).__name__
-            if isinstance(error, RuntimeError):
-                if type(error).__name__ != "OutOfMemoryError":  # torch's; training gives more detail than this
-                    raise
+            if type(error).__name__ == "OutOfMemoryError":  # torch's; training gives more detail than this
                 text = "the GPU is out of memory; free some of it, or use --device cpu"
+            elif isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
+                text = "out of memory; close other programs, or ask for less: smaller batches, images or embeddings"
+            elif isinstance(error, RuntimeError):
+                raise
             text = "".join(sign if sign.isprintable() else "?" for sign in text)  # no commands to the terminal
             print(f"sst: error: {text if len(text) <= 1000 else text[:600] + ' ... ' + text[-300:]}", file=sys.stderr)
             return 2
@@ -375,10 +377,11 @@ def _paper(seeds: int = 1, out: Path = Path("output"), **options: Any) -> None:
     It takes those of the paper's data sets that are on this machine, and writes DIR/paper/report.html. Existing results
     are kept; repeat an interrupted command to continue.
     """
+    from .checks import whole_number
     from .study.paper import paper
 
     with _holding(out / "paper", "holds the results so far; repeat the command to continue"):
-        paper(seeds=range(seeds), out=out, **options)
+        paper(seeds=range(whole_number("--seeds", seeds, 1, 1000)), out=out, **options)
 
 
 def _data(data: str = "", download: bool = False) -> None:

@@ -370,3 +370,47 @@ def test_long_names_leave_room_for_what_is_added(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [long.name]
     one, other = (file_name(f"folder:/x/{'é' * 120}{end}") for end in "ab")
     assert one != other and max(len(os.fsencode(one)), len(os.fsencode(other))) <= 100
+
+
+def test_what_is_read_is_not_written(checkpoint, folder, tmp_path, capsys):
+    pictures = tmp_path / "pets"
+    before = checkpoint.read_bytes(), {path: path.read_bytes() for path in pictures.rglob("*") if path.is_file()}
+    (tmp_path / "link.pt").symlink_to(checkpoint)
+    for command in ("evaluate", "embed"):
+        for same in (checkpoint, tmp_path / "link.pt", checkpoint.parent / "." / checkpoint.name):
+            assert "part of what is read" in fails(capsys, command, checkpoint, "--out", same)
+        assert "is a folder" in fails(capsys, command, checkpoint, "--out", tmp_path)
+        assert "not a regular file" in fails(capsys, command, checkpoint, "--out", "/dev/null")
+        out = pictures / "ant" / "0.png"
+        assert "part of what is read" in fails(capsys, command, checkpoint, "--data", folder, "--out", out)
+    assert "part of what is read" in fails(capsys, "train", folder, "--out", out, "--overwrite")
+    weights = ["--weights", checkpoint, "--overwrite", "--out", checkpoint]
+    assert "part of what is read" in fails(capsys, "train", "digits", *weights)
+    file, inside = tmp_path / "link.pt", pictures / "out"
+    for command in (["figures", "--data", folder], ["paper", "--data", folder], ["study", folder, "--holdout", "0"]):
+        assert "is not a folder" in fails(capsys, *command, "--out", file)
+        assert "would become, part of what is read" in fails(capsys, *command, "--out", inside)
+    assert not inside.exists()
+    for name in ("../../x", "", ".x", "a/b", "x" * 101):
+        assert "name" in fails(capsys, "study", folder, "--out", tmp_path / "new", "--name", name)
+    assert not (tmp_path / "new").exists() and not (tmp_path.parent / "x.json").exists()
+    assert before[0] == checkpoint.read_bytes()
+    assert before[1] == {path: path.read_bytes() for path in pictures.rglob("*") if path.is_file()}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="uses a POSIX shell")
+def test_results_are_saved_before_they_are_printed(folder, tmp_path):
+    """Whatever the console cannot print; and when its reader has left."""
+    line = f"{sys.executable} -m sstutils study {folder} --losses sst --samplers balanced --seeds 2 --holdout 0 "
+    line += f"--epochs 1 --dim 8 --device cpu --out {tmp_path / 'out'} | head -n 1"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    run = subprocess.run(["bash", "-c", f"set -o pipefail; {line}"], capture_output=True, text=True, env=environment)
+    assert run.returncode == 0 and run.stdout.startswith("| loss |") and "Traceback" not in run.stderr
+    (table,) = (tmp_path / "out" / "studies").glob("pets-*.md")
+    assert "±" in table.read_text(encoding="utf-8")
+    assert len(list((tmp_path / "out" / "figures").iterdir())) == 2
+
+
+def test_messages_are_one_line_of_bounded_length(capsys):
+    for odd in ("x" * 10_000, "\x1b[2J\nsst: error: other", "\0", "\ud800", "é\udc80"):
+        assert len(line := fails(capsys, "evaluate", odd)) < 1000 and line.isprintable()

@@ -1,20 +1,25 @@
 """The whole study on small data: what is in the report, what is done again, and what is not."""
 
+import itertools
 import json
 import re
 import shutil
 from dataclasses import asdict
+from html.parser import HTMLParser
 
+import mistune
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import stats
 
-from sstutils import checkpoints, cli, figures, training
+from sstutils import __version__, checkpoints, cli, figures, training
 from sstutils.evaluation import evaluate
 from sstutils.files import exclusive
 from sstutils.recipes import MODERN, PAPER, Recipe, recipe_for
 from sstutils.runs import embed_checkpoint
 from sstutils.study import paper, tables
+from sstutils.study.saved import differences
 
 VALUES = {"epochs": 2, "warmup": 0.5, "dim": 16, "seeds": (0, 1), "progress": False, "where": "cpu"}
 
@@ -285,6 +290,118 @@ def test_odd_names_break_neither_tables_nor_the_page(made, tmp_path):
     assert "a|b_&lt;c&gt;*.pth" in html and "&lt;script&gt;alert(1)" in html and 'alt="&lt;b&gt;"' in html
     assert "<script" not in html and 'href="javascript' not in html
     assert "**sop**: not done yet" in report(tmp_path / "out")
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two folders of one name, of four classes with four pictures each."""
+    noise = np.random.default_rng(0)
+    for top, name, i in itertools.product("AB", ("ant", "bee", "cat", "dog"), range(4)):
+        path = tmp_path / top / "pets" / name / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(path)
+    return [f"folder:{tmp_path / top / 'pets'}" for top in "AB"]
+
+
+def test_results_of_other_data_are_not_taken(folders, tmp_path, monkeypatch):
+    """Folders of one name, a picture more to train with, and one more to test with."""
+    trained = []
+    real = training.train
+    monkeypatch.setattr(training, "train", lambda *args, **how: trained.append(args[0]) or real(*args, **how))
+    monkeypatch.setattr(paper, "_draw", lambda *_, **__: ([], ""))
+
+    def study():
+        paper.paper(folders, out=tmp_path, **VALUES | {"epochs": 1, "seeds": (0,)})
+        files = sorted((tmp_path / "paper").glob("pets-*-seed0.json"))
+        return {file.name: json.loads(file.read_text(encoding="utf-8")) for file in files}
+
+    first = study()
+    assert len(first) == len(trained) == 2 and first == study() and len(trained) == 2
+    shutil.copy(tmp_path / "A" / "pets" / "dog" / "0.png", tmp_path / "A" / "pets" / "dog" / "more.png")
+    second = study()
+    assert len(trained) == 2 and [first[name] == second[name] for name in first].count(False) == 1
+    assert sorted(run["data"]["test"]["images"] for run in second.values()) == [8, 9]
+    shutil.copy(tmp_path / "B" / "pets" / "ant" / "0.png", tmp_path / "B" / "pets" / "ant" / "more.png")
+    third = study()
+    assert len(trained) == 3 and len(third) == 3 and second.items() < third.items()
+    assert "Trained on 9 images of 2 classes" in (tmp_path / "paper" / "report.md").read_text(encoding="utf-8")
+    assert not (tmp_path / "paper" / "report.md").read_text(encoding="utf-8").count("Trained on 8") > 1
+
+
+def test_what_is_done_has_these_data_this_recipe_and_this_version():
+    recipe = Recipe(dim=16)
+    saved = {"recipe": asdict(recipe), "data": "x", "versions": {"sstutils": __version__}}
+    assert differences(saved, recipe, "x") == []
+    del saved["recipe"]["proxy_lr"]  # a field that the recipe gained since has its default
+    assert differences(saved, recipe, "x") == []
+    assert differences(saved, Recipe(dim=8), "x") == ["dim 16 (now 8)"]
+    assert differences(saved, recipe, "y") == ["other data: x (now y)"]
+    assert "sstutils 0.0 (now" in differences(saved | {"versions": {"sstutils": "0.0"}}, recipe, "x")[0]
+    for odd in ({}, {**saved, "recipe": {"x": 1}}, {**saved, "versions": 3}):
+        assert differences(odd, recipe, "x") == ["another version"]
+
+
+def test_one_impossible_figure_does_not_stop_the_others(study, monkeypatch):
+    write = figures._write
+
+    def some(row, context):
+        if figures.file_stem(row, "digits") == "Triplet":
+            raise ValueError("no | triplets <here>")
+        return write(row, context)
+
+    shutil.rmtree(study / "figures")
+    monkeypatch.setattr(figures, "_write", some)
+    paper.paper("digits", out=study, **VALUES)
+    assert len(list((study / "figures").glob("*.png"))) == 4
+    text = "Not all figures are here: could not draw 1 of 5 figures: Triplet: no \\| triplets &lt;here&gt;"
+    assert text in report(study)
+
+
+class Tags(HTMLParser):
+    """Collect the tags of a page, and what in them could run."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.odd = set(), []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        run = [name for name, value in attrs if name in ("href", "src") and "script:" in (value or "")]
+        self.odd += run + [name for name, _ in attrs if name.startswith("on")]
+
+
+PAYLOAD = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>`|[a](javascript:alert(3))"
+
+
+def with_payload(value):
+    """Replace each string in nested values."""
+    if isinstance(value, dict):
+        return {key: with_payload(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [with_payload(part) for part in value]
+    return PAYLOAD if isinstance(value, str) else value
+
+
+def test_no_string_of_a_file_becomes_markup(made, tmp_path):
+    """Whatever field of a result, a checkpoint or a figure it stands in."""
+    shutil.copytree(made, tmp_path / "out")
+    run = with_payload({key: value for key, value in kept(made, 0).items() if key != "history"})
+    run |= {"history": [{"unreadable": PAYLOAD}], "file": PAYLOAD}
+    run["data"]["options"] = {"part": PAYLOAD}
+    run["hardware"]["training"]["gpu"] = PAYLOAD
+    shown = [
+        {"id": str(i), "alt": PAYLOAD, "caption": PAYLOAD, "file": "../figures/digits_TSNE.png"} for i in range(1, 5)
+    ]
+    about = {"data": "digits", "name": "digits", "curves": ("digits-curves.png", PAYLOAD), "missing": PAYLOAD}
+    odd = [(PAYLOAD, PAYLOAD, PAYLOAD, PAYLOAD)]
+    paper._report([{**about, "runs": [run], "figures": shown, "reasons": odd}], [PAYLOAD], tmp_path / "out" / "paper")
+    clean, page = Tags(report(made, "html")), Tags(report(tmp_path / "out", "html"))
+    assert page.tags <= clean.tags and not page.odd
+    assert report(tmp_path / "out", "html").count("&lt;script&gt;alert(1)") > 20
+    # Markdown may be read by a program that lets markup pass.
+    lax = Tags(mistune.create_markdown(escape=False, plugins=["table"])(report(tmp_path / "out")))
+    assert lax.tags <= clean.tags and not lax.odd
 
 
 @pytest.mark.parametrize(("width", "dark"), [(390, True), (1440, False), (1440, True)])

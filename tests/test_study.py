@@ -61,7 +61,9 @@ def whole(splits, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study, "load", lambda name, split, **options: splits[split])
         evaluate, embed = study.evaluate, training.embed
-        patch.setattr(study, "evaluate", lambda x, labels: evaluated.append(list(labels)) or evaluate(x, labels))
+        patch.setattr(
+            study, "evaluate", lambda x, labels, ks: evaluated.append(list(labels)) or evaluate(x, labels, ks)
+        )
         patch.setattr(training, "embed", lambda m, items, **k: seen.extend(items.classes) or embed(m, items, **k))
         rows = study.study("glyphs", **CELLS, seeds=2, out=out, progress=False, **SMALL)
         study.report(rows, "glyphs", out=out)
@@ -366,7 +368,7 @@ def test_photographs_without_a_gpu_are_studied_on_a_part_and_scaled_once(tmp_pat
         (["--losses", "sst", "sst"], "losses must be distinct and at least one; got sst, sst"),
         (["--samplers", "local", "lokal"], "sampler must be one of"),
         (["--sizes", "32", "1"], "batch_size must be at least 2"),
-        (["--seeds", "0"], "seeds must be at least 1, got 0"),
+        (["--seeds", "0"], "seeds must be between 1 and 1000, got 0"),
         (["--seed", "3"], "did you mean '--seeds'?"),
         (["--epochs", "0"], "epochs must be at least 1"),
         (["--holdout", "0.95"], "cannot hold out 11 of 12 classes"),

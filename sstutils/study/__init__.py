@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..checkpoints import hardware, versions
+from ..checks import whole_number
 from ..datasets import info, load
-from ..datasets.subsets import split_classes
+from ..datasets.subsets import protocol_ks, split_classes
 from ..embedding import embed_readable
 from ..evaluation import evaluate
 from ..files import atomic_write, check_output, digest, exclusive, one_line
@@ -123,7 +124,10 @@ def study(
     except TypeError as error:
         raise ValueError(f"{data} has no option {' or '.join(options)} ({error})") from None
     if plan[0].holdout:  # fails now if the share leaves too few classes
-        split_classes(training, plan[0].holdout)
+        try:
+            split_classes(training, plan[0].holdout)
+        except ValueError as error:
+            raise ValueError(f"{error}; with holdout 0 the last epoch is evaluated, not one chosen by them") from None
     for kind in ("comparison", "curves"):  # known before the work
         check_output(Path(out) / "figures" / f"{path.stem}_{kind}.png", *info(data)["where"])
     fingerprint = digest(training.fingerprint, test.fingerprint)
@@ -162,8 +166,7 @@ def cells(
     for one, many in (("loss", "losses"), ("sampler", "samplers"), ("seed", "seeds")):
         if one in values:
             raise ValueError(f"a study varies the {one}; use {many} instead of {one}={values[one]!r}")
-    if seeds < 1:
-        raise ValueError(f"seeds must be at least 1, got {seeds}")
+    whole_number("seeds", seeds, 1, 1000)
     for what, chosen in (("losses", losses), ("samplers", samplers), ("sizes", sizes)):
         if chosen is not None and (not chosen or len(set(chosen)) < len(chosen)):
             raise ValueError(f"{what} must be distinct and at least one; got {', '.join(map(str, chosen)) or 'none'}")
@@ -202,7 +205,7 @@ def _train_cell(training: Any, test: Any, recipe: Recipe, where: str | None, wor
     # As in training: the first of the best.
     best = max(step.history, key=lambda entry: entry["recall@1"]) if recipe.holdout else step.history[-1]
     embeddings, test = embed_readable(step.model, test, **view(recipe), workers=workers)
-    row |= {"epoch": best["epoch"], **evaluate(embeddings, test.targets)}
+    row |= {"epoch": best["epoch"], **evaluate(embeddings, test.targets, protocol_ks(test))}
     row["seconds"] = sum(entry["seconds"] - entry.get("validation", 0.0) for entry in step.history)
     row |= {key: sum(entry[key] for entry in step.history) for key in ("processor", "items")}
     row["history"] = [

@@ -302,7 +302,7 @@ def _section(study: dict[str, Any]) -> dict[str, Any]:
     results, seeds = [run["results"] for run in runs], [run["recipe"]["seed"] for run in runs]
     note = part_note(runs[0]["data"]["options"])
     about = {"note": note, "results": results, "table": results_table(results, runs[0]["recipe"], seeds, note)}
-    described = "" if kind == "folder" else NAMES[kind][1].split(";")[0].capitalize()
+    described = study["data"] if kind == "folder" else NAMES[kind][1].split(";")[0].capitalize()
     return {**study, **about, "description": described}
 
 

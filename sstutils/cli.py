@@ -113,12 +113,12 @@ def main(argv: Iterable[str] | None = None) -> int:
             system = isinstance(error, OSError) and error.strerror  # not of this package, but of the system
             text = f"{error.filename or 'a file'}: {system}" if system else str(error)
             text = " ".join(text.split()) or type(error).__name__
-            if type(error).__name__ == "OutOfMemoryError":  # torch's; training gives more detail than this
-                text = "the GPU is out of memory; free some of it, or use --device cpu"
-            elif isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
-                text = "out of memory; close other programs, or ask for less: smaller batches, images or embeddings"
-            elif isinstance(error, RuntimeError):
-                raise
+            if isinstance(error, (MemoryError, RuntimeError)):
+                from .models import is_out_of_memory
+
+                if not is_out_of_memory(error):
+                    raise
+                text = f"out of memory ({text[:200]}); use smaller batches or images, or on a GPU, use --device cpu"
             text = "".join(sign if sign.isprintable() else "?" for sign in text)  # no commands to the terminal
             print(f"sst: error: {text if len(text) <= 1000 else text[:600] + ' ... ' + text[-300:]}", file=sys.stderr)
             return 2

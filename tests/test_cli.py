@@ -227,9 +227,14 @@ def test_out_of_memory_is_one_line_and_other_errors_are_bugs(monkeypatch, capsys
 
     from sstutils import runs
 
-    for error in (OutOfMemoryError("CUDA out of memory. Tried ..."), RuntimeError("a bug")):
+    memory = (
+        OutOfMemoryError("CUDA out of memory. Tried ..."),
+        MemoryError(),
+        RuntimeError("can't allocate memory: 9 GB"),
+    )
+    for error in (*memory, RuntimeError("a bug")):
         monkeypatch.setattr(runs, "embed_checkpoint", mock.Mock(side_effect=error))
-        if isinstance(error, OutOfMemoryError):
+        if error in memory:
             assert "use --device cpu" in fails(capsys, "evaluate", "net.pt")
         else:
             with pytest.raises(RuntimeError, match="a bug"):

@@ -68,6 +68,7 @@ OPTIONS: dict[str, dict[str, str]] = {
         "--sizes N...": "batch sizes (default: that of the recipe)",
         "--seeds N": "number of seeds: 0 to N-1 (default: 3)",
         "--images N": "images per class (glyphs, fashion)",
+        "--jobs N": "runs at once, each with one thread (default: 1)",
         "--name NAME": "name of the files to write (default: that of the data set)",
         "--out DIR": "output folder; files go to DIR/studies and DIR/figures (default: output)",
         **_TRAINING,

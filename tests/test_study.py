@@ -141,6 +141,18 @@ def test_an_interrupted_study_goes_on_where_it_stopped(whole, trained, tmp_path)
     assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob("*.lock"))
 
 
+def test_several_runs_at_once_are_the_same_runs(tmp_path):
+    plan = {"losses": ["sst", "triplet"], "samplers": ["balanced"], "seeds": 1, "progress": False, **SMALL}
+    one = study.study(**plan, out=tmp_path / "one")
+    two = study.study(**plan, out=tmp_path / "two", jobs=2)
+    for row, other in zip(one, two, strict=True):
+        assert row["recipe"] == other["recipe"] and other["device"]["threads"] == 1
+        assert [row[name] for name in MEASURES] == pytest.approx([other[name] for name in MEASURES], abs=1e-3)
+    assert len(json.loads((tmp_path / "two" / "studies" / "glyphs.json").read_text())) == 2
+    with pytest.raises(ValueError, match="jobs must be between 1 and 256, got 0"):
+        study.study(**plan, out=tmp_path, jobs=0)
+
+
 def test_another_recipe_or_other_data_are_trained_anew(splits, trained, tmp_path, monkeypatch):
     plan = {"losses": ["sst"], "samplers": ["shuffled"], "seeds": 1, "out": tmp_path, "progress": False, **SMALL}
     first = study.study(**plan)

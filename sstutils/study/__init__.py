@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import product
+from multiprocessing import active_children, get_context, parent_process
 from os import PathLike
 from pathlib import Path
+from signal import SIG_IGN, SIGINT, signal
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -59,6 +65,7 @@ def study(
     name: str | None = None,
     where: str | None = None,
     workers: int | None = None,
+    jobs: int = 1,
     progress: bool = True,
     **values: Any,
 ) -> list[dict[str, Any]]:
@@ -90,6 +97,9 @@ def study(
         the same recipe on the same data are not repeated.
     name : str, optional
         Name of that file; by default that of the data set.
+    jobs : int
+        Runs at once, each a process with one thread. (A script that uses several must guard its own work by
+        ``if __name__ == "__main__":``, as always with processes.)
     progress : bool
         Show the number of finished runs and the time left.
     **values
@@ -113,6 +123,7 @@ def study(
     """
     from tqdm.auto import tqdm
 
+    whole_number("jobs", jobs, 1, 256)
     path = study_path(data, out, name)
     chosen, options = plan_run(data, recipe, part, where, **values)
     if options and chosen.resize:
@@ -138,12 +149,12 @@ def study(
         done = read_rows(path)
         rows = [next((row for row in done if not differences(row, cell, fingerprint)), None) for cell in plan]
         with tqdm(total=len(plan), initial=sum(map(bool, rows)), desc="runs", unit="run", disable=not progress) as bar:
-            for number, cell in ((number, cell) for number, cell in enumerate(plan) if not rows[number]):
-                bar.set_postfix_str(f"{cell.loss}, {cell.sampler}, B = {cell.batch_size}, seed {cell.seed}")
-                row = {"data": fingerprint, "options": options, **_train_cell(training, test, cell, where, workers)}
-                rows[number] = row
-                done.append(row)
+            missing = {number: cell for number, cell in enumerate(plan) if not rows[number]}
+            for number, row in _train_cells(training, test, missing, where, workers, jobs):
+                rows[number] = {"data": fingerprint, "options": options, **row}
+                done.append(rows[number])
                 write_rows(path, done)
+                bar.set_postfix_str(f"{row['loss']}, {row['sampler']}, B = {row['batch_size']}, seed {row['seed']}")
                 bar.update()
     return rows
 
@@ -192,6 +203,34 @@ def _try_loss(recipe: Recipe) -> torch.nn.Module:
             f"the loss {recipe.loss} cannot be computed from embeddings and labels ({one_line(error)}); choose another"
         ) from None
     return loss
+
+
+def _train_cells(training: Any, test: Any, cells: dict[int, Recipe], where: str | None, workers: int, jobs: int) -> Any:
+    """Train runs; yield the number and the row of each as it ends. Several at once are processes of one thread each."""
+    if jobs == 1:
+        yield from ((number, _train_cell(training, test, cell, where, workers)) for number, cell in cells.items())
+        return
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start_job, (partial(_train_cell, training, test),))
+    try:
+        futures = {pool.submit(_train_in_job, cell, where, workers): number for number, cell in cells.items()}
+        yield from ((futures[future], future.result()) for future in as_completed(futures))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in active_children():  # after Ctrl-C, or an error in one of them
+            child.terminate()
+
+
+def _start_job(train: Any) -> None:
+    """Prepare a process for its runs: one thread, and it ends with the process that started it."""
+    global _train_in_this_job
+    _train_in_this_job = train
+    torch.set_num_threads(1)
+    signal(SIGINT, SIG_IGN)  # Ctrl-C is for the one that started it
+    Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
+
+
+def _train_in_job(recipe: Recipe, where: str | None, workers: int) -> dict[str, Any]:
+    return _train_in_this_job(recipe, where, workers)
 
 
 def _train_cell(training: Any, test: Any, recipe: Recipe, where: str | None, workers: int) -> dict[str, Any]:
@@ -362,6 +401,7 @@ def _facts(rows: Sequence[Row], data: str) -> dict[str, Any]:
         "changed": {name: recipe[name] for name in usual if name not in of_a_cell and recipe[name] != usual[name]},
         "options": rows[0].get("options", {}),
         "seeds": len({row["seed"] for row in rows}),
+        "comparisons": len(by_setting(rows)) - 1,
         "sizes": sorted({row["batch_size"] for row in rows}),
         "warmup": recipe["warmup"] and any(row["sampler"] == "local" for row in rows),
         "clock": _clock(rows)[1],

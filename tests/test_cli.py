@@ -198,7 +198,7 @@ def test_any_command_line_is_parsed_or_refused_in_words(argv):
 
 
 def test_more_mistakes_with_a_checkpoint(checkpoint, capsys, tmp_path):
-    assert "K" in fails(capsys, "evaluate", checkpoint, "--k", "100000")
+    assert "ks must be between 1 and 895" in fails(capsys, "evaluate", checkpoint, "--k", "100000")
     assert "did you mean" in fails(capsys, "evaluate", checkpoint, "--data", "glyps")
     assert "digits" in fails(capsys, "figures", "--data", "glyphs", "--checkpoint", checkpoint, "--out", tmp_path)
     (tmp_path / "file").touch()

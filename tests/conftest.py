@@ -118,13 +118,13 @@ def functions_of(tab):
     ``page.bad`` lists what went wrong.
     """
 
-    def loaded(name):
+    def loaded(*names):
         from sstutils.lectures.widgets.base import script
 
         page = tab()
         page.evaluate(
             "async esm => { window.m = await import(URL.createObjectURL(new Blob([esm], {type: 'text/javascript'}))) }",
-            script(name),
+            script(*names),
         )
         return page
 

@@ -170,7 +170,7 @@ def made(tmp_path, notebook, *which):
 
 
 TITLE = "# 01 - One\n\n**You will** fail. | **Needs** nothing | **5 min** | CPU"
-PAGES = ["index.html", "01-first.html", "02-second.html"]
+PAGES = ["index.html", "playground.html", "01-first.html", "02-second.html"]
 DECKS = ["slides/01-first.html", "slides/02-second.html"]
 
 
@@ -420,7 +420,7 @@ def test_a_page_whose_notebook_is_gone_goes_too_and_other_editions_stay(tmp_path
     site = made(tmp_path, second())
     (site / "99-old.html").write_text("old")
     editions.make(["site"], tmp_path / "notebooks", site, tell=lambda line: None)
-    assert {path.name for path in site.iterdir()} == {"01-one.html", "index.html", "slides", "student"}
+    assert {path.name for path in site.iterdir()} == {"01-one.html", "slides", "student", "index.html", "playground.html"}
     assert (tmp_path / "site-lecturer" / "01-one.ipynb").exists()
     assert 'href="slides/01-one.html"' in (site / "index.html").read_text(encoding="utf-8")
 

@@ -25,6 +25,7 @@ MAKE = {
     "arrow": lambda: widgets.Predict.arrow("Where to?", TRIPLET, at="n", truth=(-0.3, 1.0), because="So."),
     "game": game,
     "neighborhoods": lambda: widgets.NeighborhoodExplorer.from_recording(f"{RECORDINGS}/stages.npz"),
+    "playground": widgets.Playground,
     "replay": lambda: widgets.TrainingReplay.from_recording(f"{RECORDINGS}/replay.npz"),
     "tsne": lambda: widgets.TsnePanel.from_recording(f"{RECORDINGS}/tsne.npz"),
 }
@@ -35,6 +36,7 @@ LATER = {
     "arrow": {"chosen": [1, 0], "committed": True},
     "game": {"revealed": {"0": [1]}},
     "neighborhoods": {"sampler": "balanced", "loss": "triplet"},
+    "playground": {"settings": {"loss": "triplet", "margin": 1, "dim": 3}},
     "replay": {"frame": 20, "runs": ["SST, local"]},
     "tsne": {"data": "noise"},
 }
@@ -213,6 +215,7 @@ MOVE = {
     "arrow": "model.set('chosen', [i / 40, 1]); await frame()",
     "game": "document.querySelector(i % 4 < 2 ? '.sst-game-card' : '.sst-game-act').click()",
     "neighborhoods": "slide(document.querySelectorAll('input[type=range]')[i % 5], i % 2)",
+    "playground": "slide(document.querySelectorAll('.sst-pg-dials input[type=range]')[1 + i % 3], i % 4)",
     "replay": "slide(document.querySelector('.sst-wide input'), i)",
     "tsne": "{ const all = document.querySelectorAll('input[type=radio]'); all[(3 + 5 * i) % all.length].click() }",
 }

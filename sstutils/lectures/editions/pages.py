@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jinja2
 
-from .lecture import Lecture
+from .lecture import Lecture, live, place
 from .text import coloured
 
 HERE = Path(__file__).parent
@@ -77,3 +77,18 @@ def site(
     page = index.render(series=series, idea=picture, alt=IDEA, slides=slides, minutes=minutes)
     (out / "index.html").write_text(page, encoding="utf-8")
     tell("index.html")
+    (out / "playground.html").write_text(playground(), encoding="utf-8")
+    tell("playground.html")
+
+
+def playground() -> str:
+    """Return the page of the playground; its address says what it shows."""
+    from ipywidgets.embed import dependency_state
+
+    from ..widgets import Playground
+
+    widget = Playground(address=True)
+    figure, states = widget.picture(), dependency_state([widget], drop_defaults=False)
+    still = base64.b64encode(figure.png(96)).decode()
+    template = templates().get_template("playground.html.j2")
+    return template.render(place=place(widget.model_id), widgets=live(states), still=still, alt=figure.alt)

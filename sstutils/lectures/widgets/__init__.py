@@ -8,6 +8,7 @@ from typing import Any
 _HOME = {
     "GradientExplorer": "gradients",
     "NeighborhoodExplorer": "neighborhoods",
+    "Playground": "playground",
     "Predict": "predict",
     "RetrievalGame": "game",
     "TrainingReplay": "replay",

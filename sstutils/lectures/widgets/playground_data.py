@@ -1,10 +1,11 @@
-"""The data of the playground: small grey pictures of digits and of letters. The page draws rings and spirals itself."""
+"""The data of the playground: rings and spirals, small grey pictures of digits and of letters."""
 
 from __future__ import annotations
 
 import zlib
 from functools import cache
 from os import PathLike
+from typing import Any
 
 import numpy as np
 
@@ -64,3 +65,28 @@ def packed() -> dict[str, bytes]:
     """Return the packed pictures by the name of their data set."""
     content = recording.load(recording.FOLDER / "playground.npz", "playground")
     return {name: content[name].tobytes() for name in SIDE}
+
+
+def about(name: str) -> dict[str, Any]:
+    """Return what the page must know of packed pictures: their side, how many of a class, and the classes."""
+    return {"side": SIDE[name], "images": IMAGES[name], **(LETTERS if name == "letters" else DIGITS)}
+
+
+def training_set(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the inputs to train on, (N, d) float32, and their labels."""
+    if name == "rings":
+        return rings()
+    count = len(about(name)["train"])
+    images = unpack(packed()[name], SIDE[name])[: count * IMAGES[name]]
+    return images.reshape(len(images), -1).astype(np.float32) / 15, np.repeat(np.arange(count), IMAGES[name])
+
+
+def rings(each: int = 60, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Draw three rings and three arms of a spiral in the plane, as ``rings`` in ``engine.js``, with other accidents."""
+    rng = np.random.default_rng(seed)
+    labels, t = np.repeat(np.arange(6), each), rng.uniform(size=6 * each)
+    spiral = labels >= 3
+    angle = np.where(spiral, 2 * np.pi * (labels - 3) / 3 + 3.6 * t, 2 * np.pi * t)
+    radius = np.where(spiral, 0.15 + 0.9 * t, 0.3 + 0.35 * labels)
+    x = np.stack([np.where(spiral, 1.2, -1.2) + radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    return (x + 0.035 * rng.normal(size=x.shape)).astype(np.float32), labels

@@ -168,6 +168,17 @@ def float_matrix(x: Any, name: str = "embeddings") -> Tensor:
     return x if x.is_floating_point() else x.float()
 
 
+def real_array(x: Any, name: str) -> np.ndarray:
+    """Convert real numbers of any shape to a float64 array; squares of what it holds are finite."""
+    try:
+        array = np.asarray(x.detach().double().cpu() if isinstance(x, Tensor) else x, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be real numbers, got {_shown(x)}") from None
+    if not (np.abs(array) < 1e150).all():
+        raise ValueError(f"{name} must be finite numbers below 1e150, got {np.abs(array).max():.3g}")
+    return array
+
+
 def finite_matrix(x: Any, name: str = "embeddings") -> Tensor:
     """Convert points as `float_matrix` does, to float32 or float64 without gradient; squared norms must be finite."""
     x = float_matrix(x, name).detach()
@@ -190,7 +201,8 @@ def raise_not_finite(x: Tensor, name: str = "embeddings") -> NoReturn:
             "is the learning rate too high?"
         )
     dtype = torch.promote_types(x.dtype, torch.float32)
-    raise ValueError(f"{name}: squared distances overflow {dtype}, as numbers go up to {float(x.abs().max()):.3g}")
+    most = float(x.abs().max())
+    raise ValueError(f"{name}: squared distances overflow {dtype}, as numbers go up to {most:.3g}; scale them down")
 
 
 @contextmanager

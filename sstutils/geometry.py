@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .checks import one_of, real_array, real_number, whole_number
+
 Three = tuple[NDArray, NDArray, NDArray]
 
 
@@ -57,7 +59,7 @@ def triplet(a: ArrayLike, p: ArrayLike, n: ArrayLike, margin: float = 1.0) -> tu
     `margin` is in units of squared distance; what is returned is that of :func:`sst`.
     """
     a, p, n = _points(a, p, n)
-    z = _d2(a, p) + margin - _d2(a, n)
+    z = _d2(a, p) + real_number("margin", margin) - _d2(a, n)
     active = (z > 0)[..., None]
     return np.maximum(z, 0), (active * 2 * (n - p), active * 2 * (p - a), active * 2 * (a - n))
 
@@ -90,8 +92,7 @@ def ternary_coordinates(resolution: int) -> Three:
 
     All are at least 0, with b + r + l = 1; edges and vertices are included.
     """
-    if resolution < 1:
-        raise ValueError(f"resolution is the number of steps along a side: got {resolution}, need at least 1")
+    whole_number("resolution", resolution)
     b, r = np.nonzero(np.tri(resolution + 1)[::-1])  # all whole numbers with b + r <= resolution
     return b / resolution, r / resolution, (resolution - b - r) / resolution
 
@@ -111,14 +112,9 @@ def scalar_field(loss: str, u: ArrayLike, v: ArrayLike, margin: float = 1.0) -> 
     The loss is "sst" or "triplet", of which only the latter has a `margin`. The result, (3, ...), is with respect to
     the anchor, the positive and the negative.
     """
-    u, v = np.broadcast_arrays(np.asarray(u, dtype=float), v)
+    u, v = np.broadcast_arrays(real_array(u, "u"), real_array(v, "v"))
     a, p, n = u[..., None], np.zeros_like(u)[..., None], -v[..., None]
-    if loss == "sst":
-        _, gradients = sst(a, p, n)
-    elif loss == "triplet":
-        _, gradients = triplet(a, p, n, margin)
-    else:
-        raise ValueError(f"unknown loss {loss!r}: expected 'sst' or 'triplet'")
+    _, gradients = sst(a, p, n) if one_of("loss", loss, ("sst", "triplet")) == "sst" else triplet(a, p, n, margin)
     return -np.stack(gradients)[..., 0]
 
 
@@ -128,7 +124,7 @@ def _d2(x: NDArray, y: NDArray) -> NDArray:
 
 def _points(*points: ArrayLike) -> list[NDArray]:
     """Return the points as float64 arrays of one common shape (..., d)."""
-    points = [np.atleast_1d(np.asarray(x, dtype=float)) for x in points]
+    points = [np.atleast_1d(real_array(x, "points")) for x in points]
     if len({x.shape[-1] for x in points}) > 1:
         shapes = ", ".join(str(x.shape) for x in points)
         raise ValueError(f"points of different dimensions: got shapes {shapes}, need one common last axis")

@@ -583,6 +583,20 @@ def test_part_of(sizes, images, seed):
     assert set(part.classes) <= set(more.classes)
 
 
+def test_counts_shares_and_seeds_of_parts_are_checked():
+    dataset = arrays()
+    for call, says in (
+        (lambda: subsets.part_of(dataset, 2.5), "part must be an integer, got 2.5"),
+        (lambda: subsets.part_of(dataset, "20"), "part must be an integer, got '20'"),
+        (lambda: subsets.part_of(dataset, 20, seed=-1), "seed must be between 0 and 18446744073709551615, got -1"),
+        (lambda: datasets.split_classes(dataset, "0.1"), "holdout must be a finite number, got '0.1'"),
+        (lambda: datasets.split_classes(dataset, 0.4, seed=1.5), "seed must be an integer, got 1.5"),
+    ):
+        with pytest.raises(ValueError, match=f"^{says}$"):
+            call()
+    datasets.split_classes(dataset, np.float32(0.4), seed=1_795_000_000_000_000_000)  # the nanoseconds of a clock
+
+
 def test_part_of_depends_on_the_seed_and_needs_an_image():
     dataset = arrays(classes=20)
     assert len({tuple(subsets.part_of(dataset, 20, seed).classes) for seed in range(10)}) > 5

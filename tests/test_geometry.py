@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -177,7 +178,48 @@ def test_scalar_field_is_the_gradient_of_numbers(u, v, loss):
 
 
 def test_unknown_loss_and_empty_grid():
-    with pytest.raises(ValueError, match="unknown loss 'contrastive': expected 'sst' or 'triplet'"):
+    with pytest.raises(ValueError, match="loss must be one of 'sst', 'triplet', got 'contrastive'"):
         geometry.ternary_field("contrastive")
-    with pytest.raises(ValueError, match="got 0, need at least 1"):
-        geometry.ternary_coordinates(0)
+    for wrong, found in ((0, "at least 1, got 0"), (2.5, "an integer, got 2.5")):
+        with pytest.raises(ValueError, match=f"^resolution must be {found}$"):
+            geometry.ternary_coordinates(wrong)
+
+
+POINTS = [1.0, 2], [3.0, 4], [5.0, 7]
+CALLS = {
+    "sst": lambda *points: [geometry.sst(*points)[0], *geometry.sst(*points)[1]],
+    "triplet": lambda *points: [geometry.triplet(*points)[0], *geometry.triplet(*points)[1]],
+    "sst_logit": lambda *points: [geometry.sst_logit(*points)],
+    "sphere": lambda a, p, n: [*geometry.sphere(a, p), *geometry.sphere(p, n)],
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_points_of_any_kind(call):
+    for kind in (np.float16, torch.tensor, lambda x: torch.tensor(x, dtype=torch.bfloat16, requires_grad=True)):
+        for found, wanted in zip(call(*map(kind, POINTS)), call(*POINTS), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (math.nan, "finite numbers below 1e150, got nan"),
+        (math.inf, "finite numbers below 1e150, got inf"),
+        (-1e200, r"finite numbers below 1e150, got 1e\+200"),
+        ("cat", "real numbers, got 'cat'"),
+        ([[1.0], [1.0, 2.0]], "real numbers, got"),
+    ],
+)
+def test_what_is_no_point(call, wrong, says):
+    for place in range(3):
+        points = [wrong if place == i else [0.0] for i in range(3)]
+        with pytest.raises(ValueError, match=f"^points must be {says}"):
+            call(*points)
+
+
+def test_margin_is_a_number():
+    for wrong in ("1", math.nan, None):
+        with pytest.raises(ValueError, match=r"^margin must be a finite number, got"):
+            geometry.triplet([0], [1], [2], margin=wrong)

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset
 from torchvision.datasets.vision import StandardTransform
 
-from ..checks import class_labels, item_numbers
+from ..checks import class_labels, item_numbers, real_number, seed_number, whole_number
 from ..files import digest
 from .base import ArrayDataset, LabelledImages
 from .source import KS
@@ -223,14 +223,14 @@ def split_classes(dataset: Dataset, holdout: float = 0.1, seed: int = 0) -> tupl
     -------
     train, validation : ClassSubset
     """
-    if not 0 < holdout < 1:
+    if not 0 < real_number("holdout", holdout) < 1:
         raise ValueError(f"holdout must lie between 0 and 1, got {holdout}")
     dataset = labelled(dataset)
     count = len(dataset.classes)
     held = max(2, round(holdout * count))
     if count - held < 2:
         raise ValueError(f"cannot hold out {held} of {count} classes: at least two must stay on either side")
-    order = np.random.default_rng(seed).permutation(count)
+    order = np.random.default_rng(seed_number(seed)).permutation(count)
     return ClassSubset(dataset, order[held:]), ClassSubset(dataset, order[:held])
 
 
@@ -241,13 +241,12 @@ def part_of(dataset: Dataset, images: int, seed: int = 0) -> Dataset:
     fewer images are among those for more. A data set of no more images is returned itself. ValueError if `images` is
     below 1.
     """
-    if images < 1:
-        raise ValueError(f"part is the number of images to load: at least 1, got {images}")
+    whole_number("part", images)
     dataset = labelled(dataset)
     if len(dataset) <= images:
         return dataset
     sizes = np.bincount(dataset.targets, minlength=len(dataset.classes))
-    order = np.random.default_rng(seed).permutation(len(sizes))
+    order = np.random.default_rng(seed_number(seed)).permutation(len(sizes))
     count = 1 + int(sizes[order].cumsum().searchsorted(images))
     return ClassSubset(dataset, order[: max(count, 4)])
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.lines import Line2D
 
-from ..checks import class_labels, finite_matrix
+from ..checks import class_labels, finite_matrix, seed_number
 from .style import GREY, OKABE_ITO, Figure, line_look, look, styled
 
 GRID = {"color": "#E4E4E4", "linewidth": 0.6}
@@ -40,7 +40,7 @@ def distances(embeddings: Any, labels: Sequence[int], *, title: str = "", sample
     labels = class_labels(labels, len(x)).cpu().numpy()
     if len(x) > sample:
         # Whole classes, so that pairs of one class stay common enough to count.
-        classes = np.random.default_rng(seed).permutation(np.unique(labels))
+        classes = np.random.default_rng(seed_number(seed)).permutation(np.unique(labels))
         keep = np.cumsum([(labels == label).sum() for label in classes]) <= sample
         chosen = np.isin(labels, classes[: max(2, keep.sum())])
         x, labels = x[chosen], labels[chosen]

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.patches import Circle, Rectangle
 from PIL import Image, ImageOps
 
-from ..checks import class_labels, item_numbers
+from ..checks import class_labels, item_numbers, seed_number
 from .style import Figure, styled
 
 
@@ -192,7 +192,7 @@ def samples(
         Seed for the choice of classes and images.
     """
     labels = np.asarray(labels)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed_number(seed))
     present = np.unique(labels)
     chosen = np.sort(rng.choice(present, min(classes, len(present)), replace=False))
     side, gap, head = 0.52, 0.06, 0.06

@@ -17,13 +17,13 @@ from PIL import Image
 from run_notebooks import NOTEBOOKS, STATE, VIEW, clean, outputs
 
 import sstutils as sst
+from sstutils.lectures.editions.lecture import ASKS, CLAIM
 from sstutils.lectures.editions.notebooks import lecturer
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 LAST = 10
 MACHINE = re.compile(r"(?<![\w.~])/(?:work|root|tmp|home|Users|private|opt|usr|var)/|[A-Z]:\\\\?Users")
-TAGS = {"slide", "fragment", "skip", "exercise", "widget", "nbval-check-output"}
-BOLD = re.compile(r"\*\*\S.*?\*\*", re.DOTALL)
+TAGS = {"slide", "fragment", "skip", "exercise", "widget", "nbval-check-output", CLAIM}
 
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)
@@ -94,7 +94,8 @@ def test_cells_are_named_after_the_notebook(path, notebook):
 
 
 def test_is_short(path, notebook):
-    cells = [re.findall(r"^ *[^# \n].*", cell.source, re.MULTILINE) for cell in code(notebook)]  # less blank lines
+    shown = [cell for cell in code(notebook) if CLAIM not in tags(cell)]
+    cells = [re.findall(r"^ *[^# \n].*", cell.source, re.MULTILINE) for cell in shown]  # less blank lines
     assert notebook.cells[1].cell_type == "code"
     assert len(cells[0]) <= 3
     assert not code(notebook)[0].outputs
@@ -113,13 +114,36 @@ def test_classes_are_short_and_sliders_are_in_the_widgets(notebook):
         assert "ipywidgets" not in cell.source  # dead in a page without a kernel
 
 
+def test_numbers_in_the_text_are_held_by_claims_out_of_sight(notebook):
+    claims = [cell for cell in notebook.cells if CLAIM in tags(cell)]
+    assert [cell.source.count("assert ") > 1 for cell in claims] == [True]
+    assert claims == notebook.cells[-2:-1] and not claims[0].outputs
+    assert claims[0].metadata.jupyter == {"source_hidden": True} and "skip" in tags(claims[0])
+    assert not any("assert" in cell.source for cell in code(notebook) if cell not in claims)
+
+
+def test_the_source_of_a_prediction_tells_nothing(notebook):
+    for cell in code(notebook):
+        if "widgets.Predict" in cell.source:
+            assert cell.metadata.jupyter == {"source_hidden": True}
+            assert "sealed=" in cell.source and not re.search("answer=|because=|feedback=", cell.source)
+
+
+def test_every_wrong_option_is_told_what_is_wrong_with_it(notebook):
+    for model in notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {}).values():
+        if options := model["state"].get("options"):
+            said = model["state"]["feedback"]
+            assert len(said) == len(options)
+            assert [bool(text) for text in said] == [i != model["state"]["answer"] for i in range(len(options))]
+
+
 def test_a_question_comes_before_each_figure(notebook):
     question = ""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             question = cell.source
         elif shows(cell, "image/", VIEW):
-            assert BOLD.search(question), f"{cell.id}: what should the reader look for?"
+            assert ASKS.search(question), f"{cell.id}: what should the reader look for?"
 
 
 def test_exercises_are_open(path, notebook):

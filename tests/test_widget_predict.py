@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import traitlets
 
-from sstutils.lectures.widgets import Predict
+from sstutils.lectures.widgets import Predict, seal
 from sstutils.lectures.widgets.predict import angle
 
 POINTS = {"a": (-1, 0), "p": (1, 0.5), "n": (-0.2, 0.9)}
@@ -39,6 +39,23 @@ def test_angle():
     for u, v in rng.normal(size=(100, 2, 2)):
         cosine = u @ v / np.linalg.norm(u) / np.linalg.norm(v)
         assert angle(u, v) == pytest.approx(np.degrees(np.arccos(cosine)), abs=1e-6) == angle(v, u)
+
+
+def test_what_is_sealed_is_told_as_if_it_stood_in_the_source():
+    told = {"answer": 1, "because": "Its force is 2(n − a).", "feedback": {0: "Not from both.", 2: "It moves."}}
+    sealed = seal(**told)
+    assert not set(re.findall(r"\w{4,}", str(told))) & set(re.findall(r"\w{4,}", sealed))
+    open_ask = options(**told)
+    ask = Predict(open_ask.title, open_ask.options, sealed=sealed)
+    assert {name: getattr(ask, name) for name in ("answer", "because", "feedback")} == {
+        name: getattr(open_ask, name) for name in ("answer", "because", "feedback")
+    }
+    assert arrow(because="", sealed=seal(because="Straight.")).because == "Straight."
+    for wrong in ("3", "e30", "bm8=", "no base64"):
+        with pytest.raises(ValueError, match=r"sealed must be what|must be the number of an option"):
+            Predict("?", ["a", "b"], sealed=wrong)
+    with pytest.raises(ValueError, match="answer must be the number of an option"):
+        Predict("?", ["a", "b"])
 
 
 def test_what_is_chosen_is_judged():

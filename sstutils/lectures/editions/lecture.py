@@ -28,7 +28,10 @@ STATE = "application/vnd.jupyter.widget-state+json"
 CLAIM = "claim"
 """The tag of cells that hold the numbers in the text against those in the notebook; no edition shows them."""
 
-ASKS = re.compile(r"\*\*(?:[^*]*\?|(?:Guess|Predict|Look|Find|Watch|Count|Commit|Draw|Before)\b[^*]*)\*\*")
+ASKS = re.compile(
+    r"\*\*(?:(?:(?!\*\*).)+\?|(?:Guess|Predict|Look|Find|Watch|Count|Commit|Draw|Before)\b(?:(?!\*\*).)*)\*\*",
+    re.DOTALL,
+)
 """What a text asks its reader to answer before reading on stands in bold."""
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")

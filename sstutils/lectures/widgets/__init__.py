@@ -13,6 +13,7 @@ _HOME = {
     "RetrievalGame": "game",
     "TrainingReplay": "replay",
     "TsnePanel": "tsne",
+    "seal": "predict",
 }
 
 __all__ = sorted(_HOME)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -14,13 +16,32 @@ from numpy.typing import ArrayLike
 from ...figures import plots
 from .base import ROLE_LOOKS, Drawn, finite_point, plain, script, within
 
-__all__ = ["Predict", "angle"]
+__all__ = ["Predict", "angle", "seal"]
 
 
 def angle(u: ArrayLike, v: ArrayLike) -> float:
     """Return the angle between two vectors (x, y), neither of them zero, in degrees from 0 to 180."""
     (a, b), (c, d) = u, v
     return abs(math.degrees(math.atan2(a * d - b * c, a * c + b * d)))
+
+
+def seal(**told: Any) -> str:
+    """Encode what a question reveals, so that the source of a cell does not tell it: `sealed` of :class:`Predict`.
+
+    Examples
+    --------
+    >>> Predict("How many?", ["one", "two"], sealed=seal(answer=1, because="Count them.")).because
+    'Count them.'
+    """
+    return base64.b64encode(json.dumps(told, ensure_ascii=False).encode()).decode()
+
+
+def _unseal(sealed: str) -> dict[str, Any]:
+    try:
+        told = json.loads(base64.b64decode(sealed, validate=True)) if sealed else {}
+        return told | {"feedback": {int(key): text for key, text in told.get("feedback", {}).items()}} if told else told
+    except (ValueError, AttributeError):
+        raise ValueError(f"sealed must be what `sst.widgets.seal` returned, got {sealed[:40]!r}") from None
 
 
 class Predict(Drawn):
@@ -39,6 +60,8 @@ class Predict(Drawn):
         Why; appears after the commitment.
     feedback : mapping of int to str, optional
         What to say to a reader who chose that option, before `because`.
+    sealed : str, optional
+        Answer, because and feedback as :func:`seal` encodes them, in a place where the reader sees the source.
 
     Attributes
     ----------
@@ -77,13 +100,16 @@ class Predict(Drawn):
         question: str,
         options: Sequence[str],
         *,
-        answer: int,
+        answer: int | None = None,
         because: str = "",
         feedback: Mapping[int, str] | None = None,
+        sealed: str = "",
     ) -> None:
         if isinstance(options, str):
             raise ValueError(f"options must be a list of texts, got {options!r}")
-        options, answer, feedback = plain((list(options), answer, feedback or {}))
+        told = {"answer": answer, "because": because, "feedback": feedback or {}} | _unseal(sealed)
+        because = told["because"]
+        options, answer, feedback = plain((list(options), told["answer"], told["feedback"]))
         if len(options) < 2:
             raise ValueError(f"a question needs at least 2 options, got {len(options)}")
         for name, number in [("answer", answer), *(("feedback", key) for key in feedback)]:
@@ -102,6 +128,7 @@ class Predict(Drawn):
         truth: Sequence[float],
         because: str = "",
         tolerance: float = 20.0,
+        sealed: str = "",
     ) -> Predict:
         """Ask for an arrow, which the reader drags from a point; only its direction is judged.
 
@@ -118,12 +145,15 @@ class Predict(Drawn):
             Why; appears after the commitment.
         tolerance : float
             Degrees up to which an arrow is right.
+        sealed : str, optional
+            As for a question with options: `because`.
 
         Raises
         ------
         ValueError
             If a point is not two finite numbers, the arrow begins nowhere, or the truth has no length.
         """
+        because = _unseal(sealed).get("because", because)
         places = {name: finite_point(f"point {name!r}", point, ValueError) for name, point in points.items()}
         truth, tolerance = finite_point("truth", truth, ValueError), plain(tolerance)
         if at not in places:

@@ -194,10 +194,15 @@ def _weights(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     return {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
 
 
-def load_model(path: str | PathLike, where: str | torch.device | None = None) -> tuple[EmbeddingNet, dict[str, Any]]:
-    """Return the trained network of a checkpoint, in evaluation mode, and the checkpoint itself."""
+def load_model(
+    path: str | PathLike, where: str | torch.device | None = None, model: EmbeddingNet | None = None
+) -> tuple[EmbeddingNet, dict[str, Any]]:
+    """Return the trained network of a checkpoint, in evaluation mode, and the checkpoint itself.
+
+    A network whose backbone is a module of one's own must be given, for its weights to be loaded into it.
+    """
     content = load_checkpoint(path)
-    model = make_model(replace(Recipe(**content["recipe"]), weights=None))
+    model = model or make_model(replace(Recipe(**content["recipe"]), weights=None))
     try:
         model.load_state_dict(content["model"])
     except (RuntimeError, TypeError) as error:

@@ -80,7 +80,8 @@ def embed(
         parts = []
         for images, *_ in steps:
             images = images.to(where, non_blocking=True)
-            parts.append(model(center_crop(images, [crop, crop]) if crop else images).float().cpu())
+            cut = crop and images.ndim == 4  # and no features
+            parts.append(model(center_crop(images, [crop, crop]) if cut else images).float().cpu())
     finally:
         for part, mode in modes:
             part.training = mode

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import warnings
 from collections import Counter
 from collections.abc import Container
 from functools import cache
-from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,16 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from .backbones import SIDES, make_backbone
 from .checks import one_of, whole_number
 from .files import check_archive, one_line
 
 __all__ = ["EmbeddingNet", "device", "is_finite", "is_out_of_memory", "load_tensors", "load_weights"]
 
-_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation of RGB in 0..1
-# Backbones that torchvision lacks: the module with a function of that name, imported only when it is needed.
-_ELSEWHERE = {"bn_inception": "sstutils.photos.bninception"}
-
-Normal = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation that a backbone's input is standardised with
+HEADS = ("trained", "frozen", "only")  # what is trained of a network
 
 
 def device(name: str | None = None) -> torch.device:
@@ -67,83 +62,6 @@ def _bfloat16_is_fast(kind: str) -> bool:
     # torch older than 2.10 cannot tell: float32 then
     can = getattr(torch.cpu, "get_capabilities", dict)() if kind == "cpu" else {}
     return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
-
-
-def _block(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False),
-        nn.BatchNorm2d(channels_out),
-        nn.ReLU(inplace=True),
-    )
-
-
-class _Residual(nn.Sequential):
-    """x + two blocks of x."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + super().forward(x)
-
-
-class _Pool(nn.Module):
-    """Mean and maximum over the places of a feature map, side by side."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)
-
-
-def _small(width: int = 32) -> tuple[nn.Module, int]:
-    """Make a residual network for small images; return it and its number of features.
-
-    Each image is standardised by its own mean and deviation, so that colours of ink and paper matter less.
-    2 x 2 pixels become 12 channels first (nothing is lost, and no layer works at full resolution).
-    """
-    stages = [width, 2 * width, 4 * width]
-    layers: list[nn.Module] = [nn.InstanceNorm2d(3), nn.PixelUnshuffle(2), _block(12, width)]
-    for i, channels in enumerate(stages):
-        if i:
-            layers.append(_block(stages[i - 1], channels, stride=2))
-        layers.append(_Residual(_block(channels, channels), _block(channels, channels)))
-    return nn.Sequential(*layers, _Pool()), 2 * stages[-1]
-
-
-def no_download(name: str, error: Exception) -> OSError:
-    """Return the error of weights that cannot be downloaded."""
-    return OSError(
-        f"the weights of {name} cannot be downloaded ({error}); connect to the network, give their file as weights, or "
-        "train from scratch with weights=None (--weights none)"
-    )
-
-
-def _torchvision(name: str, weights: str | None) -> tuple[nn.Module, int, Normal]:
-    """Make a torchvision network without its classifier; return it, its number of features and its normalisation."""
-    from torchvision import models
-
-    names = models.list_models(module=models)
-    if name not in names:
-        close = difflib.get_close_matches(name, ["small", *_ELSEWHERE, *names], n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else "see torchvision.models.list_models()"
-        raise ValueError(f"unknown backbone {name!r}; {hint}")
-    try:
-        chosen = models.get_model_weights(name)[weights] if weights else None
-        # GoogLeNet and Inception warn of a change of their initial weights.
-        with warnings.catch_warnings(category=FutureWarning, action="ignore"):
-            network = models.get_model(name, weights=chosen)
-    except (ValueError, KeyError):
-        known = ", ".join(w.name for w in models.get_model_weights(name))
-        raise ValueError(f"{name} has no weights {weights!r}; choose from {known}, DEFAULT, a file, or none") from None
-    except OSError as error:
-        raise no_download(name, error) from None
-    if getattr(network, "aux_logits", False):  # GoogLeNet and Inception: classifiers halfway are not needed
-        network.aux_logits, network.aux1, network.aux2, network.AuxLogits = False, None, None, None
-    if hasattr(network, "transform_input"):
-        network.transform_input = True  # the same with and without weights, so that a checkpoint sees what training saw
-    linear = [path for path, layer in network.named_modules() if isinstance(layer, nn.Linear)]
-    if not linear:
-        raise ValueError(f"backbone {name} has no linear classifier to replace; choose another, for example resnet18")
-    features = network.get_submodule(linear[-1]).in_features
-    network.set_submodule(linear[-1], nn.Identity())  # the last linear layer is the classifier
-    normal = (tuple(t.mean), tuple(t.std)) if chosen and hasattr(t := chosen.transforms(), "mean") else _IMAGENET
-    return network, features, normal
 
 
 def load_tensors(path: str | PathLike) -> Any:
@@ -248,16 +166,19 @@ class EmbeddingNet(nn.Module):
 
     Parameters
     ----------
-    backbone : str
-        "small" (for pictures of about 32 x 32), "bn_inception" (the paper's) or the name of any torchvision
-        classification network.
+    backbone : str or nn.Module
+        "small" (for pictures of about 32 x 32), "bn_inception" (the paper's), the name of any torchvision
+        classification network, or "timm:NAME" where timm is installed. A module of one's own maps images (N, 3, H, W)
+        of floats in 0..1 to features (N, F); their number is found by a forward pass.
     dim : int
         Length of an embedding.
     normalize : bool
         Scale embeddings to unit length (times `scale`). The paper's are not normalised.
-    head : {"trained", "frozen"}
-        Whether the linear layer is trained, or stays the random projection that it starts as. The paper's text has it
-        trained; its published code, by a slip, leaves it frozen.
+    head : {"trained", "frozen", "only"}
+        Whether the head is trained, stays the random projection that it starts as, or is all that is trained: the
+        backbone stays as it is. The paper's text has it trained; its published code, by a slip, leaves it frozen.
+    layers : {1, 2}
+        Of the head: linear, or a linear layer and a perceptron that is added to it, and begins as zero.
     weights : str, optional
         Weights of the backbone: a name such as "DEFAULT" or "IMAGENET1K_V1" (downloaded), or a file (see
         :func:`load_weights`). The input is standardised as the weights want it.
@@ -280,35 +201,29 @@ class EmbeddingNet(nn.Module):
 
     def __init__(
         self,
-        backbone: str = "small",
+        backbone: str | nn.Module = "small",
         dim: int = 512,
         normalize: bool = False,
         head: str = "trained",
+        layers: int = 1,
         weights: str | None = None,
         scale: float = 1.0,
         precision: str = "auto",
     ) -> None:
         super().__init__()
-        one_of("head", head, ("trained", "frozen"))
+        one_of("head", head, HEADS)
         whole_number("dim", dim, 1, 2**16)
-        if backbone == "small" and weights:
-            raise ValueError(
-                f"backbone 'small' has no weights {weights!r}; it is trained from scratch, with weights none"
-            )
         # Names of weights have neither a suffix nor a folder.
         file = weights if weights and (Path(weights).suffix or Path(weights).expanduser().exists()) else None
-        if backbone == "small":
-            (self.backbone, features), (mean, std) = _small(), ((0.0,) * 3, (1.0,) * 3)
-        elif backbone in _ELSEWHERE:
-            make = getattr(import_module(_ELSEWHERE[backbone]), backbone)
-            self.backbone, features, (mean, std) = make(None if file else weights)
-        else:
-            self.backbone, features, (mean, std) = _torchvision(backbone, None if file else weights)
+        self.backbone, features, (mean, std) = make_backbone(backbone, None if file else weights)
         if file:
             load_weights(self.backbone, file)
-        self.head = nn.Linear(features, dim, bias=False)
-        self.head.weight.requires_grad_(head == "trained")
-        self.name, self.normalize, self.scale = backbone, normalize, scale
+        self.head = nn.Linear(features, dim, bias=False) if layers == 1 else _Perceptron(features, dim)
+        self.head.requires_grad_(head != "frozen")
+        if head == "only":
+            self.backbone.requires_grad_(False)
+        self.name = backbone if isinstance(backbone, str) else type(backbone).__name__
+        self.normalize, self.scale = normalize, scale
         self.precision = one_of("precision", precision, ("auto", "float32", "bfloat16"))
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
@@ -319,31 +234,48 @@ class EmbeddingNet(nn.Module):
 
         Parameters
         ----------
-        images : Tensor of shape (N, 3, H, W)
-            uint8 in 0..255, or floating point in 0..1.
+        images : Tensor of shape (N, 3, H, W), or (N, F)
+            uint8 in 0..255, or floating point in 0..1; or what :meth:`features` makes of images.
 
         Returns
         -------
         Tensor of shape (N, dim), float32
         """
+        features = self.features(images) if images.ndim == 4 else images
+        with torch.autocast(images.device.type, enabled=False):  # distances need more than bfloat16's three digits
+            embeddings = self.head(features.float())
+        return self.scale * (F.normalize(embeddings) if self.normalize else embeddings)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the backbone makes of images: (N, F), float32 or bfloat16."""
         images = images.float() / (1 if images.is_floating_point() else 255)
         images = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         low = self.precision == "bfloat16" or (self.precision == "auto" and _bfloat16_is_fast(images.device.type))
         try:
             with torch.autocast(images.device.type, torch.bfloat16, enabled=low):
-                features = self.backbone(images)
+                return self.backbone(images)
         except (RuntimeError, AssertionError, ValueError):
             height, width = images.shape[2:]
-            known = [str(side) for side in (32, 64, 96, 128, 224, 256, 299) if _takes(self.backbone, side, side)]
+            known = [str(side) for side in sorted(SIDES) if _takes(self.backbone, side, side)]
             if not known or _takes(self.backbone, height, width):
                 raise  # for another reason
             raise ValueError(
                 f"backbone {self.name} cannot take images of {height} x {width} pixels; "
                 f"set size to one that it can, such as {', '.join(known)}"
             ) from None
-        with torch.autocast(images.device.type, enabled=False):  # distances need more than bfloat16's three digits
-            embeddings = self.head(features.float())
-        return self.scale * (F.normalize(embeddings) if self.normalize else embeddings)
+
+
+class _Perceptron(nn.Module):
+    """A linear layer, and a perceptron added to it that begins as zero."""
+
+    def __init__(self, features: int, dim: int) -> None:
+        super().__init__()
+        self.linear, self.first = nn.Linear(features, dim, bias=False), nn.Linear(features, dim)
+        self.second = nn.Linear(dim, dim, bias=False)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) + self.second(F.relu(self.first(x)))
 
 
 def _takes(backbone: nn.Module, height: int, width: int) -> bool:

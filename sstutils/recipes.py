@@ -20,7 +20,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from .losses import ContrastiveLoss, SSTLoss, TripletLoss
-from .models import EmbeddingNet
+from .models import HEADS, EmbeddingNet
 from .sampling import ClassBalancedSampler, LocalSampler, ShuffledSampler
 
 __all__ = [
@@ -66,7 +66,8 @@ class Recipe:
     weights: str | None = _value(None, "of the backbone: DEFAULT, a file, or none")
     dim: int = _value(512, "length of an embedding", 1, 2**16)
     normalize: bool = _value(False, "scale embeddings to unit length")
-    head: str = _value("trained", "trained, or frozen as in the paper's code", choices=("trained", "frozen"))
+    head: str = _value("trained", "trained, frozen as in the paper's code, or only: the backbone stays", choices=HEADS)
+    layers: int = _value(1, "of the head", 1, 2)
     scale: float = _value(0.1, "factor on embeddings, in place of a temperature", 1e-6, 1e6)
     size: int = _value(32, "side of the square input in pixels", 8, 4096)
     resize: int = _value(0, "side that images are resized to before cropping to size; 0: no crop", 0, 4096)
@@ -148,6 +149,12 @@ MODERN: dict[str, tuple[Any, str]] = {
     "holdout": (0.1, "the epoch is chosen on training classes held out: never on the test, never by the training loss"),
 }  # fmt: skip
 
+# Photographs without a GPU: what ImageNet's backbone makes of them is computed once, and the head is trained on it.
+FEATURES: dict[str, Any] = {
+    "backbone": "mobilenet_v3_large", "weights": "DEFAULT", "head": "only", "size": 224, "augment": 0.0, "scale": 1.0,
+    "lr": 1e-3, "batch_size": 100, "warmup": 0.3, "holdout": 0.2,
+}  # fmt: skip
+
 # Letters and characters may be turned as whole classes. A data set of few images wants smaller neighborhoods.
 _SUITED: dict[str, dict[str, Any]] = {
     "glyphs": {"turn": True, "epochs": 36},
@@ -162,11 +169,13 @@ _SUITED: dict[str, dict[str, Any]] = {
 def recipe_for(data: str, recipe: str = "default", **values: Any) -> Recipe:
     """Return the recipe for a data set, by its name: a set of values that suits its pictures, and `values` over it.
 
-    "paper" is :data:`PAPER`, "modern" has :data:`MODERN` over it; the default is the paper's for its own three data
-    sets, and small for all others. An unknown recipe or value is a ValueError.
+    "paper" is :data:`PAPER`, "modern" has :data:`MODERN` over it, "features" is :data:`FEATURES`; the default is the
+    paper's for its own three data sets, and "small" for all others. An unknown recipe or value is a ValueError.
     """
     presets = {
         "default": _SUITED.get(data.partition(":")[0].lower(), {}),
+        "small": {},
+        "features": FEATURES,
         "paper": PAPER,
         "modern": PAPER | {name: value for name, (value, _) in MODERN.items()},
     }
@@ -217,7 +226,7 @@ def make_loss(recipe: Recipe, classes: int = 0) -> nn.Module:
 
 def make_model(recipe: Recipe) -> EmbeddingNet:
     """Return the untrained network of a recipe."""
-    names = ("backbone", "dim", "normalize", "head", "weights", "scale", "precision")
+    names = ("backbone", "dim", "normalize", "head", "layers", "weights", "scale", "precision")
     return EmbeddingNet(**{name: getattr(recipe, name) for name in names})
 
 

@@ -12,6 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -20,6 +21,7 @@ from .checkpoints import checkpoint_path, differing, load_checkpoint, load_model
 from .checks import whole_number
 from .datasets import load
 from .datasets.base import ArrayDataset
+from .datasets.images import picture_sides
 from .datasets.subsets import Readable, innermost
 from .embedding import embed_readable
 from .models import device
@@ -80,6 +82,7 @@ def run(
     if resume:
         chosen, options = _resumed(out, data, recipe, part, values)
     else:
+        lines += [why] if (why := suit_pictures(data, recipe, where, values)[1]) else []
         chosen, options = plan(data, recipe, part, where, **values)
         if processes > 1 and "neighborhoods" not in values:
             chosen = replace(chosen, neighborhoods=processes)
@@ -96,7 +99,9 @@ def run(
     if cache and not options:
         dataset = cache_photos(dataset, chosen, **how)
     about = {"name": data, "options": options}
-    return fit(dataset, chosen, out=out, resume=resume, data=about, where=where, **how)
+    fit_head = import_module(".photos.head", __package__).fit_head  # by name: the method needs no room
+    train = fit_head if chosen.head == "only" else fit
+    return train(dataset, chosen, out=out, resume=resume, data=about, where=where, **how)
 
 
 def cache_photos(
@@ -117,7 +122,7 @@ def plan(
     data: str, recipe: str = "default", part: int | str = "auto", where: str | None = None, **values: Any
 ) -> tuple[Recipe, dict[str, int]]:
     """Return what :func:`run`, whose parameters these are, trains with: the recipe, and options of the data set."""
-    chosen = recipe_for(data, recipe, **values)
+    chosen = recipe_for(data, suit_pictures(data, recipe, where, values)[0], **values)
     if part == "auto":
         part = PART if chosen.resize and device(where).type == "cpu" else "all"
     if part == "all":
@@ -127,6 +132,33 @@ def plan(
     except ValueError:
         raise ValueError(f"part must be a number of images, auto or all; got {part!r}") from None
     return replace(chosen, **(ON_A_PART | values if chosen.resize else {})), {"part": part}
+
+
+def suit_pictures(data: str, recipe: str, where: str | None, values: dict[str, Any]) -> tuple[str, str]:
+    """Choose the recipe for a folder of one's own by the size of its pictures, unless one is asked for.
+
+    Returns
+    -------
+    recipe : str
+        "small" for a median side of at most 64 pixels; for photographs "modern" on a GPU, else "features".
+    reason : str
+        One line; empty if nothing was chosen.
+    """
+    kind, _, folder = data.partition(":")
+    if recipe != "default" or kind.lower() != "folder" or "backbone" in values:
+        return recipe, ""
+    sides = picture_sides(Path(folder).expanduser())
+    if not sides:
+        return recipe, ""
+    side = int(np.median(sides))
+    if side <= 64:
+        return "small", f"small pictures (median side {side} pixels): a small network, from scratch"
+    if device(where).type != "cpu":
+        return "modern", f"photographs (median side {side} pixels) and a GPU: all of a network is trained (modern)"
+    return "features", (
+        f"photographs (median side {side} pixels) and no GPU: a head is trained on features of a network for ImageNet; "
+        "--recipe small, paper or modern trains a whole network"
+    )
 
 
 def embed_checkpoint(

@@ -15,6 +15,7 @@ from .checkpoints import differing, hardware, load_checkpoint, write
 from .datasets.base import ArrayDataset
 from .datasets.subsets import Readable, innermost, labelled, split_classes
 from .files import one_line
+from .models import EmbeddingNet
 from .recipes import Recipe, balanced_sampler, make_loss, make_model, make_optimizer, make_sampler, make_scheduler
 
 __all__ = ["Run"]
@@ -29,7 +30,14 @@ class Run:
     """
 
     def __init__(
-        self, dataset: Dataset, recipe: Recipe, data: dict[str, Any], where: torch.device, workers: int, strict: bool
+        self,
+        dataset: Dataset,
+        recipe: Recipe,
+        data: dict[str, Any],
+        where: torch.device,
+        workers: int,
+        strict: bool,
+        model: EmbeddingNet | None = None,
     ) -> None:
         processes, dataset = distributed.world()[1], labelled(dataset)
         if len(dataset.classes) < 2:
@@ -48,7 +56,7 @@ class Run:
         parts = split_classes(items, recipe.holdout, recipe.seed) if recipe.holdout else (items, None)
         self.training, self.held_out = parts
         torch.manual_seed(recipe.seed)
-        self.model = distributed.rank_zero_first(lambda: make_model(recipe)).to(where)
+        self.model = (model or distributed.rank_zero_first(lambda: make_model(recipe))).to(where)
         with torch.no_grad():  # a size that the backbone cannot take is found before anything is written
             self.model.eval()(torch.zeros(1, 3, recipe.size, recipe.size, device=where))
         self.loss = make_loss(recipe, len(self.training.classes)).to(where, torch.float32)

@@ -128,10 +128,12 @@ def find_neighborhoods(sampler: LocalSampler, embeddings: Tensor) -> None:
 
 
 def start_training_mode(run: Run) -> None:
-    """Set the network to training mode; the statistics of batch normalisation only if they are trained."""
+    """Set the network to training mode; the backbone and its statistics of batch normalisation only if trained."""
     run.model.train()
-    for layer in batch_norms(run.model):
-        layer.train(run.recipe.batch_norm == "trained")
+    run.model.backbone.train(run.recipe.head != "only")
+    if run.recipe.batch_norm == "frozen":
+        for layer in batch_norms(run.model):
+            layer.eval()
 
 
 def batch_norms(model: nn.Module) -> list[nn.Module]:
@@ -171,11 +173,12 @@ def prepare(
         seed = np.random.SeedSequence([recipe.seed, epoch, number + 1]).generate_state(1, np.uint64)[0]
         generator = torch.manual_seed(int(seed >> np.uint64(1)))
         images = images.to(run.where, non_blocking=True)
-        if recipe.resize or recipe.flip:
-            images = crop(images, recipe.size, recipe.flip, generator)
-        # In a neighborhood all classes are turned alike: neighbors stay neighbors.
-        turned = (torch.zeros_like(labels) if local else labels) if recipe.turn else None
-        images = augment(images, recipe.augment, generator, turned)
+        if images.ndim == 4:  # features are taken as they are
+            if recipe.resize or recipe.flip:
+                images = crop(images, recipe.size, recipe.flip, generator)
+            # In a neighborhood all classes are turned alike: neighbors stay neighbors.
+            turned = (torch.zeros_like(labels) if local else labels) if recipe.turn else None
+            images = augment(images, recipe.augment, generator, turned)
         if recipe.neighborhoods > 1:
             for layer in batch_norms(run.model):
                 layer.track_running_stats = number == numbers[0]
@@ -221,6 +224,7 @@ def train(
     where: str | torch.device | None = None,
     workers: int = 0,
     strict: bool = False,
+    model: EmbeddingNet | None = None,
 ) -> Iterator[Step]:
     """Train a network, and yield after each step.
 
@@ -246,6 +250,8 @@ def train(
     strict : bool
         Stop at an image that cannot be read. Otherwise another one of its class replaces it, with a warning that names
         it; rows of the history count such images as "unreadable".
+    model : EmbeddingNet, optional
+        The network to train, in place of the recipe's; ``load_model(path, model=...)`` loads a checkpoint of it.
 
     Yields
     ------
@@ -266,7 +272,8 @@ def train(
     holds = ""
     try:
         with exclusive(out) if out is not None and not distributed.world()[0] else nullcontext():
-            run = Run(dataset, recipe, data or {}, device(where), whole_number("workers", workers, 0, 256), strict)
+            workers = whole_number("workers", workers, 0, 256)
+            run = Run(dataset, recipe, data or {}, device(where), workers, strict, model)
             if resume:
                 run.load(out)
                 catch_up(run)

@@ -4,12 +4,14 @@ import math
 import os
 import stat
 import warnings
+from contextlib import suppress
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from ..files import one_line
+from .source import list_pictures
 
 MOST_PIXELS = 100_000_000  # of an image; what promises more is a mistake or an attack
 # What files of these endings hold. PIL would try all that it knows, and run Ghostscript on one that is PostScript.
@@ -82,3 +84,12 @@ def open_image(path: str | os.PathLike) -> Image.Image:
         raise
     except Exception as error:  # PIL raises some ten kinds
         raise OSError(f"image {path} cannot be read ({one_line(error)}): repair or remove it") from error
+
+
+def picture_sides(folder: str | os.PathLike, most: int = 50) -> list[int]:
+    """List the longer side, in pixels, of some pictures below a folder, spread over it; only headers are read."""
+    paths, sides = list_pictures(folder), []
+    for path in paths[:: max(1, len(paths) // most)]:
+        with suppress(Exception), Image.open(os.path.join(folder, path), formats=FORMATS) as image:
+            sides.append(max(image.size))
+    return sides

@@ -53,7 +53,7 @@ def iterate(files: DataLoader) -> Iterator:
 def batches(
     dataset: Dataset, batch_sampler: Iterable[Sequence[int]], size: int | None = None, workers: int = 0
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Read a data set batch by batch, as small as it can be moved: uint8.
+    """Read a data set batch by batch, as small as it can be moved: uint8 images, or features of them as they are.
 
     The next batch is made ready while one is used: of large images in memory by a thread, of files by the workers.
 
@@ -77,7 +77,7 @@ def batches(
     order = [item_numbers(batch, len(dataset), "batch_sampler").tolist() for batch in batch_sampler]
     pin = torch.cuda.is_available()  # from pinned memory, copies to a GPU do not wait
     held = arrays(dataset)
-    if held is None or (size is not None and held[0].shape[1:3] != (size, size)):
+    if held is None or (size is not None and held[0].ndim == 4 and held[0].shape[1:3] != (size, size)):
         files = DataLoader(resize_to_square(dataset, size), batch_sampler=order, num_workers=workers, pin_memory=pin)
         for images, labels in iterate(files):
             yield images.permute(0, 3, 1, 2), labels
@@ -90,12 +90,12 @@ def batches(
         found = torch.from_numpy(labels[batch])
         if pin:
             found = found.pin_memory()
-            images = torch.empty((len(batch), *data.shape[1:]), dtype=torch.uint8, pin_memory=True)
+            images = torch.empty_like(torch.from_numpy(data[: len(batch)]), pin_memory=True)
             # No row is out of range here: told to clip, numpy copies straight to the place.
             data.take(rows[batch], axis=0, out=images.numpy(), mode="clip")
         else:
             images = torch.from_numpy(data.take(rows[batch], axis=0))  # numpy's own memory comes in huge pages
-        return images.permute(0, 3, 1, 2), found
+        return images.permute(0, 3, 1, 2) if images.ndim == 4 else images, found
 
     if max(map(len, order), default=0) * math.prod(data.shape[1:]) < _LARGE:
         yield from map(gather, order)

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..models import Normal, load_weights, no_download
+from ..backbones import Normal, no_download
+from ..models import load_weights
 
 FEATURES = 1024
 # The name of the file ends in the start of its checksum.

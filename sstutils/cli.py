@@ -1,4 +1,4 @@
-"""The command ``sst``: figures, train, evaluate, embed, study, paper, data."""
+"""The command ``sst``: figures, train, evaluate, embed, index, search, study, paper, data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COMMON = {
 }
 _TRAINING = {
     **_COMMON,
-    "--recipe NAME": "default, paper or modern",
+    "--recipe NAME": "default, small, features, paper or modern",
     "--download": "download the data if they are missing",
     "--part N|all": "use about N images (default: all, but a small part for photographs without a GPU)",
     "--[no-]cache": "resize photographs once, into one file that is fast to read (default: yes)",
@@ -60,6 +60,20 @@ OPTIONS: dict[str, dict[str, str]] = {
         "--split NAME": "train or test (default: test)",
         "--out FILE": "archive to write (default: embeddings.npz)",
         **_COMMON,
+    },
+    "index": {
+        "DATA": "folder:PATH, or another data set, of which the test images are taken",
+        "--checkpoint FILE": "network, written by `sst train` (default: output/checkpoints/DATA.pt)",
+        "--out FILE": "index to make, or to bring up to date (default: output/indexes/DATA.index)",
+        **_COMMON,
+    },
+    "search": {
+        "PICTURE...": "pictures to search for, or folders of them",
+        "--index FILE": "made by `sst index` (default: the only one in output/indexes)",
+        "-k N": "number of pictures to find (default: 10)",
+        "--html FILE": "also write a page with the pictures",
+        "--png FILE": "also write an image of the pictures",
+        "--json": "print JSON",
     },
     "study": {
         "DATA": _DATA,
@@ -301,6 +315,32 @@ def _train(data: str, out: Path | None = None, overwrite: bool = False, **option
     share = f" ({sampling / seconds:.0%} of it finding neighborhoods)" * (sampling > 0.005 * seconds)
     epochs = f"{len(history)} epoch{'s' * (len(history) > 1)}"
     say(f"{epochs} in {format_duration(seconds)}{share}, last loss {history[-1]['loss']:.4f}: {out}")
+    if data.lower().startswith("folder:") and distributed.world()[0] == 0:
+        _report_own(out, options.get("where"))
+
+
+def _report_own(checkpoint: Path, where: str | None) -> None:
+    """Say what training was worth on the test classes of a folder of one's own, and draw the worst confusions."""
+    from .figures import plots
+    from .files import atomic_write
+    from .photos.head import compare_with_untrained
+    from .recipes import Recipe
+    from .runs import embed_checkpoint
+
+    embeddings, dataset, content = embed_checkpoint(checkpoint, where=where, progress=False)
+    measured = compare_with_untrained(dataset, embeddings, Recipe(**content["recipe"]), where)
+    print(f"Recall@1 on {len(dataset)} pictures of {len(dataset.classes)} classes that were not trained on:")
+    print(*(f"  {name:<20} {value:.3f}" for name, value in measured.items()), sep="\n")
+    if measured["trained"] < measured["untrained features"]:
+        print("  training made it worse here; more classes, or fewer epochs, may help")
+    if measured["raw pixels"] == max(measured.values()):
+        print("  raw pixels do at least as well: these pictures need another backbone, or no network at all")
+    if measured["trained"] < 1:
+        figure = plots.confusions(dataset, dataset.targets, embeddings, names=dataset.classes)
+        path = checkpoint.with_suffix(".confusions.png")
+        with atomic_write(path) as temporary:
+            figure.savefig(temporary, format="png")
+        print(f"the most frequent confusions: {path}")
 
 
 def _evaluate(checkpoint: Path, k: Iterable[int] = (), out: Path | None = None, **options: Any) -> None:
@@ -356,6 +396,61 @@ def _embedded(checkpoint: Path, split: str, out: Path | None, **options: Any) ->
     if not content["history"]:
         print("sst: warning: the network is untrained: its first epoch was not completed", file=sys.stderr)
     return embeddings, dataset, content
+
+
+def _index(data: str, checkpoint: Path | None = None, out: Path | None = None, **options: Any) -> None:
+    """Make a searchable index of pictures, or bring it up to date.
+
+    Only new and changed pictures are embedded; deleted ones leave.
+    """
+    from .checkpoints import checkpoint_path
+    from .files import file_name
+    from .index import index_pictures
+    from .runs import default_workers
+
+    checkpoint = checkpoint or checkpoint_path(data)
+    out = out or Path("output", "indexes", f"{file_name(data)}.index")
+    _check_output(out, data, checkpoint)
+    where, workers = options.get("where"), options.get("workers")
+    index = index_pictures(data, checkpoint, out, device=where, workers=default_workers(workers, where), progress=True)
+    changes = f"{index.added:,} embedded, {index.removed:,} removed, {index.unreadable:,} unreadable"
+    print(f"{out}: {len(index):,} pictures ({changes})")
+
+
+def _search(
+    picture: list[str],
+    index: Path | None = None,
+    k: int = 10,
+    html: Path | None = None,
+    png: Path | None = None,
+    **options: Any,
+) -> None:
+    """Find the pictures of an index that are nearest to given ones.
+
+    For each picture: its nearest ones with distance and class, and the class that most of them have.
+    """
+    from .files import atomic_write, check_output
+    from .index import Index, draw_found, find_index, list_queries, render_page
+
+    index = index or find_index(Path("output", "indexes"))
+    for path in filter(None, (html, png)):
+        check_output(path, index, *picture)
+    loaded, queries = Index.load(index), list_queries(picture)
+    found = loaded.describe(queries, *loaded.search(queries, k))
+    if html:
+        with atomic_write(html) as temporary:
+            temporary.write_text(render_page(found), encoding="utf-8")
+    if png:
+        with atomic_write(png) as temporary:
+            draw_found(found).savefig(temporary, format="png")
+    if options.get("json"):
+        print(json.dumps(found, indent=1))
+        return
+    for one in found:
+        print(f"{one['query']}: {one['class'] or 'no class'} ({one['share']:.0%} of the {len(one['found'])} nearest)")
+        for rank, near in enumerate(one["found"], 1):
+            same = "  the same picture" * near["same"]
+            print(f"{rank:>4}  {near['distance']:<10.4g} {near['class'] or '-':<20} {near['file']}{same}")
 
 
 def _study(data: str, out: Path = Path("output"), name: str | None = None, **options: Any) -> None:

@@ -31,7 +31,16 @@ from .embedding import embed
 from .files import atomic_write, digest, exclusive, not_found, whole_file
 from .recipes import Recipe, view
 
-__all__ = ["Index", "index_pictures", "load_pictures"]
+__all__ = [
+    "Index",
+    "draw_found",
+    "find_index",
+    "index_pictures",
+    "list_queries",
+    "load_pictures",
+    "nearest",
+    "render_page",
+]
 
 FORMAT = 1  # of index files
 _ROWS = 1 << 14  # embeddings compared at once: 32 MB of 512 numbers each
@@ -279,7 +288,7 @@ class _Queries(LabelledImages):
     """Images that are searched for."""
 
     def __init__(self, images: Sequence[Image.Image]) -> None:
-        super().__init__([0] * len(images), ["query"], None, None, None)
+        super().__init__(images, [0] * len(images), ["query"])
         self.open = images.__getitem__
 
 
@@ -390,6 +399,53 @@ img { display: block; width: 9rem; height: 9rem; object-fit: contain; background
 """
 
 
+def draw_found(found: Sequence[dict[str, Any]]) -> Any:
+    """Draw what :meth:`Index.describe` returns: a row for each query, with the pictures found for it."""
+    from .figures.images import blank_sheet, shorten, show_image
+
+    side, gap, below = 0.9, 0.1, 0.32
+    most = max(len(one["found"]) for one in found)
+    figure, axes = blank_sheet((most + 1) * (side + gap) + 3 * gap, len(found) * (side + below) + gap)
+    for row, one in enumerate(found):
+        y = gap + row * (side + below)
+        shown = [(one["query"], "query", ""), *((n["file"], n["class"], f"{n['distance']:.3g}") for n in one["found"])]
+        for column, (path, name, distance) in enumerate(shown):
+            x = gap + column * (side + gap) + 2 * gap * (column > 0)
+            show_image(axes, np.asarray(open_image(path)), x, y, side)
+            text = f"{shorten(name, side)}\n{distance}"
+            axes.text(x + side / 2, y + side + 0.05, text, ha="center", va="top", fontsize=7, parse_math=False)
+    figure.alt = f"{len(found)} pictures, each followed by the {most} nearest of an index, with class and distance."
+    return figure
+
+
+def list_queries(paths: Sequence[str | os.PathLike]) -> list[str]:
+    """List pictures to search for: files as they are, and of folders all pictures that can be read."""
+    queries = []
+    for path in paths:
+        if not os.path.isdir(path):
+            queries.append(str(path))
+            continue
+        for name in list_pictures(path):
+            try:
+                open_image(os.path.join(path, name))
+            except OSError as error:
+                warnings.warn(f"{error}; it is left out", stacklevel=2)
+            else:
+                queries.append(os.path.join(path, name))
+    if not queries:
+        raise not_found("pictures", paths, "Give a picture, or a folder of some.")
+    return queries
+
+
+def find_index(folder: str | os.PathLike) -> Path:
+    """Return the only index in a folder."""
+    found = sorted(Path(folder).glob("*.index"))
+    if len(found) != 1:
+        there = ", ".join(map(str, found)) or f"none in {folder}"
+        raise ValueError(f"give the index to search as --index FILE; there is {there}")
+    return found[0]
+
+
 def _thumbnail(path: str, side: int = 288) -> str:
     """Make a small JPEG of a picture, as the address that holds it; of one that is gone, an empty image."""
     try:
@@ -449,6 +505,8 @@ def fingerprint(model: nn.Module) -> str:
 def _image(picture: Any) -> Image.Image:
     """Take a picture of any kind as an upright RGB image."""
     if isinstance(picture, (str, os.PathLike)):
+        if not os.path.lexists(picture):
+            raise FileNotFoundError(f"no picture at {picture}")
         return open_image(picture)
     if isinstance(picture, Image.Image):
         return to_rgb(picture)

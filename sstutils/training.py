@@ -128,12 +128,10 @@ def find_neighborhoods(sampler: LocalSampler, embeddings: Tensor) -> None:
 
 
 def start_training_mode(run: Run) -> None:
-    """Set the network to training mode; the backbone and its statistics of batch normalisation only if trained."""
-    run.model.train()
-    run.model.backbone.train(run.recipe.head != "only")
-    if run.recipe.batch_norm == "frozen":
-        for layer in batch_norms(run.model):
-            layer.eval()
+    """Set to training mode what is trained: backbone, statistics of batch normalisation."""
+    run.model.train().backbone.train(run.recipe.head != "only")
+    for layer in batch_norms(run.model) if run.recipe.batch_norm == "frozen" else ():
+        layer.eval()
 
 
 def batch_norms(model: nn.Module) -> list[nn.Module]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from torchvision.models import mobilenet_v3_small
+from torchvision.models import resnet18
 
 import sstutils as sst
 from sstutils.photos import head
@@ -23,7 +23,7 @@ def weights(tmp_path_factory):
     """A file of (random) weights, as a training script leaves it."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "imagenet.pth.tar"
-    torch.save({"state_dict": {f"module.{k}": v for k, v in mobilenet_v3_small().state_dict().items()}}, path)
+    torch.save({"state_dict": {f"module.{k}": v for k, v in resnet18().state_dict().items()}}, path)
     return path
 
 
@@ -40,7 +40,7 @@ def photos(tmp_path_factory):
     return root
 
 
-VALUES = {"backbone": "mobilenet_v3_small", "size": 64, "dim": 32, "epochs": 3, "batch_size": 10, "holdout": 0.4}
+VALUES = {"backbone": "resnet18", "size": 64, "dim": 32, "epochs": 3, "batch_size": 10, "holdout": 0.4}
 
 
 def test_the_principal_head_keeps_distances():
@@ -75,11 +75,11 @@ def test_photographs_are_trained_by_their_features(photos, weights, tmp_path, ca
 
 def test_features_are_computed_once(photos, weights, monkeypatch):
     recipe = sst.recipe_for("x", "features", weights=str(weights), **VALUES)
-    data, model = sst.load(f"folder:{photos}", "train"), sst.EmbeddingNet("mobilenet_v3_small", weights=str(weights))
+    data, model = sst.load(f"folder:{photos}", "train"), sst.EmbeddingNet("resnet18", weights=str(weights))
     first = compute_features(data, model, recipe)
     monkeypatch.setattr(head, "embed", None)
     np.testing.assert_array_equal(compute_features(data, model, recipe).data, first.data)
-    other = sst.EmbeddingNet("mobilenet_v3_small")
+    other = sst.EmbeddingNet("resnet18")
     with pytest.raises(TypeError):  # other weights: computed again
         compute_features(data, other, recipe)
 
@@ -197,3 +197,12 @@ def test_without_timm_it_is_said(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
     with pytest.raises(ValueError, match="needs timm, which is not installed"):
         sst.EmbeddingNet("timm:resnet18")
+
+
+def test_features_without_spread_are_said(photos):
+    recipe = sst.recipe_for("x", "features", weights=None, **VALUES)
+    model = sst.EmbeddingNet("resnet18")
+    for weights in model.backbone.parameters():
+        nn.init.zeros_(weights)
+    with pytest.raises(ValueError, match="backbone resnet18 gives the same features for all 25 images"):
+        compute_features(sst.load(f"folder:{photos}", "test"), model, recipe)

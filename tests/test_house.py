@@ -18,7 +18,7 @@ TREES = {path: ast.parse((ROOT / path).read_text(encoding="utf-8")) for path in 
 BELOW = {
     "method": set(),
     "photos": {"method"},
-    "index": {"method"},
+    "index": {"method", "figures"},
     "figures": {"method", "photos"},
     "study": {"method", "photos", "figures"},
     "lectures": {"method", "photos", "figures"},

@@ -160,7 +160,7 @@ def test_what_cannot_be_searched_is_said_in_one_line(photos, checkpoint, tmp_pat
     ]:
         with pytest.raises(ValueError, match=message):
             index.search(query, k)
-    for path, message in [(tmp_path / "none.png", "is gone|not"), (photos / "bee" / "broken.jpg", "cannot be read")]:
+    for path, message in [(tmp_path / "none.png", "no picture at"), (photos / "bee" / "broken.jpg", "cannot be read")]:
         with pytest.raises(OSError, match=message):
             index.search(path, 1)
     with pytest.raises(FileNotFoundError, match=r"no index at .*; make one with `sst index`"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from matplotlib.patches import Circle, Rectangle
 from PIL import Image, ImageOps
 
 from ..checks import class_labels, item_numbers, seed_number
+from ..evaluation import top_k
 from .style import Figure, styled
 
 
@@ -161,6 +163,37 @@ def gallery(
         f"{correct.sum()} of the {correct.size} retrieved; incorrect, with a cross: {(~correct).sum()}. Of the "
         f"{len(queries)} that are nearest of all, correct: {correct[:, 0].sum()}."
     )
+    return figure
+
+
+def confusions(
+    images: Any, labels: Sequence[int], embeddings: Any, *, names: Sequence[str], count: int = 10, **options: Any
+) -> Figure:
+    """Show the classes that are most often taken for each other: an image, and the nearest one, of another class.
+
+    Parameters
+    ----------
+    images, labels, names, **options
+        As for :func:`gallery`.
+    embeddings : (N, d) tensor or array
+    count : int
+        Number of pairs of classes.
+
+    Raises
+    ------
+    ValueError
+        If every nearest image is of the right class.
+    """
+    labels = class_labels(labels).cpu().numpy()
+    nearest = top_k(embeddings, 1)[1][:, 0].numpy()
+    wrong = np.flatnonzero(labels[nearest] != labels)
+    pairs = Counter(zip(labels[wrong].tolist(), labels[nearest[wrong]].tolist(), strict=True)).most_common(count)
+    if not pairs:
+        raise ValueError("there are no confusions: every nearest image is of the right class")
+    shown = [next(i for i in wrong if (labels[i], labels[nearest[i]]) == pair) for pair, _ in pairs]
+    figure = gallery(images, labels, shown, nearest[shown][:, None], names=names, **options)
+    told = (f"{names[one]} taken for {names[other]} ({times} times)" for (one, other), times in pairs)
+    figure.alt = f"The {len(pairs)} most frequent confusions, an image and the nearest one: {', '.join(told)}."
     return figure
 
 

@@ -8,7 +8,7 @@ carries alternative text (``figure.alt``) into notebooks and files.
 from .curves import comparison, curves, distances, history, interval, progress
 from .gradients import draw_arrow, field, gradients
 from .idea import idea
-from .images import fit_square, gallery, read_image, samples
+from .images import confusions, fit_square, gallery, read_image, samples
 from .maps import TSNE, neighborhoods, scatter, tsne_layout, tsne_method
 from .style import LINES, MARKERS, OKABE_ITO, STYLES, Figure, in_notebook, style
 from .thumbnails import snap, thumbnails, windows

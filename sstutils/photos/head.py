@@ -73,6 +73,11 @@ def compute_features(
     Returns
     -------
     Features
+
+    Raises
+    ------
+    ValueError
+        If the features of all images are the same, as those of weights that were never trained may be.
     """
     seen, backbone = view(recipe), _Backbone(network)
     weights = (value.cpu().numpy() for value in network.backbone.state_dict().values())
@@ -89,6 +94,10 @@ def compute_features(
         return {"features": found.clamp(-6e4, 6e4).half().numpy(), "unreadable": unreadable(dataset)}
 
     held = cached_arrays(path, make, ("features", "unreadable"))
+    if not np.ptp(held["features"], axis=0).any():
+        raise ValueError(
+            f"backbone {network.name} gives the same features for all {len(dataset)} images; check its weights"
+        )
     if isinstance(dataset, Readable):
         dataset.unreadable |= torch.from_numpy(held["unreadable"])
     return Features(held["features"], dataset.targets, dataset.classes, dataset.fingerprint)

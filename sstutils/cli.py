@@ -489,7 +489,10 @@ def _data(data: str = "", download: bool = False) -> None:
     for split in ("train", "test") * download:
         load(data, split, download=True)
     if data:
-        print("\n".join(_described(info(data))))
+        about = info(data)
+        print("\n".join(_described(about)))
+        if about["problem"]:
+            raise ValueError(about["problem"])
         return
     for about in map(info, NAMES):
         state = "present" if about["present"] else "missing" if about["download"] else ""
@@ -504,7 +507,6 @@ def _described(about: dict[str, Any]) -> Iterable[str]:
     rows += [(split, f"{n['images']} images of {n['classes']} classes") for split, n in about["splits"].items()]
     rows += [("on disk", path) for path in about["where"]]
     rows += [("size", f"{about['bytes'] / 1e6:.1f} MB")] if about["where"] else []
-    rows += [("problem", about["problem"])] if about["problem"] else []
     missing = [] if about["present"] else about["download"]
     for file in missing:
         size = f"{file['bytes'] / 1e6:.1f} MB" if file["bytes"] else "size unknown"

@@ -258,6 +258,7 @@ def test_data_lists_and_describes_data_sets(capsys, tmp_path, monkeypatch):
     assert all(name in listed for name in ("glyphs", "digits", "fashion", "omniglot", "folder"))
     assert cli.main(["data", "digits"]) == 0
     assert "5 classes" in capsys.readouterr().out
+    assert "nowhere does not exist" in fails(capsys, "data", f"folder:{tmp_path / 'nowhere'}")
     monkeypatch.setenv("SSTUTILS_DATA", str(tmp_path))
     assert cli.main(["data", "omniglot"]) == 0
     missing = capsys.readouterr().out
@@ -396,6 +397,11 @@ def test_what_is_read_is_not_written(checkpoint, folder, tmp_path, capsys):
         assert "is not a folder" in fails(capsys, *command, "--out", file)
         assert "would become, part of what is read" in fails(capsys, *command, "--out", inside)
     assert not inside.exists()
+    (tmp_path / "odd" / "paper" / "report.html").mkdir(parents=True)
+    assert "report.html is a folder" in fails(capsys, "paper", "--data", folder, "--out", tmp_path / "odd")
+    (tmp_path / "odd" / "figures").mkdir()
+    os.symlink("/dev/null", tmp_path / "odd" / "figures" / "idea.svg")
+    assert "idea.svg is not a regular file" in fails(capsys, "figures", "idea", "--out", tmp_path / "odd")
     for name in ("../../x", "", ".x", "a/b", "x" * 101):
         assert "name" in fails(capsys, "study", folder, "--out", tmp_path / "new", "--name", name)
     assert not (tmp_path / "new").exists() and not (tmp_path.parent / "x.json").exists()

@@ -129,7 +129,7 @@ def study(
     if options and chosen.resize:
         values = ON_A_PART | values
     plan = cells(data, losses=losses, samplers=samplers, sizes=sizes, seeds=seeds, recipe=recipe, **values)
-    options |= {} if images is None else {"images": images}
+    options |= {} if images is None else {"images": whole_number("images", images, 1, 10_000)}
     try:
         training, test = (load(data, split, download=download, **options) for split in ("train", "test"))
     except TypeError as error:
@@ -139,8 +139,9 @@ def study(
             split_classes(training, plan[0].holdout)
         except ValueError as error:
             raise ValueError(f"{error}; with holdout 0 the last epoch is evaluated, not one chosen by them") from None
-    for kind in ("comparison", "curves"):  # known before the work
-        check_output(Path(out) / "figures" / f"{path.stem}_{kind}.png", *info(data)["where"])
+    kinds, read = ("comparison.png", "comparison.svg", "curves.png", "curves.svg"), info(data)["where"]
+    for file in (path, path.with_suffix(".md"), *(Path(out) / "figures" / f"{path.stem}_{kind}" for kind in kinds)):
+        check_output(file, *read)
     fingerprint = digest(training.fingerprint, test.fingerprint)
     workers = default_workers(workers, where)
     if cache:  # a part, too: every run reads it

@@ -107,15 +107,19 @@ def paper(
     for name, split in product(names, ("train", "test")):
         load(name, split, download=download)  # its error names what is missing and what to do
     folder = Path(out) / "paper"
-    for name in names:
-        check_output(folder / f"{unique_name(name)}-curves.png", *info(name)["where"])
+    stems = {name: unique_name(name) for name in names}
+    for name, stem in stems.items():
+        runs = [f"{stem}-seed{seed}{suffix}" for seed in seeds for suffix in (".pt", ".json")]
+        read = info(name)["where"]
+        for file in ("report.html", "report.md", f"{stem}-curves.png", *runs):
+            check_output(folder / file, *read)
     say = partial(print, flush=True) if progress else lambda *_: None
     say(f"study of {', '.join(names)}; seeds {', '.join(map(str, seeds))}: {folder}")
     how = {"where": where, "workers": workers, "progress": progress}
     studies: list[dict[str, Any]] = []
     with exclusive(folder / "report.html"):
-        for number, name in enumerate(names):
-            files = [folder / f"{unique_name(name)}-seed{seed}.pt" for seed in seeds]
+        for name, stem in stems.items():
+            files = [folder / f"{stem}-seed{seed}.pt" for seed in seeds]
             plan = {"recipe": recipe, "part": _part(files, part), "where": where, **values}
             if progress and (line := forecast(name, **plan)):
                 say(line)
@@ -123,12 +127,13 @@ def paper(
             for seed, file in zip(seeds, files, strict=True):
                 _train(name, file, plan | {"seed": seed}, how | {"cache": cache}, say)
                 found.append(_measure(file, how, say))
-            # The idea and the gradients are one file each, whatever the data.
-            shown, missing = _draw(name, files[0], Path(out), ["3", "4"] if studies else None, how, say)
-            about = {"data": name, "name": unique_name(name), "reasons": _reasons(found[0], recipe, values)}
-            curves = _draw_curves(about["name"], found, folder)
-            studies.append({**about, "runs": found, "curves": curves, "figures": shown, "missing": missing})
-            report = _report(studies, names[number + 1 :], folder)
+            # The idea and the gradients are one file each, whatever the data. Figures of a folder stand apart, so that
+            # they do not replace those of another folder of its name.
+            place = Path(out) if stem == file_name(name) else folder / stem
+            shown, missing = _draw(name, files[0], place, ["3", "4"] if studies else None, how, say)
+            about = {"data": name, "name": stem, "reasons": _reasons(found[0], recipe, values), "missing": missing}
+            studies.append({**about, "runs": found, "curves": _draw_curves(stem, found, folder), "figures": shown})
+            report = _report(studies, names[len(studies) :], folder)
     say(f"{report}, and as Markdown {report.with_suffix('.md')}")
     return report
 
@@ -218,8 +223,6 @@ def _draw(
 ) -> tuple[list[dict[str, Any]], str]:
     """Draw the figures of a data set that are missing or show another network; return them, and why others are not."""
     content, missing = checkpoints.load_checkpoint(path), ""
-    if unique_name(data) != file_name(data):
-        out = path.parent / unique_name(data)  # figures of folders of the same name do not replace each other
     context = figures.Context(data, path, out)
     files = [out / "figures" / f"{figures.file_stem(row, data)}.json" for row in figures.find(ids)]
     stale = [file.stem for file in files if not _up_to_date(file, figures.command(file.stem, context), path, content)]

@@ -1,11 +1,14 @@
 """What all widgets have in common, in a real browser: they are accessible, fit, follow the theme, and are quick."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 import sstutils as sst
 from sstutils.lectures import widgets
+from sstutils.lectures.widgets import base
 
 RECORDINGS = "sstutils/lectures/recordings"
 TRIPLET = {"a": (-1, 0), "p": (1, 0.5), "n": (-0.2, 0.9)}
@@ -108,6 +111,47 @@ def test_a_widget_is_used_by_keyboard_and_shown_twice(page_of, name):
     assert both.nth(1).inner_html() != before
     assert both.count() == 2 and both.nth(0).inner_text() == both.nth(1).inner_text()
     assert not page.bad
+
+
+SMALLEST = """() => {
+  const widget = document.querySelector('section.present .sst-widget'), zoom = widget.currentCSSZoom, sizes = [];
+  for (const node of widget.querySelectorAll('*')) {
+    const box = node.getBoundingClientRect();
+    const spoken = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+    if (!spoken || box.width < 3 || node.closest('.sst-hidden, .sst-said')) continue;
+    const size = parseFloat(getComputedStyle(node).fontSize);
+    sizes.push([node.closest('svg') ? size * Math.abs(node.getScreenCTM().a) : size * zoom, node.textContent]);
+  }
+  return sizes.sort((a, b) => a[0] - b[0])[0];
+}"""
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (1920, 1080)], ids=str)
+def test_a_widget_alone_on_its_slide_fits_and_can_be_read_from_the_last_row(tab, tmp_path, size):
+    from sstutils.lectures.editions import lecture, slides
+
+    series = [one for one in lecture.lectures(Path("notebooks")) if one.name[:2] in ("02", "05", "06", "07", "08")]
+    for one in series:
+        for model in one.states.values():  # as they would be if the notebook were run now
+            if "_esm" in model["state"]:
+                module = model["state"]["_anywidget_id"].split(".")[-2]
+                model["state"] |= {"_esm": base.script(module), "_css": base.stylesheet()}
+    slides.slides(series, tmp_path, lambda line: None)
+    seen = 0
+    for one in series:
+        page = tab(*size[:1], height=size[1])
+        page.goto((tmp_path / f"{one.name}.html").as_uri())
+        page.wait_for_function("document.documentElement.dataset.ready !== undefined")
+        alone = page.evaluate("[...document.querySelectorAll('.slides > section')].map(s => s.matches('.alone'))")
+        for number in np.flatnonzero(alone).tolist():
+            page.evaluate("number => Reveal.slide(number)", number)
+            page.wait_for_timeout(300)
+            assert page.locator("section.present .sst-widget").count() == 1
+            assert page.locator("section.present.long").count() == 0, one.name
+            assert page.evaluate(SMALLEST)[0] >= 20, (one.name, page.evaluate(SMALLEST))
+            seen += 1
+        assert not page.bad
+    assert seen >= 10
 
 
 @every_widget

@@ -5,8 +5,12 @@
   const slides = [...document.querySelectorAll(".slides > section")];
   document.querySelectorAll(".sst-place").forEach((place) => place.setAttribute("data-prevent-swipe", ""));
 
+  // Widgets are laid out in pixels: they grow with the letters of the slide.
+  const magnify = () => document.documentElement.style.setProperty("--zoom", parseFloat(getComputedStyle(document.documentElement).fontSize) / 18);
+
   function fit(slide) {
     if (!slide || !slide.clientHeight) return;
+    magnify();
     const page = slide.querySelector(".page"), room = () => slide.clientHeight;
     // fragments that are still hidden take their room, so that nothing jumps
     let size = 1;

@@ -17,7 +17,7 @@ from .pages import templates
 
 
 def slides_of(lecture: Lecture) -> list[list[Cell]]:
-    """Return the cells of each slide of a lecture; the title has a slide of its own."""
+    """Return the cells of each slide of a lecture; the title and each widget have a slide of their own."""
     found: list[list[Cell]] = []
     for cell in lecture.cells:
         if "skip" in cell.tags or cell.node is lecture.notebook.cells[0]:
@@ -25,6 +25,8 @@ def slides_of(lecture: Lecture) -> list[list[Cell]]:
         begins = "slide" in cell.tags or (cell.kind == "text" and re.match(r"#{2,3} ", cell.node.source))
         if found and found[-1][-1].node is cell.node:  # the second part of a text
             begins = False
+        elif cell.alive or (found and found[-1][-1].alive):
+            begins = True
         if not found and not begins and not cell.shown:  # imports
             continue
         if begins or not found:

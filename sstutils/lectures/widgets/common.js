@@ -147,9 +147,9 @@ function decode(view, use) {
 function canvas(parent, width, height, attributes = {}) {
   const node = h("canvas", { role: "img", ...attributes });
   const sheet = { node, pen: node.getContext("2d"), width: 0, height: 0, resize(wide, high) {
-    if (sheet.width === wide && sheet.height === high) return false;
-    const scale = Math.max(1, Math.min(3, devicePixelRatio));
-    Object.assign(sheet, { width: wide, height: high });
+    const scale = Math.max(1, Math.min(3, devicePixelRatio * (node.currentCSSZoom ?? 1))); // on a slide all is magnified
+    if (sheet.width === wide && sheet.height === high && sheet.scale === scale) return false;
+    Object.assign(sheet, { width: wide, height: high, scale });
     Object.assign(node, { width: Math.round(wide * scale), height: Math.round(high * scale) });
     node.style.cssText = `width:${wide}px;max-width:100%`;
     sheet.pen.setTransform(scale, 0, 0, scale, 0, 0);

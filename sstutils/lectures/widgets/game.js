@@ -196,7 +196,7 @@ function render({ model, el }) {
     const left = Math.min(-sphere, -ap / 2 - hinge, points[2][0]), right = Math.max(sphere, -ap / 2 + hinge, points[2][0]);
     const low = -Math.max(sphere, hinge), high = Math.max(sphere, hinge, points[2][1]);
     const size = width < 340 ? 40 : 52, away = size / 2 + 18, edge = 14;
-    const unit = Math.min((width - 4 * edge) / (right - left || 1), (420 - 2 * edge) / (high - low || 1));
+    const unit = Math.min((width - 4 * edge) / (right - left || 1), (Math.min(420, 0.86 * width) - 2 * edge) / (high - low || 1));
     const top = Math.max(edge, away + size / 2 + 2 - (high - points[2][1]) * unit), height = top + (high - low) * unit + edge;
     const X = (x) => width / 2 + (x - (left + right) / 2) * unit, Y = (y) => top + (high - y) * unit;
     const [a, p, n] = points.map(([x, y]) => [X(x), Y(y)]);
@@ -208,7 +208,7 @@ function render({ model, el }) {
       if (out[0] * (m[0] - middle[0]) + out[1] * (m[1] - middle[1]) < 0) out = [-out[0], -out[1]];
       const anchor = Math.abs(out[0]) < 0.4 ? "middle" : out[0] > 0 ? "start" : "end";
       return [s("line", { x1: u[0], y1: u[1], x2: v[0], y2: v[1], style: "stroke:var(--sst-ink);stroke-width:1.5" }),
-        s("text", { x: m[0] + 9 * out[0], y: m[1] + 9 * out[1] + 4 + 4 * out[1], "text-anchor": anchor, style: halo }, `${name} ${tidy(length)}`)];
+        s("text", { x: Math.max(anchor === "end" ? 88 : 0, Math.min(anchor === "start" ? width - 88 : width, m[0] + 9 * out[0])), y: m[1] + 9 * out[1] + 4 + 4 * out[1], "text-anchor": anchor, style: halo }, `${name} ${tidy(length)}`)];
     };
     const sides = [side(a, p, "d(a, p)", ap), side(a, n, "d(a, n)", an), side(p, n, "d(p, n)", pn)];
     const thumb = ([x, y], cell, dx, dy) => {

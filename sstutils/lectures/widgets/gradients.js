@@ -198,7 +198,7 @@ function plane(parent, loss, move) {
 /** Three triangles of a loss: `paint` colours them for a margin, `update` moves the marker. */
 function triangles(parent, loss, move) {
   const name = loss === "sst" ? "SST loss" : "triplet loss", current = [0, 0];
-  const row = h("div", { style: "display:flex;gap:4px;margin-top:8px" });
+  const row = h("div", { class: "sst-triangles", style: "display:flex;gap:4px;margin-top:8px" });
   parent.append(row);
   const corners = OUTLINE.map((point) => point.join(" ")).join("L");
   const dots = [0, 2].flatMap((t) => [[[t, -2], [t, 2 - t]], [[-2, t], [2 - t, t]], [[-2, 2 - t], [2 - t, -2]]])
@@ -370,7 +370,7 @@ function render({ model, el }) {
       : "Disc around a: a negative in here is pushed, with the same weight everywhere; outside, the loss is 0."), ...lines);
     return { loss, lines, update, triangles: triangles(side, loss, moveMarker) };
   });
-  const below = h("div", { style: "width:100%" });
+  const below = h("div", { class: "sst-below", style: "width:100%" });
   const shadow = h("p", { style: "margin:0", "data-note": "shadow" });
   below.append(
     h("div", { style: "display:flex;gap:8px;align-items:center;flex-wrap:wrap" }, h("span", {}, "negative gradient: −4"),
@@ -386,7 +386,7 @@ function render({ model, el }) {
     wrong.hidden = !odd;
     if (odd) return;
     const steps = model.get("steps"), gone = steps ? ways() : { sst: [[a, p, n]], triplet: [[a, p, n]] };
-    letGo.textContent = steps ? told() : "Let go, and the three points follow their forces, step by step, in both panels. Catch one to go on from there.";
+    letGo.textContent = steps ? told() : "Let go, and the three points follow their forces in both panels. Catch one to carry on from there.";
     stepsOf.set(steps);
     margin.set(m);
     check.set(model.get("panels"));

@@ -128,7 +128,7 @@ function render({ model, el }) {
   const plane = !model.get("options").length, redraw = (plane ? arrowForm : optionsForm)(body, model, pick);
   root.style.maxWidth = "720px";
   const result = h("div", { style: `flex:1 1 ${plane ? "240px" : "100%"};min-width:0` });
-  const hint = h("p", { class: "sst-about" });
+  const hint = h("p", { class: "sst-about", "data-note": "hint" });
   const sentence = h("p", { style: "margin:0;font-weight:600", "data-part": "verdict" });
   const why = h("p", { style: "margin:4px 0 0", "data-part": "because" });
   result.append(hint);

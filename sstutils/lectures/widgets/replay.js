@@ -16,6 +16,7 @@ function sentence(run, frame) {
     `${(100 * run.shown[i]).toFixed(0)} % of the variance in view`;
 }
 
+const RATIO = 0.82; // of a map's height and its width
 const RATE = 4; // frames a second at speed 1
 const SIDE = 32, COLUMNS = 16; // of the sheet of pictures
 
@@ -140,7 +141,8 @@ function render({ model, el }) {
   const recall = curves(main, "Recall@1", (epoch) => runs.length && go(frameAt(longest(), epoch)));
   const key = h("p", { class: "sst-key" });
   const note = h("p", { class: "sst-about" });
-  main.append(key, note, h("p", { class: "sst-values" }, "Letters (press one to see it alone):"));
+  const under = h("div", { class: "sst-under" }, recall.node, key, note);
+  main.append(h("p", { class: "sst-values" }, "Letters (press one to see it alone):"));
   const legend = classLegend(main, "Letters: show one", () => show(), say);
 
   // -- data
@@ -201,8 +203,8 @@ function render({ model, el }) {
     // One run alone has its map on the left and all else, on one axis of epochs, on the right.
     const one = runs.length < 2, [first, second] = panels;
     pair.classList.toggle("sst-one", one);
-    if (one) first.facts.append(recall.node, key, note);
-    else pair.after(recall.node, key, note);
+    if (one) first.facts.append(under);
+    else pair.after(under);
     (one ? first.box : second.box).prepend(second.pick.parentNode);
     first.box.prepend(first.pick.parentNode);
     second.box.hidden = one;
@@ -225,12 +227,12 @@ function render({ model, el }) {
     for (const panel of panels) {
       if (!panel.run) continue;
       const width = Math.floor(panel.node.parentNode.clientWidth) || 160, run = panel.run;
-      panel.paper.resize(width, Math.round(width * 0.92));
+      panel.paper.resize(width, Math.round(width * RATIO));
       const top = nice(Math.max(...run.loss.filter((x) => x !== null), 1e-9));
       panel.loss.draw({ width: Math.floor(panel.facts.clientWidth) || 160, height: 104, title: "loss", most, top, ticks: [0, top],
         series: [{ epochs: run.epoch, values: run.loss, hue: panel.side ? "vermilion" : "blue", dash: panel.side, local: run.local }] });
     }
-    recall.draw({ width: Math.floor((runs.length < 2 ? panels[0].facts : main).clientWidth) || 320, height: 150, title: "Recall@1 among these images", most, top: 1,
+    recall.draw({ width: Math.floor(under.clientWidth) || 320, height: 150, title: "Recall@1 among these images", most, top: 1,
       ticks: [0, 0.5, 1], series: runs.map((run, i) => ({ epochs: run.epoch, values: run.recall,
         hue: i ? "vermilion" : "blue", dash: i, local: run.local })) });
     key.replaceChildren(...runs.map((run, i) => h("span", {},
@@ -275,7 +277,7 @@ function render({ model, el }) {
 
   /** How far the points of a frame reach in its plane: the spread that is in view. */
   const extent = (run, frame) => (value(run.spread, frame) ?? 0) * Math.sqrt(value(run.shown, frame) ?? 0);
-  const width = () => `True scale: in all frames the window is ${tidy((2 * reach * widest) / 0.92, 1)} units wide`;
+  const width = () => `True scale: in all frames the window is ${tidy((2 * reach * widest) / RATIO, 1)} units wide`;
 
   function scatter(panel, frame) {
     const { paper, run, at } = panel, { width, height } = paper;

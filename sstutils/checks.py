@@ -25,9 +25,9 @@ def whole_number(name: str, value: Any, least: int = 1, most: int | None = None)
     except (TypeError, ValueError):  # torch's has several errors of its own
         raise ValueError(f"{name} must be an integer, got {_shown(value)}") from None
     if most is not None and not least <= number <= most:
-        raise ValueError(f"{name} must be between {least} and {most}, got {number}")
+        raise ValueError(f"{name} must be between {least} and {most}, got {_shown(number)}")
     if number < least:
-        raise ValueError(f"{name} must be at least {least}, got {number}")
+        raise ValueError(f"{name} must be at least {least}, got {_shown(number)}")
     return number
 
 
@@ -45,12 +45,18 @@ def seed_number(seed: Any) -> int:
     return whole_number("seed", seed, 0, 2**64 - 1)
 
 
-def real_number(name: str, value: Any) -> float:
-    """Check a finite number; numpy's and torch's are converted."""
+def real_number(name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> float:
+    """Check a finite number from `least` to `most`; numpy's and torch's are converted."""
     value = value.item() if isinstance(value, (Tensor, np.ndarray)) and value.ndim == 0 else value
-    if not isinstance(value, Real) or _is_bool(value) or not math.isfinite(value):
+    try:
+        number = float(value) if isinstance(value, Real) and not _is_bool(value) else math.nan
+    except OverflowError:  # of an integer
+        number = math.inf
+    if not math.isfinite(number):
         raise ValueError(f"{name} must be a finite number, got {_shown(value)}")
-    return float(value)
+    if not least <= number <= most:
+        raise ValueError(f"{name} must be between {least:g} and {most:g}, got {number:g}")
+    return number
 
 
 def true_or_false(name: str, value: Any) -> bool:

@@ -10,15 +10,14 @@ import inspect
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from math import cos, pi
-from numbers import Integral, Real
 from os import PathLike, fspath
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
+from .checks import real_number, true_or_false, whole_number
 from .losses import ContrastiveLoss, SSTLoss, TripletLoss
 from .models import HEADS, EmbeddingNet
 from .sampling import ClassBalancedSampler, LocalSampler, ShuffledSampler
@@ -88,7 +87,7 @@ class Recipe:
         "auto", "of convolutions: auto, float32 or bfloat16", choices=("auto", "float32", "bfloat16")
     )
     compile: bool = _value(False, "compile the backbone: slow at first, then faster")
-    seed: int = _value(0, "of everything random", 0, 2**32 - 1)
+    seed: int = _value(0, "of everything random", 0, 2**64 - 1)
 
     def __post_init__(self) -> None:
         for entry in fields(self):
@@ -97,33 +96,25 @@ class Recipe:
             raise ValueError(f"resize must be 0 or at least size, {self.size}; got {self.resize}")
 
 
-_KINDS = {  # annotation -> (types that are taken, what they are called, what they are converted by)
-    "str": ((str, PathLike), "a string", fspath),
-    "bool": ((bool, np.bool_), "True or False", bool),
-    "int": ((Integral,), "an integer", int),
-    "float": ((Real,), "a number", float),
-}
-
-
 def _converted(entry: Field, value: Any) -> Any:
     """Return a value as its field has it, by the annotation, or raise a ValueError that names the field."""
-    kind, _, optional = entry.type.partition(" | ")
+    name, (kind, _, optional) = entry.name, entry.type.partition(" | ")
+    least, most, choices = (entry.metadata[key] for key in ("least", "most", "choices"))
     if value is None and optional:
         return None
-    taken, called, convert = _KINDS[kind]
-    # Python counts True among the integers.
-    if not isinstance(value, taken) or (kind != "bool" and isinstance(value, bool)):
-        raise ValueError(f"{entry.name} must be {called}, got {value!r:.40}")
-    least, most, choices = (entry.metadata[key] for key in ("least", "most", "choices"))
-    if most is not None and not least <= value <= most:  # nor is NaN between them
-        bound = f"at most {most:,}" if value > most else f"at least {least:,}"
-        raise ValueError(f"{entry.name} must be {bound}, got {value!s:.40}")
+    if kind == "bool":
+        return true_or_false(name, value)
+    if kind == "int":
+        return whole_number(name, value, least, most)
+    if kind == "float":
+        return real_number(name, value, least, most)
+    text = fspath(value) if isinstance(value, PathLike) else value
+    if not isinstance(text, str) or len(text) > 1000:
+        raise ValueError(f"{name} must be a string of at most 1,000 characters, got {type(value).__name__}")
     # Losses of others are looked up when one is made: a network can be used where their package is not.
-    if choices and value not in choices and not (entry.name == "loss" and value.endswith("Loss")):
-        raise ValueError(f"{entry.name} must be one of {', '.join(choices)}; got {value!r:.40}")
-    if kind == "str" and len(fspath(value)) > 1000:
-        raise ValueError(f"{entry.name} must have at most 1,000 characters, got {len(fspath(value)):,}")
-    return convert(value)
+    if choices and text not in choices and not (name == "loss" and text.endswith("Loss")):
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {text!r:.60}")
+    return text
 
 
 # As the paper's published code trains on its three data sets of photographs: Adam, the learning rate halved when the

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from sstutils import EmbeddingNet, device
+from sstutils.models import load_weights
 from sstutils.photos import bninception
 from sstutils.photos.bninception import BNInception
 
@@ -145,22 +146,109 @@ def test_published_weights_load(tmp_path):
             assert torch.equal(net.backbone.state_dict()[name], value[0] if "_bn." in name else value)
 
 
-WRAPS = {
-    "plain": dict,
-    "state_dict": lambda state: {"epoch": 3, "state_dict": state},
-    "parallel": lambda state: {f"module.{name}": value for name, value in state.items()},
-}
+NESTS = [(), ("state_dict",), ("model",), ("model", "state_dict")]
+PREFIXES = [
+    "", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.", "encoder.", "backbone.",
+    "module.encoder.", "model.backbone.", "encoder.encoder.", "module.model.encoder._orig_mod.",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
-def test_weights_of_any_backbone_from_a_file(tmp_path, wrap):
+@pytest.mark.parametrize("name", ["weights.pth", "weights.pth.tar", "weights.pkl", "weights.v2", "weights"])
+def test_weights_of_any_backbone_from_a_file_of_any_name(tmp_path, monkeypatch, name):
     from torchvision.models import resnet18
 
     torch.manual_seed(2)
     oracle = resnet18()
-    torch.save(wrap(oracle.state_dict()), tmp_path / "resnet18.pth")
-    net = EmbeddingNet("resnet18", dim=4, weights=str(tmp_path / "resnet18.pth"))
-    assert torch.equal(net.backbone.layer4[1].conv2.weight, oracle.layer4[1].conv2.weight)
+    torch.save(oracle.state_dict(), tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for place in (name, str(tmp_path / name)):
+        net = EmbeddingNet("resnet18", dim=4, weights=place)
+        assert torch.equal(net.backbone.layer4[1].conv2.weight, oracle.layer4[1].conv2.weight)
+
+
+class Vision(nn.Module):
+    """Names of its own that begin as wrappers do."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.ModuleDict({"layer": nn.Linear(2, 3), "model": nn.Linear(3, 3)})
+        self.module = nn.Linear(3, 4)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("nest", NESTS, ids=str)
+def test_weights_are_found_within_what_scripts_wrap_them_in(prefix, nest):
+    wanted, network = Vision(), Vision()
+    state = {prefix + name: value for name, value in wanted.state_dict().items()} | {
+        f"{prefix}fc.weight": torch.ones(2)
+    }
+    if prefix:
+        state["criterion.proxies"] = torch.ones(2)
+    for key in reversed(nest):
+        state = {"epoch": 3, "best": torch.tensor(0.5), key: state, "optimizer": {"state": {}}}
+    load_weights(network, state)
+    assert all(map(torch.equal, network.state_dict().values(), wanted.state_dict().values()))
+
+
+def test_weights_that_are_no_numbers_or_a_dictionary_that_holds_itself():
+    state = Vision().state_dict()
+    state["module.weight"][0, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"do not fit the backbone: 1 not finite, such as module\.weight"):
+        load_weights(Vision(), state, "w")
+    state["module.weight"] = torch.zeros(1).expand(4, 3)  # four bytes that look like twelve numbers
+    with pytest.raises(ValueError, match="1 not finite"):
+        load_weights(Vision(), state, "w")
+    state["module.weight"] = 3
+    with pytest.raises(ValueError, match=r"1 missing, such as module\.weight"):
+        load_weights(Vision(), state, "w")
+    circle = {}
+    circle["model"] = circle
+    with pytest.raises(ValueError, match="holds no weights"):
+        load_weights(Vision(), circle, "w")
+
+
+def test_a_flipped_bit_in_weights_is_found(tmp_path):
+    torch.save(EmbeddingNet("resnet18", dim=4).backbone.state_dict(), tmp_path / "w.pth")
+    raw = bytearray((tmp_path / "w.pth").read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (tmp_path / "w.pth").write_bytes(raw)
+    with pytest.raises(ValueError, match=r"w.pth holds no weights that can be read safely \(.* is damaged\)"):
+        EmbeddingNet("resnet18", dim=4, weights=str(tmp_path / "w.pth"))
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "such"),
+    [
+        ("small", 33, "32, 64"), ("alexnet", 32, "64, 96"), ("inception_v3", 32, "96, 128"), ("vgg11", 16, "32, 64"),
+        ("maxvit_t", 64, "224"), ("vit_b_16", 32, "224"),
+    ],
+)  # fmt: skip
+def test_sizes_that_a_backbone_cannot_take(name, side, such):
+    net = EmbeddingNet(name, dim=4)
+    expected = (
+        f"backbone {name} cannot take images of {side} x {side} pixels; set size to one that it can, such as {such}"
+    )
+    with pytest.raises(ValueError, match=expected):
+        net(torch.zeros(2, 3, side, side))
+
+
+def test_other_errors_of_a_backbone_stay_what_they_are(monkeypatch):
+    net = EmbeddingNet("small", dim=4)
+    monkeypatch.setattr(net.backbone[3][0], "forward", lambda _: (_ for _ in ()).throw(RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        net(torch.zeros(2, 3, 32, 32))
+
+
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16, torch.float16])
+def test_the_network_is_float32_whatever_the_default_is(images, default):
+    torch.set_default_dtype(default)
+    try:
+        net = EmbeddingNet(dim=8).eval()
+        found = [net(pictures) for pictures in (images, images.double() / 255, images.half() / 255)]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {value.dtype for value in (*net.state_dict().values(), *found)} <= {torch.float32, torch.int64}
+    assert torch.allclose(found[0], found[1], atol=1e-3)
 
 
 def test_weights_that_do_not_fit_are_told_apart(tmp_path):

@@ -8,7 +8,8 @@ import pickle
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict, replace
+import time
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from unittest import mock
 
@@ -387,17 +388,79 @@ def test_a_compiled_backbone_learns_the_same(glyphs, tmp_path):
     ("values", "message"),
     [
         ({"loss": "tripplet"}, "loss must be one of sst, triplet, contrastive"),
-        ({"epochs": 0}, "epochs must be at least 1, got 0"),
-        ({"k": 0}, "k must be at least 1, got 0"),
-        ({"lr": 0.0}, "lr must be at least 1e-12, got 0.0"),
-        ({"holdout": 1.0}, "holdout must be at most 0.999, got 1.0"),
-        ({"warmup": -0.1}, "warmup must be at least 0, got -0.1"),
-        ({"lr": float("nan")}, "lr must be at least 1e-12, got nan"),
+        ({"epochs": 0}, "epochs must be between 1 and 1000000, got 0"),
+        ({"k": 0}, "k must be between 1 and 1000000, got 0"),
+        ({"lr": 0.0}, "lr must be between 1e-12 and 1000, got 0"),
+        ({"holdout": 1.0}, "holdout must be between 0 and 0.999, got 1"),
+        ({"warmup": -0.1}, "warmup must be between 0 and 0.999, got -0.1"),
+        ({"lr": float("nan")}, "lr must be a finite number, got nan"),
     ],
 )
 def test_bad_recipe(values, message):
     with pytest.raises(ValueError, match=message):
         Recipe(**values)
+
+
+_NUMBERS = ("3e-4", "", b"3", True, np.True_, [3], (), {}, 1j, -(10**400), 10**400, 1e300, -1e300)
+_NUMBERS += tuple(kind(value) for kind in (float, np.float32, torch.tensor) for value in (np.nan, np.inf, -np.inf))
+WRONG = {
+    "float": _NUMBERS,
+    "int": (*_NUMBERS, -1, 2.5, 20.0, np.float64(20), "20", torch.tensor(2.0)),
+    "bool": ("false", "true", "", "no", 0, 1, 1.0, [], torch.tensor(1)),
+    "str": (3, True, b"sst", ["sst"], "x" * 10**6),
+}
+
+
+@pytest.mark.parametrize("entry", fields(Recipe), ids=lambda entry: entry.name)
+def test_a_value_of_the_wrong_type_or_size_is_refused_by_its_name(entry):
+    kind, _, optional = entry.type.partition(" | ")
+    for value in (*WRONG[kind], *([] if optional else [None])):
+        with pytest.raises(ValueError) as caught:
+            Recipe(**{entry.name: value})
+        assert str(caught.value).startswith(f"{entry.name} must be ")
+        assert len(str(caught.value)) < 200 and "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_and_paths_become_plain_values(tmp_path):
+    given = {"batch_size": np.int64(64), "lr": np.float64(1e-3), "flip": np.True_, "scale": 1, "weights": tmp_path}
+    recipe = Recipe(**given, seed=time.time_ns(), k=torch.tensor(3))
+    values = [getattr(recipe, name) for name in (*given, "seed", "k")]
+    assert [type(value) for value in values] == [int, float, bool, float, str, int, int]
+    assert (recipe.batch_size, recipe.lr, recipe.flip, recipe.scale, recipe.k) == (64, 1e-3, True, 1.0, 3)
+
+
+def test_what_is_too_much_is_told_at_the_door(run, glyphs):
+    for name in ("neighborhoods", "dim", "size", "epochs", "batch_size", "augment", "lr"):
+        with pytest.raises(ValueError, match=f"^{name} must be between .* and .*, got 1"):
+            Recipe(**{name: 10**9})
+    for name, value in (("scale", 0), ("augment", float("inf")), ("lr", 1e308)):
+        with pytest.raises(ValueError, match=f"^{name} must be "):
+            Recipe(**{name: value})
+    for workers in (10**9, -1, 2.5, True):
+        with pytest.raises(ValueError, match=r"^workers must be "):
+            next(train(glyphs["train"], Recipe(), workers=workers))
+        with pytest.raises(ValueError, match=r"^workers must be "):
+            runs.default_workers(workers, "cpu")
+
+
+def test_a_size_that_the_backbone_cannot_take_is_found_before_anything_is_written(run, tmp_path):
+    with pytest.raises(ValueError, match="backbone small cannot take images of 33 x 33 pixels; set size to"):
+        next(run(size=33))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+def test_training_is_float32_whatever_the_default_is(run, tmp_path, default):
+    torch.set_default_dtype(default)
+    try:
+        last = list(run(epochs=2, loss="ProxyAnchorLoss"))[-1]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    content = load_checkpoint(tmp_path / "net.pt")
+    assert np.isfinite(last.loss)
+    floats = [value for part in ("model", "loss") for value in content["training"][part].values()]
+    floats += [value for of in content["training"]["optimizer"]["state"].values() for value in (of["exp_avg"],)]
+    assert {value.dtype for value in floats if value.is_floating_point()} == {torch.float32}
 
 
 def test_a_part_of_photographs_is_trained_on_by_the_values_for_parts():

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
 
-from ..files import atomic_write, whole_file
+from ..files import atomic_write, read_arrays, whole_file
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
@@ -286,8 +286,7 @@ def load(path: str | PathLike, kind: str) -> dict[str, Any]:
         If it is not a whole recording of this kind.
     """
     with whole_file(path, "recording", "`make recordings` makes it"):
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}  # reading to the end checks each array's CRC
+        arrays = read_arrays(path)
         about = json.loads(str(arrays.pop("about")))
         if about["sstutils"] != FORMAT:
             raise ValueError("another format")

@@ -128,7 +128,8 @@ def main(argv: Iterable[str] | None = None) -> int:
             system = isinstance(error, OSError) and error.strerror  # not of this package, but of the system
             text = f"{error.filename or 'a file'}: {system}" if system else str(error)
             text = " ".join(text.split()) or type(error).__name__
-            if isinstance(error, (MemoryError, RuntimeError)) and not text.startswith("out of memory"):  # as training says
+            memory = isinstance(error, (MemoryError, RuntimeError))
+            if memory and not text.startswith("out of memory"):  # as training says
                 from .models import is_out_of_memory
 
                 if not is_out_of_memory(error):

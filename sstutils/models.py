@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections import Counter
@@ -99,7 +100,7 @@ def load_weights(network: nn.Module, state: dict[str, Tensor] | str | Path, sour
     if not isinstance(state, dict):
         source = source or str(state)
         try:
-            state = load_tensors(Path(state).expanduser())
+            state = load_tensors(os.path.expanduser(state))
         except FileNotFoundError:
             raise FileNotFoundError(f"weights file {source} not found") from None
         except Exception as error:  # whatever the bytes are taken for
@@ -214,7 +215,7 @@ class EmbeddingNet(nn.Module):
         one_of("head", head, HEADS)
         whole_number("dim", dim, 1, 2**16)
         # Names of weights have neither a suffix nor a folder.
-        file = weights if weights and (Path(weights).suffix or Path(weights).expanduser().exists()) else None
+        file = weights if weights and (Path(weights).suffix or os.path.exists(os.path.expanduser(weights))) else None
         self.backbone, features, (mean, std) = make_backbone(backbone, None if file else weights)
         if file:
             load_weights(self.backbone, file)

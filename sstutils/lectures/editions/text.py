@@ -148,7 +148,7 @@ class _Html(mistune.HTMLRenderer):
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
         if not re.match(r"[a-z]+:|#", url):
-            url = re.sub(r"\.ipynb(?=#|$)", ".html", url)
+            url = re.sub(r"\.ipynb(?=#|$)", ".html", url).removeprefix("../site/")  # which the page lies in
         return super().link(text, url, title)
 
     def block_code(self, code: str, info: str | None = None) -> str:

@@ -6,6 +6,7 @@ import os
 import shutil
 import tarfile
 import zipfile
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -22,7 +23,10 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 
 @pytest.fixture
 def server():
-    """Serve CONTENT with ranges; ``server.cut`` lists how many bytes each answer gives before the line goes dead."""
+    """Serve CONTENT with ranges; ``server.cut`` lists how many bytes each answer gives before the line goes dead.
+
+    ``server.head`` replaces headers of the next answers, ``server.body`` yields another content.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_):
@@ -35,13 +39,23 @@ def server():
             if start >= len(CONTENT):
                 self.send_error(416)
                 return
+            head = {"Content-Length": str(len(CONTENT) - start)}
+            if asked and served.ranges:
+                head["Content-Range"] = f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"
             self.send_response(206 if asked and served.ranges else 200)
-            self.send_header("Content-Length", str(len(CONTENT) - start))
+            for name, value in (head | served.head).items():
+                if value is not None:
+                    self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(CONTENT[start:][: served.cut.pop(0) if served.cut else None])
+            with suppress(OSError):  # who has seen enough hangs up
+                if served.body:
+                    for chunk in served.body():
+                        self.wfile.write(chunk)
+                else:
+                    self.wfile.write(CONTENT[start:][: served.cut.pop(0) if served.cut else None])
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as served:
-        served.asked, served.cut, served.ranges = [], [], True
+        served.asked, served.cut, served.ranges, served.head, served.body = [], [], True, {}, None
         served.url = f"http://127.0.0.1:{served.server_port}/file.bin"
         Thread(target=served.serve_forever, args=(0.01,), daemon=True).start()
         yield served
@@ -80,9 +94,78 @@ def test_a_part_that_needs_no_more(server, tmp_path, part):
     (tmp_path / ".file.bin.part").write_bytes(part)
     file = Download("file.bin", None, MD5, (server.url,))
     if part != CONTENT:  # a wrong part is removed, so that the next try begins anew
-        with pytest.raises(OSError, match="corrupted: md5"):
+        with pytest.raises(OSError, match="corrupted: checksum"):
             fetch(file, tmp_path)
     assert fetch(file, tmp_path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("length", ["abc", "-1", "1e3", "", None, "9" * 5000])
+def test_a_length_that_is_none_is_passed_over(server, tmp_path, length):
+    server.head = {"Content-Length": length}
+    if length and len(length) > 4:
+        with pytest.raises(OSError, match=r"^cannot download file.bin \(http"):
+            fetch(Download("file.bin", None, MD5, (server.url,)), tmp_path)
+    else:
+        assert fetch(Download("file.bin", 10**6, MD5, (server.url,)), tmp_path).read_bytes() == CONTENT
+
+
+def test_the_next_address_is_asked_whatever_the_first_answers(server, tmp_path):
+    wrong = ["http://127.0.0.1:9/file.bin", "nothing://127.0.0.1/", "http://[/", server.url.replace("file.bin", "a b")]
+    assert fetch(Download("file.bin", None, MD5, (*wrong, server.url)), tmp_path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("size", [None, 1000])
+@pytest.mark.parametrize("length", [None, str(10**12)])
+def test_an_answer_that_never_ends_is_cut(server, tmp_path, monkeypatch, size, length):
+    monkeypatch.setattr(archives, "_UNKNOWN", 5_000_000)
+    monkeypatch.setattr(archives, "_CHUNK", 100_000)
+    sent = []
+
+    def endless():
+        while True:
+            sent.append(1)
+            yield bytes(100_000)
+
+    server.body, server.head = endless, {"Content-Length": length}
+    with pytest.raises(OSError, match=r"it sends more than \d+ MB, which is not the file"):
+        fetch(Download("file.bin", size, MD5, (server.url,)), tmp_path)
+    assert len(sent) < 200  # some of it waits in buffers
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["file.tgz", "file.zip", "file.mat"])
+def test_a_page_to_sign_in_does_not_harm_what_is_there(server, tmp_path, name):
+    """Neither one that is sent in place of the file nor one that an older version has kept."""
+    page = b"<html>Please sign in</html>"
+    server.body, server.head, server.ranges = lambda: [page], {"Content-Length": str(len(page))}, False
+    begin = {"file.tgz": b"\x1f\x8b\x08", "file.zip": b"PK\x03", "file.mat": b"MATLAB 5.0"}[name]
+    part = tmp_path / f".{name}.part"
+    part.write_bytes(begin)
+    file = Download(name, None, MD5, (server.url,))
+    with pytest.raises(OSError, match="it sent something else, such as a page to sign in"):
+        fetch(file, tmp_path)
+    assert part.read_bytes() == begin
+    part.write_bytes(page)
+    with pytest.raises(OSError, match="something else"):
+        fetch(file, tmp_path)
+    assert server.asked == ["bytes=3-" if name != "file.mat" else "bytes=10-", None]
+    assert os.listdir(tmp_path) == []
+
+
+def test_another_part_than_was_asked_for_is_refused(server, tmp_path):
+    (tmp_path / ".file.bin.part").write_bytes(CONTENT[:100])
+    server.head = {"Content-Range": f"bytes 5-{len(CONTENT) - 1}/{len(CONTENT)}"}
+    with pytest.raises(OSError, match="it sent another part of the file than was asked for"):
+        fetch(Download("file.bin", None, MD5, (server.url,)), tmp_path)
+    assert (tmp_path / ".file.bin.part").read_bytes() == CONTENT[:100]
+
+
+def test_whole_digests_of_either_kind(server, tmp_path):
+    good = Download("file.bin", None, hashlib.sha256(CONTENT).hexdigest(), (server.url,))
+    assert fetch(good, tmp_path).read_bytes() == CONTENT
+    wrong = good.checksum[:60] + "0000"
+    with pytest.raises(OSError, match=f"corrupted: checksum {good.checksum}, expected {wrong}"):
+        fetch(good._replace(checksum=wrong), tmp_path)
 
 
 def test_an_interrupt_leaves_the_part_only(server, tmp_path, monkeypatch):
@@ -115,7 +198,11 @@ def tar(path, *members, mode="w:gz"):
 def zipped(path, *members):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for member, content in members:
-            archive.writestr(member, content)
+            if member:
+                archive.writestr(member, content)
+            else:  # writestr takes no empty name
+                with archive.open(zipfile.ZipInfo(""), "w") as file:
+                    file.write(content)
     return path
 
 
@@ -197,6 +284,35 @@ def test_too_many_files_are_refused(tmp_path, kind, monkeypatch):
     with pytest.raises(OSError, match=r"holds more than 20 files and folders: refused"):
         unpack(path, tmp_path, "top", most=10**6)
     assert os.listdir(tmp_path) == [f"a.{kind}"]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("name", [".", "./", "", "top", "./."])
+def test_members_without_a_name_are_passed_over(tmp_path, kind, name):
+    path = WRITERS[kind](tmp_path / f"a.{kind}", (name, b""), ("./top/a", b"1"))
+    assert (unpack(path, tmp_path, "top", most=100) / "a").read_bytes() == b"1"
+
+
+def test_what_killed_unpackings_left_goes_with_the_next(tmp_path):
+    path = tar(tmp_path / "a.tgz", ("top/a", b"1"))
+    (tmp_path / ".top.01234567.part" / "top").mkdir(parents=True)
+    other = tmp_path / ".other.01234567.part"
+    other.mkdir()
+    unpack(path, tmp_path, "top", most=100)
+    assert sorted(os.listdir(tmp_path)) == [other.name, "a.tgz", "top"]
+
+
+def test_two_processes_unpack_once(tmp_path, monkeypatch):
+    path = tar(tmp_path / "a.tgz", ("top/a", CONTENT))
+    members, begun = archives._members, []
+    monkeypatch.setattr(archives, "_members", lambda archive: begun.append(1) or members(archive))
+    threads = [Thread(target=unpack, args=(path, tmp_path, "top", 10**6)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert begun == [1]
+    assert sorted(os.listdir(tmp_path)) == ["a.tgz", "top"]
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

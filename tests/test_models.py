@@ -1,5 +1,6 @@
 """EmbeddingNet: shapes, inputs, heads, backbones, precision and its errors."""
 
+import hashlib
 import pickle
 
 import pytest
@@ -286,8 +287,26 @@ def test_weights_that_are_nowhere(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"weights file .*gone.pth not found"):
         EmbeddingNet("resnet18", weights=str(tmp_path / "gone.pth"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(bninception, "WEIGHTS", "http://127.0.0.1:9/bn_inception-52deb4733.pth")
+    nowhere = bninception.WEIGHTS._replace(urls=("http://127.0.0.1:9/bn_inception-52deb4733.pth",))
+    monkeypatch.setattr(bninception, "WEIGHTS", nowhere)
     with pytest.raises(OSError, match=r"bn_inception cannot be downloaded .*give their file"):
+        EmbeddingNet("bn_inception", weights="DEFAULT")
+
+
+def test_weights_are_fetched_and_checked_as_a_whole(tmp_path, monkeypatch, serve):
+    torch.save(published(), tmp_path / "away.pth")
+    checksum = hashlib.sha256((tmp_path / "away.pth").read_bytes()).hexdigest()
+    offered = bninception.WEIGHTS._replace(checksum=checksum, size=None, urls=(serve(tmp_path / "away.pth"),))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(bninception, "WEIGHTS", offered)
+    weights = EmbeddingNet("bn_inception", weights="DEFAULT").backbone.state_dict()
+    assert torch.equal(weights["conv1_7x7_s2.bias"], published()["conv1_7x7_s2.bias"])
+    path = tmp_path / "hub" / "checkpoints" / offered.name
+    damaged = bytearray(path.read_bytes())
+    damaged[-1000] ^= 1
+    path.write_bytes(damaged)
+    monkeypatch.setattr(bninception, "WEIGHTS", offered._replace(urls=()))
+    with pytest.raises(OSError, match=r"bn_inception cannot be downloaded"):
         EmbeddingNet("bn_inception", weights="DEFAULT")
 
 

@@ -14,11 +14,11 @@ _LITTER = {"__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume i
 
 
 class Download(NamedTuple):
-    """A file that a data set can fetch: name, size in bytes (None: not known), md5 and the addresses that offer it."""
+    """A file that can be fetched: name, size in bytes (None: not known), md5 or sha256, addresses that offer it."""
 
     name: str
     size: int | None
-    md5: str
+    checksum: str
     urls: tuple[str, ...]
 
 

@@ -11,7 +11,7 @@ import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from http.client import HTTPException
 from lzma import LZMAError
@@ -29,13 +29,15 @@ from ..files import exclusive, one_line
 _CHUNK = 1 << 20
 _SILENCE = 60  # seconds without a byte before an address is given up
 _ENTRIES = 500_000  # files and folders that an archive may hold; the largest of ours holds 120,000
+_UNKNOWN = 100_000_000  # bytes that a file of unknown size may have
+_BEGINS = {".tgz": b"\x1f\x8b", ".gz": b"\x1f\x8b", ".zip": b"PK", ".mat": b"MATLAB"}  # of files, by their endings
 
 
 def fetch(file: Download, folder: str | os.PathLike) -> Path:
     """Download `file` into `folder`, unless it is there with the right checksum, and return its path.
 
-    The bytes go to a hidden file next to it, ``.NAME.part``, which takes the name when its md5 is right. If a download
-    breaks off, that part stays, and the next call resumes it (over HTTP; FTP starts again).
+    The bytes go to a hidden file next to it, ``.NAME.part``, which takes the name when its checksum is right. If a
+    download breaks off, that part stays, and the next call resumes it (over HTTP; FTP starts again).
 
     Raises
     ------
@@ -43,26 +45,35 @@ def fetch(file: Download, folder: str | os.PathLike) -> Path:
         If there is no room for it, or no address gave the file with the right checksum.
     """
     path, problems = Path(folder) / file.name, []
-    part = path.with_name(f".{file.name}.part")
+    part, most = path.with_name(f".{file.name}.part"), 1.2 * (file.size or _UNKNOWN)  # sizes are known roughly
     with exclusive(path, wait=True):
-        if path.exists() and _md5(path) == file.md5:
+        if path.exists() and _checksum(path, file) == file.checksum:
             return path
         for url in file.urls:
             try:
-                _get(url, part, file)
-                if (found := _md5(part)) != file.md5:
+                _get(url, part, file, most)
+                if (found := _checksum(part, file)) != file.checksum:
                     part.unlink()
-                    raise OSError(f"corrupted: md5 {found}, expected {file.md5}")
+                    raise OSError(f"corrupted: checksum {found}, expected {file.checksum}")
                 os.replace(part, path)
                 return path
-            except (OSError, HTTPException, EOFError) as error:
+            except (OSError, HTTPException, EOFError, ValueError) as error:  # ValueError: sent on to a wrong address
                 problems.append(f"{url}: {one_line(error)}")
+                if part.exists() and part.stat().st_size > most:
+                    part.unlink()
     raise OSError(f"cannot download {file.name} ({'; '.join(problems)}). Place it by hand as {path}.")
 
 
-def _get(url: str, part: Path, file: Download) -> None:
-    """Add to `part` what it lacks of the file at an address."""
-    have = part.stat().st_size if part.exists() else 0
+def _get(url: str, part: Path, file: Download, most: float) -> None:
+    """Add to `part` what it lacks of the file at an address, which may have at most so many bytes."""
+    begin = _BEGINS.get(Path(file.name).suffix, b"")
+    have = 0
+    if part.exists():
+        with open(part, "rb") as kept:
+            good = kept.read(len(begin)) == begin
+        if not good:
+            part.unlink()
+        have = part.stat().st_size if good else 0
     need = max(0, (file.size or 0) - have)
     if need > (free := shutil.disk_usage(part.parent).free):
         raise OSError(f"needs {need / 1e9:.2f} GB, {part.parent} has {free / 1e9:.2f} GB free")
@@ -79,26 +90,44 @@ def _get(url: str, part: Path, file: Download) -> None:
             return
         raise
     with closing(answer):
-        resumed = getattr(answer, "status", None) == 206
-        start = have if resumed else 0
-        length = answer.headers.get("Content-Length")
-        total = start + int(length) if length else file.size
+        resumed = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        if getattr(answer, "status", None) == 206 and not resumed:
+            raise OSError("it sent another part of the file than was asked for")
+        start, length = have if resumed else 0, answer.headers.get("Content-Length") or ""
+        total = start + int(length) if length.isdecimal() else None
+        chunk = answer.read(_CHUNK)
+        if not start and not chunk.startswith(begin):  # seen before what we have is given up
+            raise OSError("it sent something else, such as a page to sign in")
+        too_much = f"it sends more than {most / 1e6:,.0f} MB, which is not the file"
+        if (total or 0) > most:
+            raise OSError(too_much)
         with (
             open(part, "ab" if resumed else "wb") as target,
-            tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=file.name) as bar,
+            tqdm(total=total or file.size, initial=start, unit="B", unit_scale=True, desc=file.name) as bar,
         ):
-            while chunk := answer.read(_CHUNK):
+            while chunk:
                 target.write(chunk)
                 bar.update(len(chunk))
+                start += len(chunk)
+                if start > most:
+                    raise OSError(too_much)
+                chunk = answer.read(_CHUNK)
         if total is not None and part.stat().st_size < total:
             raise EOFError(
                 f"the connection ended after {part.stat().st_size:,} of {total:,} bytes; try again to resume"
             )
 
 
-def _md5(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+def _checksum(path: Path, file: Download) -> str:
+    with open(path, "rb") as opened:
+        return hashlib.file_digest(opened, "md5" if len(file.checksum) == 32 else "sha256").hexdigest()
+
+
+def remove_leftovers(folder: Path, files: Iterable[Download]) -> None:
+    """Remove what downloads and unpackings that were killed have left of files that are there by now."""
+    for file in files:
+        for left in folder.glob(f".{file.name.partition('.')[0]}.*part"):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def unpack(archive: str | os.PathLike, folder: str | os.PathLike, top: str, most: int) -> Path:
@@ -181,7 +210,7 @@ def _members(archive: Path) -> Iterator[tuple[str, BinaryIO, int]]:
                 kind = stat.S_IFMT(entry.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                     raise OSError(f"{archive} holds {entry.filename!r}, which is no plain file: refused")
-                if not entry.is_dir():
+                if not entry.filename.endswith("/"):  # is_dir() fails on an empty name
                     with opened.open(entry) as source:
                         yield entry.filename, source, entry.header_offset
     else:

@@ -4,16 +4,24 @@ S. Ioffe and C. Szegedy (2015), "Batch normalization: accelerating deep network 
 shift", ICML, appendix: inception blocks whose 5 x 5 convolutions are two of 3 x 3.
 """
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import Normal, no_download
+from ..datasets.source import Download
 from ..models import load_weights
+from .archives import fetch
 
 FEATURES = 1024
-# The name of the file ends in the start of its checksum.
-WEIGHTS = "http://data.lip6.fr/cadene/pretrainedmodels/bn_inception-52deb4733.pth"
+WEIGHTS = Download(
+    "bn_inception-52deb4733.pth",
+    45_000_000,
+    "52deb473314542a5c2f87e9e6f26f4ca42fe863d15f986414dbae8c2dfdd2353",
+    tuple(f"{web}://data.lip6.fr/cadene/pretrainedmodels/bn_inception-52deb4733.pth" for web in ("https", "http")),
+)
 
 # Each block: channels of the 1x1 branch (0: none, and the block halves the picture), of the 3x3 branch (reduced to,
 # out), of the double 3x3 branch (reduced to, out), and of the pooled branch: its kind and channels (0: as they come).
@@ -98,35 +106,18 @@ class BNInception(nn.Module):
 
 
 def bn_inception(weights: str | None) -> tuple[BNInception, int, Normal]:
-    """Make the network, with its weights if they are asked for.
+    """Make the network, with its weights if they are asked for (DEFAULT or IMAGENET1K_V1), which are downloaded once.
 
-    Parameters
-    ----------
-    weights : {"DEFAULT", "IMAGENET1K_V1", None}
-        Downloaded once.
-
-    Returns
-    -------
-    network : BNInception
-    features : int
-        Number of its features.
-    normal : tuple
-        Mean and deviation that its input is standardised with.
-
-    Raises
-    ------
-    OSError
-        If they cannot be downloaded.
-    ValueError
-        If there are no such weights.
+    Returns it, the number of its features, and the mean and deviation that its input is standardised with. OSError if
+    the weights cannot be downloaded, ValueError if there are no such weights.
     """
     network = BNInception()
     if weights in ("DEFAULT", "IMAGENET1K_V1"):
         try:
-            state = torch.hub.load_state_dict_from_url(WEIGHTS, check_hash=True, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError) as error:  # RuntimeError: a wrong checksum
+            path = fetch(WEIGHTS, Path(torch.hub.get_dir()) / "checkpoints")
+        except OSError as error:
             raise no_download("bn_inception", error) from None
-        load_weights(network, state, WEIGHTS)
+        load_weights(network, path, WEIGHTS.name)
     elif weights:
         raise ValueError(f"bn_inception has no weights {weights!r}; there are DEFAULT, a file, or none")
     return network, FEATURES, (BNInception.mean, BNInception.std)

@@ -11,11 +11,15 @@ import numpy as np
 from ..datasets.source import Download
 from ..files import resolve
 from ..files import root as default_root
+from .archives import remove_leftovers
 from .lists import Fetched
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # the folder of Debian's package dataset-fashion-mnist
 MOST = 50_000_000  # bytes that a file may hold unpacked; the largest holds 47,040,016
-_MIRROR = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+_MIRRORS = (
+    "https://fashion-mnist.s3.eu-central-1.amazonaws.com",
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",  # torchvision's
+)
 CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
@@ -50,7 +54,7 @@ class FashionMNIST(Fetched):
     licence = "MIT"
     source = "https://github.com/zalandoresearch/fashion-mnist"
     downloads = tuple(
-        Download(name, size, md5, (f"{_MIRROR}/{name}",))
+        Download(name, size, md5, (f"{_MIRRORS[0]}/{name}", f"{_MIRRORS[1]}/{name}"))
         for name, size, md5 in (
             ("train-images-idx3-ubyte.gz", 26_421_880, "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
             ("train-labels-idx1-ubyte.gz", 29_515, "25c81989df183df01b3e8a0aad5dffbe"),
@@ -91,6 +95,7 @@ class FashionMNIST(Fetched):
         if images is not None and images < 1:
             raise ValueError(f"images is the number to keep of each class: at least 1, got {images}")
         files = cls.locate(resolve(root), split, download)
+        remove_leftovers(resolve(root) / cls.below, cls.downloads)
         grey = np.concatenate([read_idx(path, 3) for path in files[0::2]])
         labels = np.concatenate([read_idx(path, 1) for path in files[1::2]])
         if grey.shape != (len(labels), 28, 28):

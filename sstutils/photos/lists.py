@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..datasets.source import Download, Source
 from ..files import not_found, one_line, resolve
-from .archives import fetch, unpack
+from .archives import fetch, remove_leftovers, unpack
 
 
 class Fetched(Source):
@@ -98,6 +98,7 @@ class Photos(Fetched):
             for file, top in cls.archives.items():
                 if not (root / top).exists():
                     unpack(root / file, root, top, cls.most)
+        remove_leftovers(root, cls.downloads)
         folder = next(iter(cls.folders(root)), root)
         return *cls.check(folder, split), str(folder)
 

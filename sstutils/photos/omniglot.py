@@ -10,7 +10,7 @@ from PIL import Image
 from ..datasets.images import decode_image
 from ..datasets.source import Download, is_litter, list_pictures
 from ..files import cached_arrays, digest, one_line, resolve
-from .archives import open_zip
+from .archives import open_zip, remove_leftovers
 from .lists import Fetched
 
 SIDE = 32  # pixels
@@ -74,6 +74,7 @@ class Omniglot(Fetched):
         """Read the drawings of a split, reduced from 105x105 to 32x32 (antialiased), or take them from the cache."""
         root = resolve(root)
         (place,) = cls.locate(root, split, download)
+        remove_leftovers(root / cls.below, cls.needs(split))
         drawings = _drawings(place)
         # Named after the drawings: other files get another cache.
         key = digest("\n".join(f"{name} {stamp}" for name, stamp in drawings))

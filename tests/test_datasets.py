@@ -362,7 +362,7 @@ def test_images_that_promise_too_much_are_refused(tmp_path, kind, size, recwarn,
     unpacked = []
     monkeypatch.setattr(ImageFile.ImageFile, "load", unpacked.append)
     with pytest.raises(
-        OSError, match=r"^image .*picture.jpg cannot be read \(.* pixels.*\): repair or remove it"
+        OSError, match=r"^image .*picture.jpg cannot be read \(.* pixels.*\): repair it or move it away"
     ) as caught:
         open_image(path)
     assert not unpacked
@@ -1091,7 +1091,7 @@ def test_fashion_that_unpacks_without_end(tmp_path):
     fashion_tree(tmp_path / "files")
     path = tmp_path / "files" / "train-images-idx3-ubyte.gz"
     path.write_bytes(gzip.compress(bytes(fashion.MOST + 1), 1))
-    with pytest.raises(OSError, match=r"train-images.* holds more than 50,000,000 bytes: delete it"):
+    with pytest.raises(OSError, match=r"train-images.* holds more than 50,000,000 bytes: replace it"):
         datasets.load("fashion", root=tmp_path / "files")
 
 
@@ -1224,7 +1224,22 @@ def test_omniglot_packed_again_on_a_mac(tmp_path):
     with zipfile.ZipFile(tmp_path / "omniglot-py" / "images_evaluation.zip", "a") as archive:
         for name in ("__MACOSX/images_evaluation/Ge_ez/character01/._a.png", "images_evaluation/Ge_ez/__MACOSX/a.png"):
             archive.writestr(name, b"no drawing")
+        archive.writestr("images_evaluation/Ge_ez/character01/._0001_01.png", b"no drawing")
     again = datasets.load("omniglot", root=tmp_path)
+    assert (again.fingerprint, again.classes) == (before.fingerprint, before.classes)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_omniglot_in_a_folder_of_the_same_name(tmp_path, packed):
+    omniglot_tree(tmp_path, packed=True)
+    before = datasets.load("omniglot", root=tmp_path)
+    path = tmp_path / "again" / "omniglot-py" / "images_evaluation.zip"
+    with zipfile.ZipFile(tmp_path / "omniglot-py" / path.name) as archive:
+        archive.extractall(path.with_suffix(""))
+    if packed:
+        shutil.make_archive(str(path.with_suffix("")), "zip", path.parent, path.stem)
+        shutil.rmtree(path.with_suffix(""))
+    again = datasets.load("omniglot", root=tmp_path / "again")
     assert (again.fingerprint, again.classes) == (before.fingerprint, before.classes)
 
 
@@ -1277,7 +1292,7 @@ def test_omniglot_damaged(tmp_path, kind):
     if kind == "no drawings":
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("readme.txt", "")
-    with pytest.raises(OSError, match=r"delete .*fetch it again") as caught:
+    with pytest.raises(OSError, match=r"replace .*by a whole one") as caught:
         datasets.load("omniglot", root=tmp_path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import shutil
+import sys
 import tarfile
 import zipfile
 from contextlib import contextmanager
@@ -27,7 +28,9 @@ from sstutils.datasets.source import Download
 from sstutils.datasets.subsets import ClassSubset, Readable, part_of, protocol_ks, unreadable
 from sstutils.models import EmbeddingNet
 from sstutils.photos import cache
+from sstutils.photos import mat as mat_files
 from sstutils.photos.cache import cache_resized
+from sstutils.photos.mat import read_mat
 
 PER_CLASS = 2
 MODES = ("RGB", "L", "CMYK", "RGB", "RGB")
@@ -185,6 +188,59 @@ def test_a_folder_is_read_as_it_is(case, tmp_path):
     assert cls.count(tmp_path) == cls.counts
 
 
+def test_folders_within_folders_of_the_same_name(case, tmp_path):
+    cls, files = case
+    lay(files, tmp_path / "plain")
+    inside = {name: content for name, content in files.items() if "/" in name}
+    lay(files, tmp_path / "nested")  # what lies beside the folders stays
+    for top in {name.partition("/")[0] for name in inside}:
+        shutil.rmtree(tmp_path / "nested" / top)
+    # Class folders are not doubled by any program; car_data comes doubled.
+    depth = {"CUB_200_2011": 1, "Stanford_Online_Products": 1, "stanford_cars": 2, "car_data": 0, "car_ims": 1}
+    for name, content in inside.items():
+        parts = name.split("/")
+        doubled = [part for i, part in enumerate(parts[:-1]) for part in [part] * (2 if i < depth[parts[0]] else 1)]
+        lay({"/".join([*doubled, parts[-1]]): content}, tmp_path / "nested")
+    for split in ("train", "test"):
+        expected, found = cls(tmp_path / "plain", split), cls(tmp_path / "nested", split)
+        assert (found.targets, found.classes) == (expected.targets, expected.classes)
+        for (one, _), (other, _) in zip(found.samples, expected.samples, strict=True):
+            assert Path(one).read_bytes() == Path(other).read_bytes()
+
+
+def test_lists_with_a_byte_order_mark_and_empty_lines(case, tmp_path):
+    cls, files = case
+    lay(files, tmp_path / "plain")
+    for name, content in files.items():
+        if name.endswith((".txt", ".csv")):
+            files[name] = b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n") + b"\r\n  \r\n"
+    lay(files, tmp_path / "marked")
+    for split in ("train", "test"):
+        expected, found = cls(tmp_path / "plain", split), cls(tmp_path / "marked", split)
+        assert (found.targets, found.classes, found.fingerprint) == (
+            expected.targets,
+            expected.classes,
+            expected.fingerprint,
+        )
+
+
+def test_what_a_mac_adds_is_no_photograph(case, tmp_path):
+    cls, files = case
+    lay(files, tmp_path / "plain")
+    added = {}
+    for name in files:
+        folder, _, base = name.rpartition("/")
+        added |= {f"__MACOSX/{folder}/._{base}": b"fork", f"{folder}/.DS_Store": b"", f"{folder}/._{base}": b"fork"}
+    lay(files | {name.lstrip("/"): content for name, content in added.items()}, tmp_path / "mac")
+    if cls is not Cars196 or "cars_annos.mat" in files:
+        away = tmp_path / "packed"
+        archive_of(cls, files | {name: b for name, b in added.items() if not name.startswith("/")}, away)
+        assert cls(away, "test").fingerprint == cls(tmp_path / "plain", "test").fingerprint
+    for split in ("train", "test"):
+        expected, found = cls(tmp_path / "plain", split), cls(tmp_path / "mac", split)
+        assert (found.fingerprint, found.classes) == (expected.fingerprint, expected.classes)
+
+
 def test_names_and_order_follow_the_lists(monkeypatch, tmp_path):
     monkeypatch.setattr(CUB200.__bases__[0], "counts", CASES["cub200"][2])
     lay(cub(), tmp_path)
@@ -228,7 +284,7 @@ def test_an_archive_placed_by_hand_is_unpacked_once(monkeypatch, tmp_path, name)
     first = cls(tmp_path, "test")
     assert len(first) == counts["test"][1]
     (tmp_path / next(iter(cls.archives))).unlink()
-    for left in (f".{cls.downloads[0].name}.part", f".{first.root.rpartition(os.sep)[2]}.01234567.part"):
+    for left in (f".{cls.downloads[0].name}.part", f".{cls.downloads[0].name.partition('.')[0]}.01234567.part"):
         (tmp_path / left).touch()  # of a download and an unpacking that were killed
     assert cls(tmp_path, "test").fingerprint == first.fingerprint
     assert not list(tmp_path.glob(".*"))
@@ -267,7 +323,7 @@ def test_a_truncated_image_is_named(case, tmp_path):
     content = Path(path).read_bytes()
     for damaged in (b"", content[: len(content) // 2]):
         Path(path).write_bytes(damaged)
-        with pytest.raises(OSError, match=r"image .* cannot be read .*repair or remove it"):
+        with pytest.raises(OSError, match=r"image .* cannot be read .*repair it or move it away"):
             cls(tmp_path, "test")[3]
 
 
@@ -485,7 +541,7 @@ def test_the_two_files_of_an_older_version_go(birds, tmp_path):
 def test_an_unreadable_picture_leaves_no_cache(birds, tmp_path, workers):
     path, _ = birds.samples[-1]
     Path(path).write_bytes(b"no picture")
-    with pytest.raises(OSError, match=r"cannot be read .*repair or remove it"):
+    with pytest.raises(OSError, match=r"cannot be read .*repair it or move it away"):
         cache_resized(CUB200(tmp_path / "birds", "test"), 8, workers=workers, progress=False)
     assert made(tmp_path) == []
 
@@ -596,7 +652,7 @@ def test_stand_ins_are_kept_and_told_again(birds, tmp_path, workers, recwarn):
     assert len(told) == 2
     assert all(birds.samples[item][0] in text for item, text in zip(bad, told, strict=True))
     # Who allows none gets the error that he would get without the cache.
-    with pytest.raises(OSError, match=r"cannot be read .*repair or remove it"):
+    with pytest.raises(OSError, match=r"cannot be read .*repair it or move it away"):
         cache_resized(birds, 8, progress=False)
     part = ClassSubset(later, range(3))
     assert unreadable(part).nonzero()[0].tolist() == [4]
@@ -658,6 +714,53 @@ def test_names_in_the_lists_that_are_no_pictures_of_the_folder(monkeypatch, tmp_
     lists.write_text("\n".join(lines))
     with pytest.raises(OSError, match="1 of 8 test images are not in"):
         StanfordOnlineProducts(tmp_path, "test")
+
+
+def test_annotations_that_would_crash_the_reader(tmp_path, monkeypatch):
+    """Any byte changed: the same lists, others, or an error on one line; scipy's reader dies of some."""
+    path = tmp_path / "cars_annos.mat"
+    content = cars_original()["cars_annos.mat"]
+    path.write_bytes(content)
+    whole = read_mat(path)
+    assert whole["images"][:3] == [["car_ims/000001.jpg", 1], ["car_ims/000002.jpg", 1], ["car_ims/000003.jpg", 2]]
+    assert whole["classes"] == MODELS.tolist()
+    random, refused = np.random.default_rng(0), 0
+    for place in [*random.integers(0, len(content), 4), 130, 137, 180]:
+        damaged = bytearray(content)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            read_mat(path)
+        except ValueError as error:
+            refused += 1
+            assert str(error) == "cars_annos.mat is damaged, or far larger than the published one"
+    assert refused
+
+
+@pytest.mark.parametrize("end", ["os.abort()", "sys.exit(3)", "print('no JSON')", "os.kill(os.getpid(), 11)"])
+def test_a_reader_that_dies_is_an_error_on_one_line(tmp_path, monkeypatch, end):
+    (tmp_path / "reader.py").write_text(f"import os, sys\n{end}")
+    monkeypatch.setattr(mat_files, "__file__", str(tmp_path / "reader.py"))
+    lay(cars_original(), tmp_path)
+    with pytest.raises(OSError, match=r"^CARS196: the lists in .* cannot be read \(cars_annos.mat is damaged, or far"):
+        Cars196(tmp_path, "train")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the memory of a process is not limited")
+def test_annotations_that_unpack_to_too_much_memory(tmp_path, monkeypatch):
+    path = tmp_path / "cars_annos.mat"
+    savemat(path, {"annotations": np.zeros(300_000_000, np.uint8)}, do_compression=True)
+    assert path.stat().st_size < 1_500_000
+    path.write_bytes(path.read_bytes())
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    with pytest.raises(ValueError, match=r"^cars_annos.mat is damaged, or far larger than the published one$"):
+        read_mat(path)
+    assert max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) < 2 << 20  # in KB
+    with open(path, "r+b") as file:
+        file.truncate(20_000_001)
+    with pytest.raises(ValueError, match="far larger"):
+        read_mat(path)
 
 
 def test_annotations_of_cars_run_nothing(tmp_path):

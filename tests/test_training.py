@@ -609,7 +609,7 @@ def test_an_unreadable_image_is_replaced_counted_and_named(tmp_path, workers, re
         (warning,) = [str(w.message) for w in recwarn if "cannot be read" in str(w.message)]
         assert path in warning
         assert "another image of its class is taken" in warning
-    with pytest.raises(OSError, match=r"^image .* cannot be read .*repair or remove it$"):
+    with pytest.raises(OSError, match=r"^image .* cannot be read .*repair it or move it away$"):
         fit(data, recipe, progress=False, workers=workers, strict=True)
 
 

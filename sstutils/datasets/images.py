@@ -83,7 +83,7 @@ def open_image(path: str | os.PathLike) -> Image.Image:
     except MemoryError:  # it says something of the machine, not of the image
         raise
     except Exception as error:  # PIL raises some ten kinds
-        raise OSError(f"image {path} cannot be read ({one_line(error)}): repair or remove it") from error
+        raise OSError(f"image {path} cannot be read ({one_line(error)}): repair it or move it away") from error
 
 
 def picture_sides(folder: str | os.PathLike, most: int = 50) -> list[int]:

@@ -159,7 +159,7 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike, top: str, most
             raise OSError(f"{archive} holds {error.filename} twice: refused") from error
         except (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError, RuntimeError) as error:
             # RuntimeError: zipfile, asked for a password
-            raise OSError(f"{archive} is damaged ({one_line(error)}): delete it and fetch it again") from error
+            raise OSError(f"{archive} is damaged ({one_line(error)}): replace it by a whole one") from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return target
@@ -195,7 +195,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
-        raise OSError(f"{path} is damaged ({one_line(error)}): delete it and fetch it again") from error
+        raise OSError(f"{path} is damaged ({one_line(error)}): replace it by a whole one") from error
     if len(archive.infolist()) > _ENTRIES:
         archive.close()
         raise _too_many(path)

@@ -1,10 +1,12 @@
 """CARS196: photographs of 196 models of cars, in the layouts that are still to be found."""
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..datasets.source import Download, list_pictures
-from .lists import Photos
+from .lists import Photos, places_of, read_lines
+from .mat import read_mat
 
 _ORIGINAL = "http://ai.stanford.edu/~jkrause/car196"
 
@@ -42,46 +44,41 @@ class Cars196(Photos):
     def folders(root: Path) -> list[Path]:
         """List the folders that hold one of the layouts."""
         original = [root] if (root / "car_ims").is_dir() and (root / "cars_annos.mat").is_file() else []
-        torchvision = [f for f in (root / "stanford_cars", root) if (f / "devkit" / "cars_train_annos.mat").is_file()]
-        nested = (root / "car_data" / "car_data", root / "car_data", root)
-        by_class = [f for f in nested if (f / "train").is_dir() and any(f.glob("train/*/*.jpg"))]
+        torchvision = [place for place in places_of(root, "stanford_cars") if list(_devkit(place))]
+        by_class = [place for place in places_of(root, "car_data") if any(place.glob("train/**/*.jpg"))]
         return original + torchvision + by_class
 
     @staticmethod
     def listing(folder: Path, split: str) -> tuple[list[tuple[str, int]], dict[int, str]]:
         """Read the lists of whichever layout it is; class ids up to 98 are ``train``."""
         if (folder / "cars_annos.mat").is_file():
-            content = _load(folder / "cars_annos.mat")
-            rows = [(str(row["relative_im_path"]), int(row["class"])) for row in content["annotations"]]
-            names = content["class_names"]
-        elif (folder / "devkit").is_dir():
+            content = read_mat(folder / "cars_annos.mat")
+            rows, names = content["images"], content["classes"]
+        elif list(_devkit(folder)):
             rows, names = _read_torchvision(folder)
         else:
             rows, names = _read_class_folders(folder)
         kept = [(path, label) for path, label in rows if (label <= 98) == (split == "train")]
-        return kept, {label: str(name) for label, name in enumerate(names, 1)}
+        return kept, dict(enumerate(names, 1))
 
 
-def _load(file: Path) -> dict:
-    """Read annotations: numbers, text and records are all that scipy makes of a file, and nothing is unpickled."""
-    from scipy.io import loadmat
-
-    return loadmat(file, squeeze_me=True)
+def _devkit(folder: Path) -> Iterator[Path]:
+    """Find the folder of torchvision's lists."""
+    return (
+        place.parent for place in (*folder.glob("devkit/cars_meta.mat"), *folder.glob("devkit/devkit/cars_meta.mat"))
+    )
 
 
 def _read_torchvision(folder: Path) -> tuple[list[tuple[str, int]], list[str]]:
     """Read (path, class id from 1) of each image, and the names of all classes, of torchvision's layout."""
-    tested = folder / "cars_test_annos_withlabels.mat"  # torchvision's place; some copies have it in devkit
+    devkit, tested = next(_devkit(folder)), "cars_test_annos_withlabels.mat"
+    # The second is beside the devkit where torchvision fetched it; some copies have it inside.
     files = {
-        "cars_train": folder / "devkit" / "cars_train_annos.mat",
-        "cars_test": tested if tested.is_file() else folder / "devkit" / tested.name,
+        "cars_train": devkit / "cars_train_annos.mat",
+        "cars_test": folder / tested if (folder / tested).is_file() else devkit / tested,
     }
-    rows = [
-        (f"{part}/{row['fname']}", int(row["class"]))
-        for part, file in files.items()
-        for row in _load(file)["annotations"]
-    ]
-    return rows, _load(folder / "devkit" / "cars_meta.mat")["class_names"]
+    rows = [(f"{part}/{name}", label) for part, file in files.items() for name, label in read_mat(file)["images"]]
+    return rows, read_mat(devkit / "cars_meta.mat")["classes"]
 
 
 def _read_class_folders(folder: Path) -> tuple[list[tuple[str, int]], list[str]]:
@@ -89,9 +86,8 @@ def _read_class_folders(folder: Path) -> tuple[list[tuple[str, int]], list[str]]
     paths = [f"{part}/{path}" for part in ("train", "test") for path in list_pictures(folder / part)]
     listed = [place / "names.csv" for place in (folder, folder.parent) if (place / "names.csv").is_file()]
     if listed:
-        with open(listed[0], newline="", encoding="utf-8") as file:
-            names = [row[0] for row in csv.reader(file) if row]
+        names = [row[0] for row in csv.reader(read_lines(listed[0]))]
     else:
-        names = sorted({path.split("/")[1] for path in paths})
+        names = sorted({path.split("/")[-2] for path in paths})
     number = {name.replace("/", "-"): label for label, name in enumerate(names, 1)}
-    return [(path, number[path.split("/")[1]]) for path in paths], names
+    return [(path, number[path.split("/")[-2]]) for path in paths], names

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..datasets.source import Download
-from .lists import Photos
+from .lists import Photos, places_of, read_lines
 
 
 class CUB200(Photos):
@@ -36,13 +36,13 @@ class CUB200(Photos):
     @staticmethod
     def folders(root: Path) -> list[Path]:
         """List the folders that hold the lists of the data set."""
-        return [folder for folder in (root / "CUB_200_2011", root) if (folder / "image_class_labels.txt").is_file()]
+        return [place for place in places_of(root, "CUB_200_2011") if (place / "image_class_labels.txt").is_file()]
 
     @staticmethod
     def listing(folder: Path, split: str) -> tuple[list[tuple[str, int]], dict[int, str]]:
         """Read ``images.txt``, ``image_class_labels.txt`` and ``classes.txt``: class ids up to 100 are ``train``."""
         images, labels, names = (
-            dict(line.split(maxsplit=1) for line in (folder / file).read_text(encoding="utf-8").splitlines() if line)
+            dict(line.split(maxsplit=1) for line in read_lines(folder / file))
             for file in ("images.txt", "image_class_labels.txt", "classes.txt")
         )
         rows = [(f"images/{images[image]}", int(label)) for image, label in labels.items()]

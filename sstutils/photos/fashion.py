@@ -117,7 +117,7 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     OSError
         If it is damaged, has not so many dimensions, or is larger than any file of the data set.
     """
-    again = "delete it and fetch it again"
+    again = "replace it by a whole one"
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
             content = file.read(MOST + 1)

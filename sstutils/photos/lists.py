@@ -130,13 +130,26 @@ class Photos(Fetched):
                 f"{cls.name}: {folder} lists {len(rows):,} {split} images of {len(classes):,} classes, "
                 f"expected {expected[1]:,} of {expected[0]:,}: {remedy}"
             )
-        paths = [path for path, _ in rows]
+        # Some programs unpack a folder into one of the same name.
+        tops = {path.partition("/")[0] for path, _ in rows}
+        twice = {top for top in tops if os.path.isdir(os.path.join(folder, top, top))}
+        paths = [f"{top}/{path}" if (top := path.partition("/")[0]) in twice else path for path, _ in rows]
         if gone := [path for path in paths if not _is_below(folder, path)]:
             raise OSError(
                 f"{cls.name}: {len(gone):,} of {len(rows):,} {split} images are not in {folder}, such as {gone[0]}: "
                 f"{remedy}"
             )
         return paths, [number[label] for _, label in rows], classes
+
+
+def places_of(root: Path, name: str) -> list[Path]:
+    """List where the content of a folder of an archive may be: in it, in one of its name inside it, or without it."""
+    return [root / name, root / name / name, root]
+
+
+def read_lines(file: Path) -> list[str]:
+    """Read the lines of a list that are not empty; editors may have put a byte-order mark before the first."""
+    return [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
 
 
 def _is_below(folder: Path, path: str) -> bool:

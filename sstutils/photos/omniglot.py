@@ -67,7 +67,7 @@ class Omniglot(Fetched):
     def count(cls, root: str | os.PathLike | None = None) -> dict[str, tuple[int, int]]:
         """Count the classes and the images of each split that is there; reads the names only."""
         listed = {split: _drawings(place) for split in cls.splits for place in cls.files(resolve(root), split)}
-        return {split: (len({_character(name) for name, _ in names}), len(names)) for split, names in listed.items()}
+        return {split: (len({_character(name) for name in names}), len(names)) for split, names in listed.items()}
 
     @classmethod
     def read(cls, root: str | os.PathLike | None, split: str, download: bool) -> tuple:
@@ -77,27 +77,27 @@ class Omniglot(Fetched):
         remove_leftovers(root / cls.below, cls.needs(split))
         drawings = _drawings(place)
         # Named after the drawings: other files get another cache.
-        key = digest("\n".join(f"{name} {stamp}" for name, stamp in drawings))
+        key = digest("\n".join(f"{name} {stamp}" for name, (_, stamp) in drawings.items()))
         cache = cached_arrays(root / f"omniglot-{split}-{key}.npz", lambda: _read(place, drawings))
         return cache["data"], cache["targets"], cache["classes"], root
 
 
-def _drawings(place: Path) -> list[tuple[str, int]]:
-    """List the name (``alphabet/character/file.png``) and checksum, or in a folder size, of each drawing, sorted."""
+def _drawings(place: Path) -> dict[str, tuple[str, int]]:
+    """List the drawings in their order: ``alphabet/character/file.png`` -> path within the place; checksum, or size."""
     if place.is_dir():
-        found = [(name, (place / name).stat().st_size) for name in list_pictures(place)]
+        found = [(path, (place / path).stat().st_size) for path in list_pictures(place)]
     else:
         with open_zip(place) as archive:
-            inside = [(entry.filename.partition("/"), entry.CRC) for entry in archive.infolist()]
-        found = [(name, check) for (top, _, name), check in inside if top == place.stem]
-    names = sorted(
-        (name, stamp)
-        for name, stamp in found
-        if name.count("/") == 2 and name.endswith(".png") and not any(map(is_litter, name.split("/")))
-    )
-    if not names:
-        raise OSError(f"{place} holds no drawings (alphabet/character/*.png): delete it and fetch it again")
-    return names
+            found = [(entry.filename, entry.CRC) for entry in archive.infolist()]
+        found = [(path, check) for path, check in found if place.stem in path.split("/")[:-3]]
+    drawings = {
+        "/".join(path.split("/")[-3:]): (path, stamp)
+        for path, stamp in sorted(found)
+        if path.count("/") >= 2 and path.endswith(".png") and not any(map(is_litter, path.split("/")))
+    }
+    if not drawings:
+        raise OSError(f"{place} holds no drawings (alphabet/character/*.png): replace it by a whole one")
+    return drawings
 
 
 def _character(name: str) -> str:
@@ -105,19 +105,19 @@ def _character(name: str) -> str:
     return name.rpartition("/")[0]
 
 
-def _read(place: Path, drawings: list[tuple[str, int]]) -> dict[str, np.ndarray]:
+def _read(place: Path, drawings: dict[str, tuple[str, int]]) -> dict[str, np.ndarray]:
     """Read all drawings, reduced to 32x32."""
-    classes = sorted({_character(name) for name, _ in drawings})
+    classes = sorted({_character(name) for name in drawings})
+    number = {name: i for i, name in enumerate(classes)}
     data = np.empty((len(drawings), SIDE, SIDE, 3), np.uint8)
-    folder = place if place.is_dir() else zipfile.Path(open_zip(place), f"{place.stem}/")
-    for i, (name, _) in enumerate(drawings):
+    folder = place if place.is_dir() else zipfile.Path(open_zip(place))
+    for i, (path, _) in enumerate(drawings.values()):
         try:
-            with (folder / name).open("rb") as file:
+            with (folder / path).open("rb") as file:
                 image = decode_image(file).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
         except Exception as error:  # PIL and zipfile raise many kinds
-            message = f"{place}: {name} cannot be read ({one_line(error)}): delete {place} and fetch it again"
+            message = f"{place}: {path} cannot be read ({one_line(error)}): replace {place} by a whole one"
             raise OSError(message) from error
         data[i] = np.asarray(image)[..., None]
-    number = {name: i for i, name in enumerate(classes)}
-    targets = np.array([number[_character(name)] for name, _ in drawings], dtype=np.int64)
+    targets = np.array([number[_character(name)] for name in drawings], dtype=np.int64)
     return {"data": data, "targets": targets, "classes": np.array(classes)}

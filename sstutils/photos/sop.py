@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..datasets.source import Download
-from .lists import Photos
+from .lists import Photos, places_of, read_lines
 
 
 class StanfordOnlineProducts(Photos):
@@ -41,13 +41,13 @@ class StanfordOnlineProducts(Photos):
     @staticmethod
     def folders(root: Path) -> list[Path]:
         """List the folders that hold the lists of the data set."""
-        return [folder for folder in (root / "Stanford_Online_Products", root) if (folder / "Ebay_test.txt").is_file()]
+        return [place for place in places_of(root, "Stanford_Online_Products") if (place / "Ebay_test.txt").is_file()]
 
     @staticmethod
     def listing(folder: Path, split: str) -> tuple[list[tuple[str, int]], dict[int, str]]:
         """Read ``Ebay_train.txt`` or ``Ebay_test.txt``: image id, class id, super class id and path in each line."""
-        lines = (folder / f"Ebay_{split}.txt").read_text(encoding="utf-8").splitlines()
+        lines = read_lines(folder / f"Ebay_{split}.txt")
         if lines[0].split() != ["image_id", "class_id", "super_class_id", "path"]:
             raise ValueError(f"Ebay_{split}.txt begins with {lines[0]!r}")
-        rows = [(path, int(label)) for _, label, _, path in (line.split(maxsplit=3) for line in lines[1:] if line)]
+        rows = [(path, int(label)) for _, label, _, path in (line.split(maxsplit=3) for line in lines[1:])]
         return rows, {label: f"{path.partition('_final/')[0].replace('_', ' ')} {label}" for path, label in rows}

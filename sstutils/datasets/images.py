@@ -75,7 +75,7 @@ def decode_image(file: str | os.PathLike | BinaryIO) -> Image.Image:
 def open_image(path: str | os.PathLike) -> Image.Image:
     """Read an image file as an upright RGB image; if that is not possible, OSError on one line that names it."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for someone who writes to it
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
             raise ValueError("no regular file")
         return decode_image(path)
     except FileNotFoundError:
@@ -88,8 +88,8 @@ def open_image(path: str | os.PathLike) -> Image.Image:
 
 def picture_sides(folder: str | os.PathLike, most: int = 50) -> list[int]:
     """List the longer side, in pixels, of some pictures below a folder, spread over it; only headers are read."""
-    paths, sides = list_pictures(folder), []
-    for path in paths[:: max(1, len(paths) // most)]:
-        with suppress(Exception), Image.open(os.path.join(folder, path), formats=FORMATS) as image:
+    paths, sides = [os.path.join(folder, path) for path in list_pictures(folder)], []
+    for path in filter(os.path.isfile, paths[:: max(1, len(paths) // most)]):  # no pipe, which would be waited for
+        with suppress(Exception), Image.open(path, formats=FORMATS) as image:
             sides.append(max(image.size))
     return sides

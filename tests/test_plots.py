@@ -616,10 +616,20 @@ def test_neighborhoods_that_touch_differ_in_colour():
     for one, other in itertools.combinations(range(16), 2):
         if abs(one // 4 - other // 4) + abs(one % 4 - other % 4) == 1:
             assert colour[one] != colour[other]
+    looks = {(part_colour, part.get_paths()[0].vertices.tobytes()) for part_colour, part in zip(colour, parts)}
+    assert len(looks) == 16  # each has a look of its own
     assert "16 neighborhoods; 80 of 400 items in none" in figure.alt
     assert len(figure.axes[0].texts) == 16
     with pytest.raises(ValueError, match="no neighborhood"):
         plots.neighborhoods(grid, [])
+
+
+def test_the_number_of_a_neighborhood_stands_on_one_of_its_items():
+    turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    ring, disc = np.stack([np.cos(turn), np.sin(turn)], axis=1), RNG.normal(size=(30, 2)) / 20
+    figure = plots.neighborhoods(np.concatenate([ring, disc]), [np.arange(40), np.arange(40, 70)])
+    first, second = (text.get_position() for text in figure.axes[0].texts)
+    assert np.hypot(*first) == pytest.approx(1) and np.hypot(*second) < 0.3
 
 
 def test_a_highlighted_neighborhood_is_the_only_one_in_colour():

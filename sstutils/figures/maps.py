@@ -185,16 +185,19 @@ def neighborhoods(
     axes.scatter(*layout[grey].T, s=size * 0.7, color=PALE, linewidths=0, rasterized=True)
     colours: list[int] = []
     for number, batch in enumerate(batches):
-        # A colour that none of the nearest neighborhoods drawn so far has.
+        # The rarest colour that none of the nearest neighborhoods drawn so far has, with a marker new to it: 64 differ.
         near = np.argsort(((centres[:number] - centres[number]) ** 2).sum(axis=1))[:6]
-        colours.append(next(c for c in range(8) if c not in [colours[other] for other in near]))
+        free = set(range(8)) - {colours[other] for other in near}
+        colours.append(min(free, key=colours.count))
         if highlight is None or number == highlight:
-            looks = look(colours[-1] if highlight is None else 0)
+            looks = look(colours[-1] + 8 * (colours.count(colours[-1]) - 1) if highlight is None else 0)
             axes.scatter(*layout[batch].T, s=size, linewidths=0, rasterized=True, **looks)
     if highlight is None and len(batches) <= 60:
-        for number, centre in enumerate(centres):
+        for number, (batch, centre) in enumerate(zip(batches, centres, strict=True)):
             outline = withStroke(linewidth=2, foreground="white")
-            axes.text(*centre, number, ha="center", va="center", fontsize=7, weight="bold", path_effects=[outline])
+            # on the item nearest to the centre, which itself may be empty or another neighborhood's
+            place = layout[batch][((layout[batch] - centre) ** 2).sum(axis=1).argmin()]
+            axes.text(*place, number, ha="center", va="center", fontsize=7, weight="bold", path_effects=[outline])
     axes.set(aspect="equal", adjustable="datalim")
     axes.set_axis_off()
     sizes = [len(batch) for batch in batches]

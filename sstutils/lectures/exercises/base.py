@@ -219,9 +219,13 @@ def _finite(value: Any) -> bool:
 
 
 def _changed(before: Any, after: Any) -> bool:
+    if hasattr(before, "detach"):  # a tensor
+        before, after = before.detach().numpy(), after.detach().numpy()
     if isinstance(before, np.ndarray):
         return not np.array_equal(before, after, equal_nan=before.dtype.kind == "f")
-    return isinstance(before, list) and before != after
+    if isinstance(before, int | float):
+        return before != after
+    return isinstance(before, list) and (len(before) != len(after) or any(map(_changed, before, after)))
 
 
 def _error(error: BaseException) -> str:

@@ -5,7 +5,19 @@ import math
 import numpy as np
 
 from .base import exercise, near
-from .cases import d2, logit, sigmoid, triples, turned, vectors
+from .cases import apart, batch, d2, line, logit, sigmoid, triples, turned, vectors
+
+
+def _above_log2(losses):
+    """Return the mean over the losses of triplets with z > 0."""
+    return losses[losses > math.log(2)].mean() if (losses > math.log(2)).any() else 0.0
+
+
+def _corners(labels):
+    """Return a corner of a triangle for each label 0, 1 or 2, as a tensor."""
+    import torch
+
+    return torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=torch.double)[labels]
 
 
 def triplet_loss(a, p, n, margin):
@@ -393,5 +405,220 @@ exercise(
         "in which order does the task name them?": lambda a, p: (_HALF_ROOT_3 * np.linalg.norm(a - p), (a + p) / 2),
         "Your radius is the distance of a and p. That would leave d2(a, p) alone, without the 3/4: what does the "
         "mean of d2(a, n) and d2(p, n) contain besides d2(n, c)?": lambda a, p: ((a + p) / 2, np.linalg.norm(a - p)),
+    },
+)
+
+
+def sst_batch_loss(d2, labels, k):
+    """Return the SST loss of a batch, from the matrix of its squared distances."""
+    losses = []
+    for a in range(len(labels)):
+        others = np.flatnonzero((labels == labels[a]) & (np.arange(len(labels)) != a))
+        negatives = np.flatnonzero(labels != labels[a])
+        for p in others[d2[a, others].argsort()[:k]]:
+            z = d2[a, p] - (d2[a, negatives] + d2[p, negatives]) / 2
+            losses.extend(np.logaddexp(0, z))
+    return np.mean(losses)
+
+
+def _batch_loss(
+    loss=lambda z: np.logaddexp(0, z),
+    logit=lambda ap, an, pn: ap - (an + pn) / 2,
+    choose=lambda order, k: order[:k],
+    own=False,
+    total=lambda by_anchor: np.mean(np.concatenate(by_anchor)),
+):
+    """Return a function of (d2, labels, k) that differs in one step from the SST loss of a batch."""
+
+    def answer(d2, labels, k):
+        by_anchor = []
+        for a in range(len(labels)):
+            order = [p for p in d2[a].argsort(kind="stable") if labels[p] == labels[a] and (own or p != a)]
+            n = np.flatnonzero(labels != labels[a])
+            found = [loss(logit(d2[a, p], d2[a, n], d2[p, n])) for p in choose(order, k)]
+            by_anchor += [np.concatenate(found)] if found else []
+        return total(by_anchor)
+
+    return answer
+
+
+exercise(
+    sst_batch_loss,
+    task=(
+        "d2 is the matrix of squared distances of a batch, labels the class of each item. Return the SST loss of the "
+        "batch: each item is an anchor a, with its k nearest others of its class as positives p and all items of other "
+        "classes as negatives n. Average log(1 + exp(z)), with z = d2(a, p) - (d2(a, n) + d2(p, n)) / 2, over all of "
+        "these triplets."
+    ),
+    hints=(
+        "Two loops, over the anchors and over their positives; all negatives at once, as an array of indices.",
+        "For one pair (a, p): `z = d2[a, p] - (d2[a, negatives] + d2[p, negatives]) / 2`.",
+        "Collect the losses of all triplets in one list, and take the mean at the very end.",
+    ),
+    praise="that is the loss of the paper, from nothing but distances; the package does the same without loops.",
+    cases=lambda rng: [(*batch(rng, (1, 2, 4, 6)), k) for k in (1, 2, 3, 5)],
+    small=[
+        (line(0, 1, 3), np.array([0, 0, 1]), 1),
+        (line(0, 1, 3, 4), np.array([0, 0, 0, 1]), 1),
+        (line(0, 1, 2, 5, 6), np.array([0, 0, 0, 1, 1]), 1),
+    ],
+    properties={
+        "The loss is never negative, but yours is.": lambda f, d2, y, k: f(d2, y, k) >= 0,
+        "If all items coincide, every z is 0, and the loss is log 2, about 0.693; yours is not.": lambda f, d2, y, k: (
+            near(f(0 * d2, y, k), math.log(2))
+        ),
+        "With the classes far apart the loss should fade to 0; yours does not.": lambda f, d2, y, k: near(
+            f(apart(y), y, k), 0
+        ),
+        "The same items in another order have the same loss, but yours changes.": lambda f, d2, y, k: near(
+            f(d2[::-1, ::-1], y[::-1], k), f(d2, y, k)
+        ),
+        "For points 0, 1 and 3 with labels 0, 0, 1 there are two triplets, both with z = 1 - (9 + 4) / 2 = -5.5: "
+        "the loss is log(1 + exp(-5.5)), about 0.00408. You find another "
+        "number.": lambda f, d2, y, k: near(f(line(0, 1, 3), np.array([0, 0, 1]), 1), np.logaddexp(0, -5.5), 1e-6),
+        "For points 0, 1, 3, 4 with labels 0, 0, 0, 1 and k = 1 the three anchors take the nearest of their class, "
+        "and the values of z are -11.5, -11.5 and 1. You find another loss than their mean.": lambda f, d2, y, k: near(
+            f(line(0, 1, 3, 4), np.array([0, 0, 0, 1]), 1), np.logaddexp(0, [-11.5, -11.5, -1]).mean(), 1e-6
+        ),
+        "With a very large k all positives count, so that a still larger one changes nothing; "
+        "not so with yours.": lambda f, d2, y, k: near(f(d2, y, 50), f(d2, y, 60)),
+        "The mean is over all triplets, so each of them has the same weight; not so with yours.": lambda f, d2, y, k: (
+            near(f(d2, y, k), sst_batch_loss(d2, y, k))
+        ),
+    },
+    mistakes={
+        "You add up the losses. A large batch would then take larger steps: "
+        "what makes batches of any size comparable?": _batch_loss(total=lambda parts: np.sum(np.concatenate(parts))),
+        "You average for each anchor first, and these means then. Anchors with few triplets weigh too much: "
+        "average over what?": _batch_loss(total=lambda parts: np.mean([part.mean() for part in parts])),
+        "You average over the triplets with z > 0 only. The others have a small loss, and they count: "
+        "how many triplets are there?": _batch_loss(total=lambda parts: _above_log2(np.concatenate(parts))),
+        "Your z has the distance from the anchor only, as in the triplet loss. "
+        "In SST a negative is as far as its mean distance from the two.": _batch_loss(logit=lambda ap, an, pn: ap - an),
+        "Your z lacks the half: the mean of the two distances to the negative, not their sum.": _batch_loss(
+            logit=lambda ap, an, pn: ap - an - pn
+        ),
+        "Your z is halved altogether; which of its terms belong to the mean?": _batch_loss(
+            logit=lambda ap, an, pn: (ap - an - pn) / 2
+        ),
+        "You take roots first. The matrix holds squared distances, and z is made of squared ones.": lambda d2, y, k: (
+            sst_batch_loss(np.sqrt(d2), y, k)
+        ),
+        "The sign of z is lost: your loss is large where the negatives are far. "
+        "Which distance should be small?": _batch_loss(logit=lambda ap, an, pn: (an + pn) / 2 - ap),
+        "You take max(0, z), the hinge. SST has the soft form, log(1 + exp(z)).": _batch_loss(
+            loss=lambda z: np.maximum(z, 0)
+        ),
+        "You return the mean of s, the sigmoid of z. "
+        "It is the slope of the loss: what is the loss itself?": _batch_loss(loss=sigmoid),
+        "You take all others of the class as positives. How many does k let through?": _batch_loss(
+            choose=lambda o, k: o
+        ),
+        "You take the farthest positives. Which end of the sorted list is near?": _batch_loss(
+            choose=lambda order, k: order[::-1][:k]
+        ),
+        "Each anchor is its own nearest positive, at distance zero. Who has to be left out?": _batch_loss(own=True),
+    },
+)
+
+
+def own_loss(x, labels):
+    """Return a loss that is small if each class lies together, and apart from the others."""
+    import torch
+
+    d2 = ((x[:, None] - x) ** 2).sum(dim=2)
+    same = labels[:, None] == labels
+    return d2[same].mean() + torch.exp(-d2[~same]).mean()  # a pull, and a push that fades with the distance
+
+
+def _points(count=24, seed=0, spread=1.0):
+    """Return points as a tensor, (count, 2), and labels of three classes that they know nothing of."""
+    import torch
+
+    rng = np.random.default_rng(seed)
+    return torch.tensor(spread * rng.normal(size=(count, 2))), torch.arange(count) % 3
+
+
+def _slope(loss, x, labels):
+    """Return the gradient of a loss with respect to x, as an array."""
+    x = x.clone().requires_grad_()
+    loss(x, labels).backward()
+    return x.grad.numpy()
+
+
+def _trained(loss, x, labels):
+    """Return Recall@1 of points that followed the gradient of a loss for a while."""
+    import torch
+
+    x = x.clone().requires_grad_()
+    optimizer = torch.optim.Adam([x], lr=0.1)
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss(x, labels).backward()
+        optimizer.step()
+    d2 = ((x[:, None] - x) ** 2).sum(2).detach() + torch.diag(torch.full((len(x),), torch.inf))
+    return (labels[d2.argmin(1)] == labels).double().mean().item()
+
+
+def _differences(pick):
+    """Return a loss of torch from the squared distances d2 and the matrix of equal labels."""
+    return lambda x, labels: pick(((x[:, None] - x) ** 2).sum(2), labels[:, None] == labels)
+
+
+exercise(
+    own_loss,
+    task=(
+        "Invent a loss. x, (N, d), is a tensor of torch, the embeddings of a batch, and labels, (N,), has their "
+        "classes. Return a single number, as a tensor, that is small if items of one class lie together and those of "
+        "different classes apart, so that points that follow its gradient end up well. It need not be one of the "
+        "literature."
+    ),
+    hints=(
+        "`d2 = ((x[:, None] - x) ** 2).sum(2)` and `same = labels[:, None] == labels` have all pairs.",
+        "It has to pull within a class *and* to push between classes: one of them alone collapses, or never rests.",
+        "Stay within torch to the end: `.item()`, `.detach()` and numpy cut the gradient off.",
+    ),
+    praise="points that follow its gradient find their classes. It can take the place of `sst.SSTLoss` in a loop.",
+    cases=lambda rng: [_points(count, seed) for count, seed in ((24, 1), (30, 2), (12, 3))],
+    unique=False,
+    properties={
+        "The loss of a batch is a single number; yours is not.": lambda f, x, y: f(x, y).shape == (),
+        "Moving all points by the same step should not change the loss, but it changes yours.": lambda f, x, y: near(
+            f(x + 2, y), f(x, y), 1e-3
+        ),
+        "Other numbers for the classes should not change the loss, but they change yours.": lambda f, x, y: near(
+            f(x, 7 - 2 * y), f(x, y)
+        ),
+        "Classes that lie apart should cost less than the same points with labels at random; not "
+        "so with yours.": lambda f, x, y: f(x / 10 + 5 * _corners(y), y) < f(x / 10 + 5 * _corners(y), y.sort().values),
+        "If all points lie in one place no class can be told from another: that should cost more "
+        "than classes that lie apart; not so with yours.": lambda f, x, y: f(0 * x, y) > f(x / 10 + 5 * _corners(y), y),
+        "No gradient comes out of your loss: "
+        "on the way from x to the result, something is not torch, or has no slope.": lambda f, x, y: (
+            np.isfinite(_slope(f.answer, x, y)).all() and np.abs(_slope(f.answer, x, y)).max() > 0
+        ),
+        "Points that follow the gradient of your loss do not find their classes: after 150 steps hardly "
+        "more nearest neighbors are of the same class than before.": lambda f, x, y: _trained(f.answer, x, y) > 0.5,
+    },
+    mistakes={
+        "The result has left torch (`.item()`, `.detach()` or numpy), so that no gradient comes back. "
+        "Return the tensor itself.": lambda x, y: own_loss(x, y).item(),
+        "Your loss is small for a bad embedding: a sign is the wrong way round.": _differences(
+            lambda d2, same: d2[~same].mean() - d2[same].mean()
+        ),
+        "You pull within the classes and push nobody. All points may then coincide, at a loss of zero: "
+        "what keeps the classes apart?": _differences(lambda d2, same: d2[same].mean()),
+        "You pull all pairs, whatever their class. Where do the labels come in?": _differences(
+            lambda d2, same: d2.mean()
+        ),
+        "You return one number for each pair. What makes one number of them?": _differences(
+            lambda d2, same: d2 * same - d2 * ~same
+        ),
+        "You count pairs of one class that are farther apart than 1. A count has no slope: "
+        "moving a point a little does not change it.": _differences(lambda d2, same: (d2[same] > 1).double().mean()),
+        "You take differences of the labels as if they were quantities. Class 4 is no closer to 5 than to 9: are "
+        "two labels equal or not?": lambda x, y: (((x[:, None] - x) ** 2).sum(2) / (1 + (y[:, None] - y).abs())).mean(),
+        "Your loss depends on where the points lie, not only on how far apart they are. Take "
+        "differences first.": lambda x, y: (x**2).sum(1).mean() - _differences(lambda d2, same: d2[~same].mean())(x, y),
     },
 )

@@ -118,6 +118,7 @@ def _maps(rng):
     return cases
 
 
+_PLAIN_TRUST = 1 / 3
 _PARTED = np.array([[0, 1, 10, 11.5], [0, 10, 1.5, 11]])[..., None]
 
 exercise(
@@ -256,5 +257,86 @@ exercise(
         "You count from 1. What is the index of the first row of an array?": lambda x, c: (
             ((x - c) ** 2).sum(1).argmin() + 1
         ),
+    },
+)
+
+
+def trustworthiness(d2, layout_d2, k):
+    """Return how far the neighbors on a map can be trusted, from 0 to 1."""
+    n = len(d2)
+    apart = np.diag(np.full(n, np.inf))
+    ranks = np.argsort(np.argsort(d2 + apart, axis=1), axis=1) + 1  # (N, N): 1 for the nearest other
+    on_map = np.argsort(layout_d2 + apart, axis=1)[:, :k]
+    too_far = np.maximum(np.take_along_axis(ranks, on_map, axis=1) - k, 0)
+    return 1 - 2 / (n * k * (2 * n - 3 * k - 1)) * too_far.sum()
+
+
+def _intruders(d2, layout_d2, k, first=1):
+    """Return the true ranks of the k nearest on the map, (N, k); ranks begin with `first`."""
+    ranks = _order(d2).argsort(1) if first is None else np.empty((len(d2), len(d2)), dtype=int)
+    np.put_along_axis(ranks, _order(d2), np.arange(len(d2) - 1) + first, axis=1)
+    return np.take_along_axis(ranks, _order(layout_d2)[:, :k], axis=1)
+
+
+def _trust(penalty, factor=2.0):
+    """Return a function of (d2, layout_d2, k) that subtracts a scaled sum of ``penalty(ranks, k)`` from 1."""
+    return lambda x, y, k: 1 - factor * penalty(_intruders(x, y, k), k).sum() / (len(x) * k * (2 * len(x) - 3 * k - 1))
+
+
+exercise(
+    trustworthiness,
+    task=(
+        "A map misleads where it puts side by side what is far apart. Return its trustworthiness: for each item, each "
+        "of its k nearest on the map (by layout_d2) costs r - k, where r is its rank among the others in the embedding "
+        "(by d2; the nearest has rank 1), and nothing if r <= k. Subtract the sum of all costs, times "
+        "2 / (N k (2 N - 3 k - 1)), from 1."
+    ),
+    hints=(
+        "`np.argsort` twice gives ranks: `np.argsort(np.argsort(row))` is 0 for the smallest.",
+        "Infinity on both diagonals keeps an item from being its own neighbor.",
+        "`np.take_along_axis(ranks, on_map, axis=1)` looks up the ranks of the k nearest on the map; then "
+        "`np.maximum(... - k, 0)`.",
+    ),
+    praise="1 for a map whose neighbors are all true ones, and about one half for a map at random.",
+    cases=_maps,
+    small=[(line(0, 1, 3, 7, 12), line(*places), 1) for places in ((0, 7, 3, 1, 12), (0, 1, 9, 3, 8))],
+    properties={
+        "It runs from 0 to 1, and yours does not.": lambda f, x, y, k: -1e-9 <= f(x, y, k) <= 1 + 1e-9,
+        "A map with all distances as they were deserves full trust: 1. You find another number.": lambda f, x, y, k: (
+            near(f(x, x, k), 1)
+        ),
+        "Only the order of distances should count: plain ones should give the same. "
+        "Not so with yours.": lambda f, x, y, k: near(f(np.sqrt(x), np.sqrt(y), k), f(x, y, k)),
+        "For points 0, 1, 3, 7, 12 on a map at 0, 7, 3, 1, 12 and k = 1 the true ranks of the nearest on the map are "
+        "3, 3, 2, 4 and 3, which cost 2 + 2 + 1 + 3 + 2 = 10: the result is 1 - 2 * 10 / 30 = 1/3. You "
+        "find another number.": lambda f, x, y, k: near(f(line(0, 1, 3, 7, 12), line(0, 7, 3, 1, 12), 1), _PLAIN_TRUST),
+        "A neighbor on the map that is truly far should cost more than one that is nearly a neighbor; "
+        "not so with yours.": lambda f, x, y, k: near(f(x, y, k), trustworthiness(x, y, k)),
+    },
+    mistakes={
+        "You have exchanged map and embedding. That measures which true neighbors the map has lost (continuity); "
+        "here the map's neighbors are on trial.": lambda x, y, k: trustworthiness(y, x, k),
+        "You return the penalty, not what is left of the trust: a faithful map should have 1.": lambda x, y, k: (
+            1 - trustworthiness(x, y, k)
+        ),
+        "Your ranks begin with 0. The nearest other has rank 1.": lambda x, y, k: (
+            1 - 2 * np.maximum(_intruders(x, y, k, first=0) - k, 0).sum() / (len(x) * k * (2 * len(x) - 3 * k - 1))
+        ),
+        "Your ranks begin with 2: the item itself still leads the list.": lambda x, y, k: (
+            1 - 2 * np.maximum(_intruders(x, y, k, first=2) - k, 0).sum() / (len(x) * k * (2 * len(x) - 3 * k - 1))
+        ),
+        "Each intruder costs its rank, from which k is to be subtracted.": _trust(lambda r, k: np.where(r > k, r, 0)),
+        "Each intruder costs 1, however far it is. The worse ones should cost more: how much?": _trust(
+            lambda r, k: (r > k).astype(int)
+        ),
+        "True neighbors get a bonus, because r - k is negative for them. What should they cost?": _trust(
+            lambda r, k: r - k
+        ),
+        "The factor 2 is lost.": _trust(lambda r, k: np.maximum(r - k, 0), factor=1.0),
+        "You return the share of neighbors that are true ones. "
+        "That is the neighbor recall; here intruders cost by their rank.": lambda x, y, k: neighbor_recall(x, y, k),
+        "You return the mean cost of a neighbor. What turns it into a number from 0 to 1?": lambda x, y, k: np.maximum(
+            _intruders(x, y, k) - k, 0
+        ).mean(),
     },
 )

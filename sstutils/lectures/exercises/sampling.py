@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 
 from .base import exercise
-from .cases import batch, line
+from .cases import batch, line, vectors
 
 
 def nearest_positives(d2, labels, k):
@@ -345,5 +345,127 @@ exercise(
         "You return a single batch. One epoch visits every cluster: how many batches are that?": lambda c, B, rng: [
             _some(np.flatnonzero(c == np.unique(c)[0]), B, rng)
         ],
+    },
+)
+
+
+def local_sampler(x, centres, B, rounds, rng):
+    """Return the batches of an epoch: clusters of k-means that starts from some centres, at most B items of each."""
+    for _ in range(rounds):
+        cluster = ((x[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
+        taken = [cluster == c for c in range(len(centres))]
+        centres = np.array([x[own].mean(axis=0) if own.any() else old for own, old in zip(taken, centres)])
+    cluster = ((x[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
+    members = [np.flatnonzero(cluster == c) for c in np.unique(cluster)]
+    return [rng.choice(own, B, replace=False) if len(own) > B else own for own in members]
+
+
+def _lloyd(x, centres, rounds, distance=np.square, middle=np.mean):
+    """Return the cluster of each item after some rounds of k-means."""
+    for turn in range(rounds + 1):
+        cluster = distance(x[:, None] - centres).sum(2).argmin(1)
+        if turn < rounds:
+            centres = [middle(x[cluster == c], axis=0) if c in cluster else m for c, m in enumerate(centres)]
+    return cluster
+
+
+def _after(clusters, batches=neighborhoods):
+    """Return a function that makes batches of the clusters ``clusters(x, centres, rounds)``."""
+    return lambda x, centres, B, rounds, rng: batches(clusters(x, centres, rounds), B, rng)
+
+
+def _blobs(rng):
+    """Return cases whose k-means has not come to rest after the rounds that are asked for, nor one before."""
+    cases = []
+    while len(cases) < 4:
+        x = np.concatenate([rng.normal(rng.normal(scale=2, size=2), 1, size=(n, 2)) for n in (45, 12, 30, 25)])
+        x, rounds = rng.permutation(x), 2 + len(cases)
+        centres = x[rng.choice(len(x), 5, replace=False)]
+        seen = [str(_lloyd(x, centres, turn)) for turn in range(rounds + 2)]
+        sizes = np.bincount(_lloyd(x, centres, rounds), minlength=5)
+        if len(set(seen)) == len(seen) and sizes.max() > 22 > 8 > sizes.min() > 0:
+            cases.append((x, centres, 22, rounds, np.random.default_rng(len(cases))))
+    return cases
+
+
+exercise(
+    local_sampler,
+    task=(
+        "Write the local sampler. x, (N, d), are embeddings, centres the first centres of k-means. In each of some "
+        "rounds, assign each item to its nearest centre and move each centre to the mean of its items (one without "
+        "items stays). Assign once more, and return a batch for each cluster that has items: their indices, or B of "
+        "them at random, without replacement, if there are more."
+    ),
+    hints=(
+        "`((x[:, None] - centres) ** 2).sum(2)` has the squared distance of each item from each centre; `argmin(1)` is "
+        "the nearest.",
+        "A round is: assign, then move all the centres at once. After the last round assign once more.",
+        "The batches are those of the exercise `neighborhoods`: `np.flatnonzero`, and `rng.choice` with replace=False.",
+    ),
+    praise="embed, cluster, cut: this is an epoch of local sampling, as the package takes it.",
+    cases=_blobs,
+    view=lambda result, x, centres, B, rounds, rng: _traits(result, _lloyd(x, centres, rounds), B, rng),
+    unique=False,
+    small=[
+        (*vectors(x, centres), B, rounds, np.random.default_rng(1))
+        for x, centres, B, rounds in (
+            (((0,), (1,), (9,)), ((0,), (1,), (9,)), 3, 0),
+            (((0,), (1,), (5,)), ((0,), (1,)), 2, 1),
+            (((0,), (1,), (5,)), ((0,), (1,)), 2, 0),
+            (((0,), (1,), (2,), (9,)), ((0,), (9,)), 2, 1),
+            (((0,), (0,), (5.5,), (10,)), ((2,), (10,)), 3, 1),
+            (((0, 0), (2, 2), (2, 5)), ((0, 0), (2, 5)), 3, 0),
+            (((0,), (1,), (2,), (3,), (4,), (9,)), ((0,), (9,)), 3, 0),
+        )
+    ],
+    properties={
+        "Without any round, the items of a batch are those nearest to one of the centres that are given; "
+        "yours are not.": lambda f, x, m, B, r, rng: all(
+            len({_lloyd(x, m, 0)[i] for i in part}) == 1 for part in _lists(f(x, m, len(x), 0, rng))
+        ),
+        "There should be a batch for each cluster that has items; you "
+        "have another number.": lambda f, x, m, B, r, rng: len(f(x, m, B, r, rng)) == len(np.unique(_lloyd(x, m, r))),
+        "Your batches are not those of the clusters after that many rounds: each assigns the items, "
+        "and then moves the centres; at the end the items are assigned once more.": lambda f, x, m, B, r, rng: all(
+            len({_lloyd(x, m, r)[i] for i in part}) == 1 for part in _lists(f(x, m, B, r, rng))
+        ),
+        "A batch has at most B items, "
+        "none of them twice, and all of a cluster that has no more.": lambda f, x, m, B, r, rng: (
+            sorted(len(set(part)) for part in _lists(f(x, m, B, r, rng)))
+            == sorted(map(len, f(x, m, B, r, rng)))
+            == sorted(min(B, n) for n in np.bincount(_lloyd(x, m, r)) if n)
+        ),
+        "From a large cluster the B items should be drawn by rng: "
+        "other items with another seed, the same with the same.": lambda f, x, m, B, r, rng: (
+            len({str(_lists(f(x, m, B, r, np.random.default_rng(seed % 4)))) for seed in range(8)}) == 4
+        ),
+    },
+    mistakes={
+        "You never move the centres. They are some items to begin with; "
+        "where do they belong once the items are assigned?": _after(lambda x, m, r: _lloyd(x, m, 0)),
+        "You leave out the last assignment: your clusters are those of the centres before they moved. "
+        "What has to be done after the last round?": _after(lambda x, m, r: _lloyd(x, m, max(r - 1, 0))),
+        "You do one round too many. How often do the centres move?": _after(lambda x, m, r: _lloyd(x, m, r + 1)),
+        "You assign each item to the farthest centre. Which of `argmin` and `argmax` is it?": _after(
+            lambda x, m, r: _lloyd(x, m, r, distance=lambda d: -(d**2))
+        ),
+        "You add up the steps along the axes, and not their squares. "
+        "k-means takes Euclidean distances: what is squared?": _after(lambda x, m, r: _lloyd(x, m, r, distance=np.abs)),
+        "You move the centres to the median of their items. That is a method, too (k-medians); "
+        "what does the *means* in k-means say?": _after(lambda x, m, r: _lloyd(x, m, r, middle=np.median)),
+        "You cluster only the first coordinate. Over which axis do the squares add up?": _after(
+            lambda x, m, r: _lloyd(x[:, :1], np.asarray(m)[:, :1], r)
+        ),
+        "You take the first B members of a large cluster. What is rng for?": _after(
+            _lloyd, _by_cluster(lambda members, B, rng: [members[:B]])
+        ),
+        "You return whole clusters, whatever B is. What happens to a cluster that is too large?": _after(
+            _lloyd, _by_cluster(lambda members, B, rng: [members])
+        ),
+        "You leave out clusters of fewer than B items. They are smaller batches, but good ones.": _after(
+            _lloyd, _by_cluster(lambda m, B, rng: [_some(m, B, rng)] if len(m) >= B else [])
+        ),
+        "You draw with replacement, so that an item can be in a batch twice. Which argument of `rng.choice` "
+        "changes it?": _after(_lloyd, _by_cluster(lambda m, B, rng: [rng.choice(m, B) if len(m) > B else m])),
     },
 )

@@ -357,3 +357,96 @@ exercise(
         ),
     },
 )
+
+
+def sign_flip_p(a, b):
+    """Return the p-value of a paired comparison: the share of sign flips with a mean at least as far from zero."""
+    difference = np.asarray(a) - np.asarray(b)
+    count = len(difference)
+    signs = 1 - 2 * (np.arange(2**count)[:, None] >> np.arange(count) & 1)  # (2^n, n), all of them
+    means = np.abs((signs * difference).mean(axis=1))
+    return np.mean(means >= abs(difference.mean()) - 1e-12)
+
+
+def _flipped(a, b):
+    """Return the mean of a - b under all flips of signs, and as it is."""
+    d, count = a - b, len(a)
+    signs = 1 - 2 * (np.arange(2**count)[:, None] >> np.arange(count) & 1)
+    return (signs * d).mean(axis=1), d.mean()
+
+
+def _share(count):
+    """Return a function of (a, b) that gives the mean of ``count(flipped means, observed mean)``."""
+    return lambda a, b: np.mean(count(*_flipped(a, b)))
+
+
+def _by_t(a, b):
+    from scipy import stats
+
+    return stats.ttest_rel(a, b).pvalue
+
+
+def _few_pairs(rng):
+    """Return cases (a, b) for which some differences are below zero and some above."""
+    cases = []
+    while len(cases) < 6:
+        a, b = rng.normal(60, 3, size=(2, 4 + len(cases)))
+        a = b + rng.normal(1, 1.5, size=len(b))
+        if 0 < (a < b).sum() < (a > b).sum() and 0.05 < sign_flip_p(a, b) < 0.9:
+            cases.append((a, b))
+    return cases
+
+
+exercise(
+    sign_flip_p,
+    task=(
+        "a and b are the results of two methods with the same seeds. If the methods did not differ, each difference "
+        "a[i] - b[i] could as well have the other sign. Flip the signs in all 2^n ways, and return the share of them "
+        "whose mean difference is at least as far from zero as the one that was observed."
+    ),
+    hints=(
+        "For n = 3 the 8 rows of signs are +++, ++-, ... Two ways to get them: `itertools.product((1, -1), repeat=n)`, "
+        "or the bits of the numbers from 0 to 2^n - 1.",
+        "Multiply the differences by each row, take the mean, and then its absolute value.",
+        "Count with >=: the observed signs are one of the 2^n ways. Rounding can make equal numbers differ by a hair.",
+    ),
+    praise="no bell curve is assumed. With three seeds it is never below 1/4: so few runs cannot prove much.",
+    cases=_few_pairs,
+    small=[(np.array([3.0, 5]), np.array([1.0, 4])), (np.array([3.0, 1, 5]), np.array([1.0, 2, 2]))],
+    properties={
+        "A p-value is above 0 and at most 1; yours is not.": lambda f, a, b: 0 < f(a, b) <= 1,
+        "If all differences are zero nothing can be farther away: 1. You find another number.": lambda f, a, b: near(
+            f(a, a), 1
+        ),
+        "If all n differences are equal, only two of the 2^n ways are as far from zero. "
+        "You find another share.": lambda f, a, b: near(f(b + 2, b), 2 / 2 ** len(b)),
+        "Swapping the methods should not change the result, but it changes yours.": lambda f, a, b: near(
+            f(b, a), f(a, b)
+        ),
+        "What a seed adds to both methods should not matter, but it does to yours.": lambda f, a, b: near(
+            f(a + np.arange(len(a)), b + np.arange(len(a))), f(a, b)
+        ),
+        "The differences 2, -1, 3 have the mean 4/3, and 4 of the 8 ways are at least as far from zero: 1/2. "
+        "You find another share.": lambda f, a, b: near(f(np.array([3.0, 1, 5]), np.array([1.0, 2, 2])), 0.5),
+        "All results times 3 give the same share; not so with yours.": lambda f, a, b: near(f(3 * a, 3 * b), f(a, b)),
+    },
+    mistakes={
+        "You count only the ways that are as far above zero. The question was whether the methods differ, "
+        "in whichever direction.": _share(lambda means, seen: means >= seen - 1e-12),
+        "You count with >, so that the observed signs themselves are left out. They are one of the 2^n ways.": _share(
+            lambda means, seen: abs(means) > abs(seen) + 1e-12
+        ),
+        "You count the ways that are closer to zero. Which ones speak against luck?": _share(
+            lambda means, seen: abs(means) <= abs(seen) + 1e-12
+        ),
+        "You return how many ways there are. Share of how many?": lambda a, b: sign_flip_p(a, b) * 2 ** len(a),
+        "You return 1 less the share. A small p-value speaks for a difference.": lambda a, b: 1 - sign_flip_p(a, b),
+        "You use Student's t, which assumes a bell curve. "
+        "Here no more is assumed than that signs could be flipped.": _by_t,
+        "You count the signs alone, not how large the differences are: with the sign test a tiny one weighs as much as "
+        "a huge one.": lambda a, b: _share(lambda means, seen: abs(means) >= abs(seen) - 1e-12)(np.sign(a - b), 0 * b),
+        "You drop the signs of the differences before you begin, so that the observed mean is the largest possible. "
+        "Flip those that "
+        "were observed.": lambda a, b: _share(lambda means, seen: abs(means) >= seen - 1e-12)(np.abs(a - b), 0 * b),
+    },
+)

@@ -183,3 +183,131 @@ exercise(
         "Which one is the position?": lambda x, g, lr: g - lr * x,
     },
 )
+
+
+def training_loop(w, batches, gradient, score, lr, epochs):
+    """Return the weights after the epoch with the best score."""
+    best, highest = None, -np.inf
+    for _ in range(epochs):
+        for batch in batches:
+            w = w - lr * gradient(w, batch)
+        if score(w) > highest:
+            best, highest = w, score(w)
+    return best
+
+
+def _epochs(w, batches, gradient, lr, epochs):
+    """Return the weights after each epoch."""
+    after = []
+    for _ in range(epochs):
+        for batch in batches:
+            w = w - lr * gradient(w, batch)
+        after.append(w)
+    return after
+
+
+def _chosen(choose, **changes):
+    """Return a loop that chooses ``choose(weights after each epoch, their scores)``."""
+
+    def loop(w, batches, gradient, score, lr, epochs):
+        given = {"w": w, "batches": batches, "gradient": gradient, "lr": lr, "epochs": epochs}
+        after = _epochs(**given | {name: change(given) for name, change in changes.items()})
+        return choose(after, np.array([score(x) for x in after]))
+
+    return loop
+
+
+def _best(after, scores):
+    return after[scores.argmax()]
+
+
+def _runs(rng):
+    """Return cases whose best epoch is neither the first nor the last: from there on the fit is too close."""
+    cases = []
+    while len(cases) < 5:
+        w, target, batches = rng.normal(size=2), rng.normal(size=2), list(rng.normal(size=(3, 4, 2)))
+
+        def gradient(w, batch):
+            """Return w - batch.mean(0), the gradient of a parabola."""
+            return w - batch.mean(0)
+
+        def score(w, target=target):
+            """Return minus the squared distance of w from weights that are good on held-out classes."""
+            return -((w - target) ** 2).sum()
+
+        scores = [score(x) for x in _epochs(w, batches, gradient, 0.1, 6)]
+        if 1 < np.argmax(scores) < 5 and np.argmin(scores) == 5 * (len(cases) % 2):
+            cases.append((w, batches, gradient, score, 0.1, 6))
+    return cases
+
+
+def _toward(w, batch):
+    """Return w - batch."""
+    return w - batch
+
+
+def _near_one(w):
+    """Return -|w - 1|."""
+    return -np.abs(w - 1).sum()
+
+
+exercise(
+    training_loop,
+    task=(
+        "Write a training loop. In each epoch go through the batches in their order, and for each take a step of "
+        "gradient descent, with gradient(w, batch) and the learning rate lr. After each epoch ask score(w), which is "
+        "the higher the better (Recall@1 of held-out classes, say). Return the w of the epoch with the highest score."
+    ),
+    hints=(
+        "Two loops, one inside the other: epochs, and in each of them batches. w is carried on from step to step.",
+        "`w = w - lr * gradient(w, batch)` makes a new array; `w -= ...` would change the one that was given.",
+        "Before the loop begin with `highest = -np.inf`; after each epoch keep w if its score is higher.",
+    ),
+    praise="the loop of every training: steps, epochs, and the choice of an epoch by classes that are held out.",
+    cases=_runs,
+    small=[
+        (np.array([0.0]), [np.array([1.0]), np.array([2.0])], _toward, _near_one, 0.5, 3),
+        (np.array([0.0]), [np.array([2.0])], _toward, _near_one, 0.25, 4),
+    ],
+    properties={
+        "With learning rate 0 nothing moves: the weights are those of the start. "
+        "Yours are not.": lambda f, w, b, g, s, lr, n: near(f(w, b, g, s, 0.0, n), w),
+        "With one epoch there is no choice: the weights are those after a step for each batch. "
+        "Yours are not.": lambda f, w, b, g, s, lr, n: near(f(w, b, g, s, lr, 1), _epochs(w, b, g, lr, 1)[0]),
+        "If each epoch is better than the last, the last is the best; "
+        "you return another.": lambda f, w, b, g, s, lr, n: near(
+            f(w, b, g, lambda x: ((x - w) ** 2).sum(), lr, 4),
+            _best(*(lambda after: (after, np.array([((x - w) ** 2).sum() for x in after])))(_epochs(w, b, g, lr, 4))),
+        ),
+        "The weights that you return are not those of the epoch with the highest score.": lambda f, w, b, g, s, lr, n: (
+            near(s(f(w, b, g, s, lr, n)), max(map(s, _epochs(w, b, g, lr, n))))
+        ),
+    },
+    mistakes={
+        "You return the weights of the last epoch. It is the closest fit to the training data: "
+        "was it the best on the others?": _chosen(lambda after, scores: after[-1]),
+        "You return the weights of the lowest score. Is a high score good or bad?": _chosen(
+            lambda after, scores: after[scores.argmin()]
+        ),
+        "You return the highest score. The network is asked for that had it.": _chosen(
+            lambda after, scores: scores.max()
+        ),
+        "You return the number of the best epoch. What were the weights then?": _chosen(
+            lambda after, scores: scores.argmax()
+        ),
+        "You return the weights from before the best epoch: you keep w, and then train on. "
+        "When is the score asked for?": _chosen(lambda after, scores: after[scores.argmax() - 1]),
+        "You climb: the loss rises with each step. Where does the gradient point?": _chosen(
+            _best, lr=lambda given: -given["lr"]
+        ),
+        "Your steps are the whole gradient, whatever the learning rate is.": _chosen(_best, lr=lambda given: 1.0),
+        "You take one step an epoch, with the first batch. The others are never seen.": _chosen(
+            _best, batches=lambda given: given["batches"][:1]
+        ),
+        "You go through the batches backwards. In which order do they come?": _chosen(
+            _best, batches=lambda given: given["batches"][::-1]
+        ),
+        "You begin each epoch with the first weights, so that there is only one epoch, again and again. "
+        "What is carried on?": _chosen(_best, epochs=lambda given: 1),
+    },
+)

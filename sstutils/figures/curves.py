@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.lines import Line2D
 
-from ..checks import class_labels, finite_matrix, seed_number
+from ..checks import finite_matrix, seed_number
+from .inputs import to_labels, to_numbers, words
 from .style import GREY, OKABE_ITO, Figure, line_look, look, styled
 
 GRID = {"color": "#E4E4E4", "linewidth": 0.6}
@@ -37,7 +38,7 @@ def distances(embeddings: Any, labels: Sequence[int], *, title: str = "", sample
 
     flat = embeddings.reshape(len(embeddings), -1) if getattr(embeddings, "ndim", 2) > 2 else embeddings  # of images
     x = finite_matrix(flat).double().numpy(force=True)
-    labels = class_labels(labels, len(x)).cpu().numpy()
+    labels = to_labels(labels, len(x))
     if len(x) > sample:
         # Whole classes, so that pairs of one class stay common enough to count.
         classes = np.random.default_rng(seed_number(seed)).permutation(np.unique(labels))
@@ -58,7 +59,8 @@ def distances(embeddings: Any, labels: Sequence[int], *, title: str = "", sample
         heights, _ = np.histogram(between[chosen], bins, density=True)
         axes.stairs(heights, bins, fill=True, color=colour, alpha=0.25)
         axes.stairs(heights, bins, color=colour, linestyle=line, linewidth=1.3, label=name)
-    axes.set(xlabel="Euclidean distance", yticks=[], xlim=(0, bins[-1]), title=title)
+    axes.set(xlabel="Euclidean distance", yticks=[], xlim=(0, bins[-1]))
+    axes.set_title(words(figure, [title], formulas=True)[title])
     axes.set_ylim(0, axes.get_ylim()[1] * 1.18)
     axes.spines["left"].set_visible(False)
     axes.legend(loc="upper center", ncols=2, borderaxespad=0)
@@ -88,9 +90,13 @@ def history(runs: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Mapping[st
     named = dict(runs) if isinstance(runs, Mapping) else {"": runs}
     if not named or not all(named.values()):
         raise ValueError("a training history must have at least one epoch, got none")
+    rows = [row for run in named.values() for row in run]
     panels = {"loss": "mean loss of an epoch", "recall@1": "Recall@1"}
-    panels = {key: label for key, label in panels.items() if any(key in row for run in named.values() for row in run)}
+    panels = {key: label for key, label in panels.items() if any(row.get(key) is not None for row in rows)}
+    if not panels:
+        raise ValueError("a training history must have a loss or a recall@1, got neither")
     figure = Figure(figsize=(3.6 * len(panels), 2.5), layout="constrained")
+    drawn = words(figure, named)
     seen = []
     for axes, (key, label) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for number, (name, run) in enumerate(named.items()):
@@ -98,7 +104,9 @@ def history(runs: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Mapping[st
             if not known:
                 continue
             every = max(1, len(known) // 10)
-            axes.plot(*zip(*known, strict=True), markersize=3.5, markevery=every, label=name, **line_look(number))
+            axes.plot(
+                *zip(*known, strict=True), markersize=3.5, markevery=every, label=drawn[name], **line_look(number)
+            )
             seen.append(f"{name + ': ' if name else ''}{key} from {known[0][1]:.3g} to {known[-1][1]:.3g}")
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -108,7 +116,7 @@ def history(runs: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Mapping[st
         elif min(line.get_ydata().min() for line in axes.lines) >= 0:
             axes.set_ylim(0)
     if len(named) > 1:
-        axes.legend()
+        axes.legend(handles=axes.lines)
     figure.alt = f"Curves over the epochs of training. {'; '.join(seen)}."
     return figure
 
@@ -124,7 +132,7 @@ def curves(
     x : (N,) array
     ys : dict of name to (N,) array
     x_label, y_label, title : str
-        Formulas go between dollar signs.
+        Formulas go between dollar signs, here and in names.
     log : {"", "x", "y", "xy"}
         Which axes are logarithmic; values that are not positive are left out on a logarithmic axis.
 
@@ -135,25 +143,26 @@ def curves(
     """
     if log not in ("", "x", "y", "xy"):
         raise ValueError(f"log must be '', 'x', 'y' or 'xy' (the logarithmic axes), got {log!r}")
-    x = np.asarray(x, dtype=float)
-    ys = {name: np.asarray(y, dtype=float) for name, y in ys.items()}
+    x, ys = to_numbers(x), {name: to_numbers(y) for name, y in ys.items()}
     if not ys or any(y.shape != x.shape or x.ndim != 1 for y in ys.values()):
         raise ValueError(f"need curves of the same shape as x, {x.shape}, got {[y.shape for y in ys.values()]}")
     figure = Figure(figsize=(4.4, 2.7), layout="constrained")
     axes = figure.subplots()
+    drawn = words(figure, [*ys, x_label, y_label, title], formulas=True)
     seen = []
     for number, (name, y) in enumerate(ys.items()):
         shown = np.isfinite(y) & ((y > 0) | ("y" not in log)) & ((x > 0) | ("x" not in log))
         u, v = x[shown], y[shown]
-        axes.plot(u, v, markersize=4, markevery=(0.02 + 0.03 * number, 0.2), label=name, **line_look(number))
+        every = (0.02 + 0.03 * number, 0.2) if len(set(u)) > 1 else None  # shares of a length
+        axes.plot(u, v, markersize=4, markevery=every, label=drawn[name], **line_look(number))
         if len(u):
             least = f", least {v.min():.2g} at {u[v.argmin()]:.2g}" if v.min() < min(v[0], v[-1]) else ""
             seen.append(f"{name}: {v[0]:.2g} at {u[0]:.2g}{least}, {v[-1]:.2g} at {u[-1]:.2g}")
-    axes.set(xlabel=x_label, ylabel=y_label, title=title)
+    axes.set(xlabel=drawn[x_label], ylabel=drawn[y_label], title=drawn[title])
     axes.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
     axes.grid(True, **GRID)
     if len(ys) > 1:
-        axes.legend()
+        axes.legend(handles=axes.lines)
     figure.alt = f"Curves of {y_label or 'y'} over {x_label or 'x'}. {'; '.join(seen)}."
     return figure
 
@@ -223,9 +232,12 @@ def comparison(
         end = max(mean + bar, *values), row[name, group]
         axes.annotate(f"{mean:.3f}", end, (6, 0), textcoords="offset points", va="center", fontsize=7, color=GREY)
         seen.append(f"{name}, {group}: {mean:.3f}" + (f" ± {half:.3f}" if bar else ""))
-    axes.set_yticks([number * height + (len(series) - 1) / 2 for number in range(len(groups))], groups)
+    drawn = words(figure, groups)
+    axes.set_yticks([i * height + (len(series) - 1) / 2 for i in range(len(groups))], [drawn[name] for name in groups])
     axes.tick_params(axis="y", length=0)
-    axes.set(xlabel=measure, ylabel="", ylim=(len(groups) * height - 1.2, -0.8))
+    axes.set(
+        xlabel=words(figure, [measure], formulas=True)[measure], ylabel="", ylim=(len(groups) * height - 1.2, -0.8)
+    )
     axes.margins(x=0.12)
     axes.grid(True, axis="x", **GRID)
     axes.set_axisbelow(True)
@@ -277,11 +289,12 @@ def progress(
             sns.lineplot(x=np.tile(x, len(recall)), y=recall.ravel(), ax=axes, **band, **mark)
         mean = recall.mean(axis=0)
         seen.append(f"{name}, {group}: {mean[0]:.3f} to {mean[-1]:.3f} in {seconds.sum(axis=1).mean():.0f} seconds")
-    for by_epoch, by_time, group in zip(*panels, groups, strict=True):
-        by_epoch.set(title=group, xlabel="epoch")
+    titles = words(figure, groups).values()
+    for by_epoch, by_time, title in zip(*panels, titles, strict=True):
+        by_epoch.set(title=title, xlabel="epoch")
         by_epoch.xaxis.get_major_locator().set_params(integer=True)
         by_epoch.grid(True, axis="y", **GRID)
-        by_time.set(xlabel=clock, xlim=(0, None))
+        by_time.set(xlabel=words(figure, [clock])[clock], xlim=(0, None))
         by_time.grid(True, axis="y", **GRID)
     figure.supylabel("Recall@1 of held-out classes", fontsize=8)
     _legend(figure, series, 2 * len(groups))
@@ -299,4 +312,5 @@ def _legend(figure: Figure, series: Sequence[str], columns: int, **kwargs: Any) 
     """Put the names of several series above the panels of a figure."""
     if len(series) > 1:
         handles = [Line2D([], [], **{**line_look(number), "markersize": 5, **kwargs}) for number in range(len(series))]
-        figure.legend(handles, series, loc="outside upper center", ncols=min(len(series), columns))
+        names = list(words(figure, series).values())
+        figure.legend(handles, names, loc="outside upper center", ncols=min(len(series), columns))

@@ -11,7 +11,8 @@ from matplotlib.patches import Circle, Polygon, Rectangle
 from .. import geometry
 from ..checks import item_numbers
 from .gradients import draw_arrow
-from .images import blank_sheet, read_image, show_image
+from .images import blank_sheet, read, show_image
+from .inputs import to_labels, to_points
 from .style import OKABE_ITO, Figure, styled
 
 PULL, PUSH, INK = OKABE_ITO["blue"], OKABE_ITO["vermilion"], "#303030"
@@ -49,13 +50,13 @@ def idea(
     ValueError
         If the neighborhood does not hold two items of one class and two others.
     """
-    layout, labels = np.asarray(layout, dtype=float), np.asarray(labels)
-    batch = item_numbers(batch, len(labels), "batch").cpu().numpy()
+    layout = to_points(layout)
+    labels = to_labels(labels, len(layout))
+    batch = item_numbers(batch, len(layout), "batch").numpy(force=True)
     classes, counts = np.unique(labels[batch], return_counts=True)
-    if counts.max() < 2 or len(batch) - counts.max() < 2:
+    if not len(batch) or counts.max() < 2 or len(batch) - counts.max() < 2:
         raise ValueError(
-            "the neighborhood to draw needs two items of one class and two of others, "
-            f"got class sizes {counts.tolist()}"
+            f"the idea is drawn with two images of one class and two of others, got class sizes {counts.tolist()[:9]}"
         )
     rng = np.random.default_rng(seed)
     ours = classes[counts.argmax()]
@@ -70,13 +71,14 @@ def idea(
     centre, radius = _draw_map(axes, layout, batch, labels[batch] == ours)
     shown = [own[0], others[0], others[1], others[2 % len(others)], own[1], others[3 % len(others)]]
     shown += [others[(4 + i) % len(others)] for i in range(5)] + [own[2 % len(own)]]
-    _draw_batch(axes, [(read_image(images, i), PULL if labels[i] == ours else PUSH) for i in shown], centre, radius)
+    pictures = {i: read(figure, images, i) for i in shown}
+    _draw_batch(axes, [(pictures[i], PULL if labels[i] == ours else PUSH) for i in shown], centre, radius)
     draw_arrow(axes, (3.19, MIDDLE), (3.4, MIDDLE), INK)
     _draw_network(axes, 3.45)
     draw_arrow(axes, (4.36, MIDDLE), (4.57, MIDDLE), INK)
     before = np.array([[-0.62, 0.10], [0.60, -0.16], [-0.20, -0.56], [0.24, 0.50]])  # anchor, positive, two negatives
     forces, after = _descend(before)
-    pictures = [read_image(images, i) for i in (own[0], own[1], others[0], others[1])]
+    pictures = [pictures[i] for i in (own[0], own[1], others[0], others[1])]
     _draw_embeddings(axes, 5.26, before, pictures, forces)
     draw_arrow(axes, (5.93, MIDDLE), (6.14, MIDDLE), INK)
     _draw_embeddings(axes, 6.58, after, pictures)
@@ -97,7 +99,7 @@ def idea(
 def _draw_map(axes: Any, layout: np.ndarray, batch: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, float]:
     """Draw the map with the neighborhood on it, `own` in blue; return the centre and the radius of its circle."""
     low, high = np.quantile(layout, [0.002, 0.998], axis=0)
-    scale = 1.72 / (high - low).max()
+    scale = 1.72 / ((high - low).max() or 1)
     spots = np.clip((layout - (low + high) / 2) * scale, -0.88, 0.88) * [1, -1] + [0.95, MIDDLE]
     dot = float(np.clip(4000 / len(layout), 0.6, 6))
     rest = np.delete(spots, batch, axis=0)

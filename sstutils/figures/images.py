@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.patches import Circle, Rectangle
 from PIL import Image, ImageOps
 
-from ..checks import class_labels, item_numbers, seed_number
+from ..checks import item_numbers, seed_number, whole_number
 from ..evaluation import top_k
+from ..files import one_line
+from .inputs import clean, to_labels, to_numbers, words
 from .style import Figure, styled
 
 
 def read_image(images: Any, index: int) -> np.ndarray:
-    """Return one image of a data set, an array, a tensor or a list as (H, W, 3) uint8."""
+    """Return one image of a data set, an array, a tensor or a list as (H, W, 3) uint8; OSError if it is unreadable."""
     image = images[int(index)]
     if isinstance(image, tuple):  # data sets return (image, target)
         image = image[0]
     if isinstance(image, Image.Image):
         return np.asarray(image.convert("RGB"))
-    image = np.asarray(image)
+    image = np.asarray(image) if getattr(image, "dtype", None) in (np.uint8, torch.uint8) else to_numbers(image)
     if image.ndim == 3 and image.shape[0] in (1, 3) and image.shape[2] not in (1, 3):  # torch's channels first
         image = np.moveaxis(image, 0, 2)
     if image.dtype != np.uint8:
-        image = (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
+        image = (np.clip(np.nan_to_num(image), 0, 1) * 255).round().astype(np.uint8)
     if image.ndim == 2:
         image = image[:, :, None]
     return np.broadcast_to(image, (*image.shape[:2], 3))
+
+
+def read(figure: Figure, images: Any, index: int) -> np.ndarray:
+    """Read one image for a figure; if it is unreadable, return a grey square, which the figure counts and names."""
+    try:
+        return read_image(images, index)
+    except OSError as error:
+        figure.unreadable.append(one_line(error))
+        return np.full((1, 1, 3), 200, np.uint8)
 
 
 def fit_square(image: np.ndarray, side: int) -> np.ndarray:
@@ -118,17 +131,18 @@ def gallery(
     ValueError
         If there is no query, `neighbors` does not have one row for each, or a number is none of an item.
     """
-    labels, neighbors = class_labels(labels).cpu().numpy(), np.asarray(neighbors)
-    queries = item_numbers(queries, len(labels), "queries").cpu().numpy()
+    labels = to_labels(labels)
+    queries = item_numbers(queries, len(labels), "queries").numpy(force=True)
     if not len(queries):
         raise ValueError("the gallery needs at least one query, got none")
-    if neighbors.ndim != 2 or len(neighbors) != len(queries):
+    neighbors = np.asarray(neighbors)
+    if neighbors.ndim != 2 or len(neighbors) != len(queries) or not neighbors.size:
         raise ValueError(
             f"neighbors must have one row for each of the {len(queries)} queries, got shape {neighbors.shape}"
         )
     neighbors = item_numbers(neighbors.ravel(), len(labels), "neighbors").numpy().reshape(neighbors.shape)
     count = neighbors.shape[1]
-    columns = min(columns, len(queries))
+    columns = min(whole_number("columns", columns), len(queries))
     rows = -(-len(queries) // columns)
     # All in inches: a block is a query, a gap and its neighbors; blocks stand in a grid.
     margin, gap, aside, between, head = 0.08, 0.1, 0.2, 0.42, 0.27
@@ -143,11 +157,14 @@ def gallery(
         for offset, text in zip(offsets, ("query", *range(1, count + 1)), strict=True):
             axes.text(margin + column * block + offset + side / 2, head - 0.09, text, ha="center", fontsize=8)
     correct = labels[neighbors] == labels[queries][:, None]
+    if names is not None:
+        short = {item: shorten(names[labels[item]], side) for item in (*queries, *neighbors.flat)}
+        drawn = words(figure, short.values())
     for number, (query, row) in enumerate(zip(queries, neighbors, strict=True)):
         # Down the columns, so that a reader takes one block after the other.
         y = head + (number % rows) * step
         for rank, (offset, item) in enumerate(zip(offsets, (query, *row), strict=True)):
-            x, image = margin + (number // rows) * block + offset, read_image(images, item)
+            x, image = margin + (number // rows) * block + offset, read(figure, images, item)
             if rank == 0:
                 show_image(axes, image, x, y, side, "black", 0.8)
             else:
@@ -156,8 +173,8 @@ def gallery(
                 show_image(axes, image, x, y, side, colour, 2.2, gid=kind)
                 _badge(axes, x + side, y, sign, colour)
             if names is not None:
-                name = shorten(str(names[labels[item]]), side)
-                axes.text(x + side / 2, y + side + 0.05, name, ha="center", va="top", fontsize=7, color="#404040")
+                look = {"ha": "center", "va": "top", "fontsize": 7, "color": "#404040"}
+                axes.text(x + side / 2, y + side + 0.05, drawn[short[item]], **look)
     figure.alt = (
         f"{len(queries)} query images, each followed by its {count} nearest images. Correct, with a tick: "
         f"{correct.sum()} of the {correct.size} retrieved; incorrect, with a cross: {(~correct).sum()}. Of the "
@@ -184,7 +201,7 @@ def confusions(
     ValueError
         If every nearest image is of the right class.
     """
-    labels = class_labels(labels).cpu().numpy()
+    labels = to_labels(labels)
     nearest = top_k(embeddings, 1)[1][:, 0].numpy()
     wrong = np.flatnonzero(labels[nearest] != labels)
     pairs = Counter(zip(labels[wrong].tolist(), labels[nearest[wrong]].tolist(), strict=True)).most_common(count)
@@ -194,13 +211,15 @@ def confusions(
     figure = gallery(images, labels, shown, nearest[shown][:, None], names=names, **options)
     told = (f"{names[one]} taken for {names[other]} ({times} times)" for (one, other), times in pairs)
     figure.alt = f"The {len(pairs)} most frequent confusions, an image and the nearest one: {', '.join(told)}."
+    figure.alt = " ".join([figure.alt, *figure.notes])
     return figure
 
 
-def shorten(name: str, inches: float) -> str:
+def shorten(name: Any, inches: float) -> str:
     """Cut a name to what fits below a picture at 7 points."""
-    fits = max(3, int(inches / 0.056))
-    return name if len(name) <= fits else name[: fits - 1].rstrip(" _-.") + "…"
+    name, fits = clean(name), max(3, int(inches / 0.056))
+    widths = np.cumsum([1 + (unicodedata.east_asian_width(sign) in "WF") for sign in name])
+    return name if not name or widths[-1] <= fits else name[: (widths < fits).sum()].rstrip(" _-.") + "…"
 
 
 @styled
@@ -224,23 +243,28 @@ def samples(
     seed : int
         Seed for the choice of classes and images.
     """
-    labels = np.asarray(labels)
+    labels = to_labels(labels)
     rng = np.random.default_rng(seed_number(seed))
     present = np.unique(labels)
-    chosen = np.sort(rng.choice(present, min(classes, len(present)), replace=False))
+    chosen = np.sort(rng.choice(present, min(whole_number("classes", classes), len(present)), replace=False))
+    rows = [
+        rng.permutation(np.flatnonzero(labels == label))[: whole_number("per_class", per_class)] for label in chosen
+    ]
     side, gap, head = 0.52, 0.06, 0.06
     if names is not None:
-        head = 0.14 + 0.07 * min(12, max(len(str(names[label])) for label in chosen))
-    longest = max(min(per_class, int((labels == label).sum())) for label in chosen)
+        short = [shorten(names[label], 0.7) for label in chosen]
+        head = 0.14 + 0.07 * max(map(len, short))
+    longest = max(map(len, rows))
     figure, axes = blank_sheet(head + longest * (side + gap), gap + len(chosen) * (side + gap))
-    for row, label in enumerate(chosen):
-        members = np.flatnonzero(labels == label)
+    figure.alt = f"{len(chosen)} rows of up to {longest} images; each row shows one class"
+    if names is not None:
+        drawn = words(figure, short)
+        figure.alt += f": {', '.join(shorten(names[label], 5) for label in chosen)}"
+    figure.alt += "."
+    for row, items in enumerate(rows):
         y = gap + row * (side + gap)
         if names is not None:
-            axes.text(head - 0.1, y + side / 2, shorten(str(names[label]), 0.7), ha="right", va="center", fontsize=8)
-        for column, item in enumerate(rng.permutation(members)[:per_class]):
-            show_image(axes, read_image(images, item), head + column * (side + gap), y, side)
-    figure.alt = f"{len(chosen)} rows of up to {longest} images; each row shows one class" + (
-        f": {', '.join(str(names[label]) for label in chosen)}." if names is not None else "."
-    )
+            axes.text(head - 0.1, y + side / 2, drawn[short[row]], ha="right", va="center", fontsize=8)
+        for column, item in enumerate(items):
+            show_image(axes, read(figure, images, item), head + column * (side + gap), y, side)
     return figure

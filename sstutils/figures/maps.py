@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.patheffects import withStroke
+from torch import Tensor
 
 from ..checks import finite_matrix, item_numbers, one_of, whole_number
 from .images import shorten
+from .inputs import to_labels, to_points, words
 from .style import PALE, Figure, look, styled
 
 TSNE = {"barnes-hut": ("bh", "Barnes-Hut"), "fft": ("fft", "FFT-accelerated")}
@@ -63,7 +66,7 @@ def tsne_layout(
     Raises
     ------
     ValueError
-        If there are fewer than 5 points, one is not finite, or the method is unknown.
+        If there are fewer than 5 points, one is not finite, all are the same, or the method is unknown.
 
     References
     ----------
@@ -73,9 +76,11 @@ def tsne_layout(
     improved visualization of single-cell RNA-seq data", Nature Methods 16, 2019.
     """
     gradient, words = tsne_method(method)
-    x = finite_matrix(embeddings).float().numpy(force=True)
+    x = _spread_out(finite_matrix(embeddings))
     if len(x) < 5:
         raise ValueError(f"t-SNE needs at least 5 embeddings, got {len(x)}")
+    if not perplexity > 0:
+        raise ValueError(f"perplexity must be more than 0, got {perplexity!r}")
     from openTSNE import TSNE
     from tqdm.auto import tqdm
 
@@ -86,6 +91,8 @@ def tsne_layout(
         from sklearn.decomposition import PCA
 
         x = PCA(min(50, len(x)), random_state=seed).fit_transform(x)
+    elif x.shape[1] == 1:  # a map begins from two principal components
+        x = np.pad(x, ((0, 0), (0, 1)))
     order: Any = slice(None)
     if len(x) > _MANY:  # points that lie close follow each other, so that the tree's cells are found in the cache
         from scipy.spatial import cKDTree
@@ -114,6 +121,25 @@ def tsne_layout(
     return layout
 
 
+def _spread_out(x: Tensor) -> np.ndarray:
+    """Convert embeddings to float32, scaled where its range or precision would not do.
+
+    Raises
+    ------
+    ValueError
+        If all are the same within rounding: a map of them would divide by zero.
+    """
+    spread, size = float((x.amax(dim=0) - x.amin(dim=0)).max()), float(x.abs().max())
+    if spread <= 8 * torch.finfo(x.dtype).eps * size:
+        raise ValueError(
+            f"the embedding has collapsed: all {len(x)} embeddings are the same within rounding; "
+            "train another network, for example with a lower learning rate"
+        )
+    if not 1e-6 < spread < 1e6 or spread < 1e-3 * size:
+        x = (x - x.mean(dim=0)) / spread
+    return x.float().numpy(force=True)
+
+
 @styled
 def scatter(points: Any, labels: Sequence[int], *, names: Sequence[str] | None = None, title: str = "") -> Figure:
     """Draw points of the plane, a colour and a marker for each class.
@@ -126,21 +152,23 @@ def scatter(points: Any, labels: Sequence[int], *, names: Sequence[str] | None =
         Names of the classes, for a legend (up to 16 classes).
     title : str
     """
-    points, labels = np.asarray(points), np.asarray(labels)
+    points = to_points(points)
+    labels = to_labels(labels, len(points))
     present = np.unique(labels)
     legend = names is not None and len(present) <= 16
     figure = Figure(figsize=(4.6 if legend else 3.6, 3.6))
     axes = figure.add_axes((0.03, 0.03, 0.72 if legend else 0.94, 0.87 if title else 0.94))
     size = float(np.clip(6000 / len(points), 5, 36))
     for number, label in enumerate(present):
-        name = str(names[label]) if names is not None else str(label)
         looks = {"s": size, "linewidths": 0.25, "edgecolors": "#303030", **look(number)}
-        axes.scatter(*points[labels == label].T, label=shorten(name, 0.8), **looks)
+        axes.scatter(*points[labels == label].T, **looks)
     axes.set_rasterization_zorder(None if len(points) < 2000 else 2)  # many marks would make a heavy SVG
-    axes.set(aspect="equal", adjustable="datalim", title=title)
+    axes.set(aspect="equal", adjustable="datalim", title=words(figure, [title], formulas=True)[title])
     axes.set_axis_off()
     if legend:
-        known = axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handletextpad=0.2)
+        drawn = words(figure, (shorten(names[label], 0.8) for label in present))
+        where = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "handletextpad": 0.2}
+        known = axes.legend(axes.collections, [drawn[shorten(names[label], 0.8)] for label in present], **where)
         for handle in known.legend_handles:
             handle.set_sizes([30])
     figure.alt = f"{len(points):,} points of {len(present)} classes in the plane, a colour and a marker for each class."
@@ -168,12 +196,12 @@ def neighborhoods(
     ValueError
         If there is no batch, or a number is none of an item or a batch.
     """
-    layout = np.asarray(layout)
-    batches = [item_numbers(batch, len(layout), "batches").cpu().numpy() for batch in batches]
-    if not batches:
+    layout = to_points(layout)
+    batches = [item_numbers(batch, len(layout), "batches").numpy(force=True) for batch in batches]
+    if not batches or not all(map(len, batches)):
         raise ValueError("there is no neighborhood to draw: refresh the sampler first")
     if highlight is not None:
-        highlight = whole_number("highlight", highlight, 0, len(batches) - 1)
+        whole_number("highlight", highlight, 0, len(batches) - 1)
     chosen = batches if highlight is None else [batches[highlight]]
     grey = np.setdiff1d(np.arange(len(layout)), np.concatenate(chosen))
     centres = np.array([np.median(layout[batch], axis=0) for batch in batches])
@@ -208,7 +236,7 @@ def neighborhoods(
     axes.set_title(text)
     figure.alt = f"A map of {len(layout):,} points: {text}. The neighborhoods hold {min(sizes)} to {max(sizes)} items"
     if labels is not None:
-        labels = np.asarray(labels)
+        labels = to_labels(labels, len(layout))
         classes = [len(np.unique(labels[batch])) for batch in batches]
         figure.alt += f" of {min(classes)} to {max(classes)} classes; all data have {len(np.unique(labels))}"
     figure.alt += "."

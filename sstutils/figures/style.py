@@ -9,6 +9,7 @@ import base64
 import functools
 import inspect
 import io
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
@@ -21,6 +22,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ..checks import one_of
+from .inputs import clean
 
 # M. Okabe and K. Ito, "Color universal design", 2008: distinguishable with any common colour vision.
 OKABE_ITO = {
@@ -103,6 +105,11 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         with _within(style):
             figure = draw(*args, **kwargs)
         figure.style = style
+        if lost := list(dict.fromkeys(figure.unreadable)):
+            more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+            figure.notes.append(f"{len(lost)} images could not be read and are left grey: {'; '.join(lost[:3])}{more}.")
+            warnings.warn(figure.notes[-1].rstrip("."), stacklevel=2)
+        figure.alt = " ".join([figure.alt, *figure.notes])
         return figure
 
     signature = inspect.signature(draw)
@@ -121,13 +128,31 @@ class Figure(matplotlib.figure.Figure):
     Attributes
     ----------
     alt : str
-        Alternative text: what the picture shows, in words, for readers who cannot see it.
+        Alternative text: what the picture shows, in words, for readers who cannot see it. It is kept on one line.
     style : str
         The style it was drawn in, and is saved in.
+    notes : list of str
+        What befell while it was drawn, sentences that go to the end of the alternative text.
+    unreadable : list of str
+        What was said of each image that could not be read.
     """
 
-    alt: str = ""
     style: str = "default"
+    _alt: str = ""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.notes: list[str] = []
+        self.unreadable: list[str] = []
+
+    @property
+    def alt(self) -> str:
+        """What the picture shows, in words."""
+        return self._alt
+
+    @alt.setter
+    def alt(self, text: str) -> None:
+        self._alt = clean(text)
 
     def savefig(self, *args: Any, **kwargs: Any) -> None:
         """Save the figure in its own style; arguments as for matplotlib."""
@@ -150,7 +175,7 @@ class Figure(matplotlib.figure.Figure):
         self.savefig(raw, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
         head, _, rest = raw.getvalue().partition("<svg ")
         attributes, _, body = rest.partition(">")
-        words = f"<title>{escape(title)}</title>\n <desc>{escape(self.alt)}</desc>"
+        words = f"<title>{escape(clean(title))}</title>\n <desc>{escape(self.alt)}</desc>"
         return f'{head}<svg role="img" {attributes}>\n {words}{body}'
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict, dict]:

@@ -11,7 +11,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
-from .images import fit_square, read_image, reduce_shades
+from .images import fit_square, read, reduce_shades
+from .inputs import to_labels, to_points
 from .style import GREY, Figure, styled
 
 
@@ -52,7 +53,7 @@ def thumbnails(
         The one image of its first axes holds all thumbnails of the map, the one of each further axes those of an
         enlarged place; all axes have the coordinates of the layout.
     """
-    layout = np.asarray(layout, dtype=np.float64)
+    layout = to_points(layout)
     # Lengths are whole dots, 200 to the inch, so that nothing is blurred when saved at that resolution.
     rim, foot, gap = 8, 40, 20
     room = int(width * 200) - 2 * rim
@@ -63,7 +64,8 @@ def thumbnails(
     frames = windows(layout, cells=across) if many else np.empty((0, 3))
     corner, size, grid = _lay_grid(layout, cells, 32 if len(frames) else 48)
     dots = (2 * side + gap if len(frames) else room) // int(max(grid))
-    canvas, shown = _mosaic(images, layout, np.arange(len(layout)), corner, size, grid, dots)
+    figure = Figure()
+    canvas, shown = _mosaic(figure, images, layout, np.arange(len(layout)), corner, size, grid, dots)
     high, wide = canvas.shape[:2]
     left = top = 0
     if len(frames):  # nine fields, of which the map takes four
@@ -74,14 +76,14 @@ def thumbnails(
     for (x, y, extent), field in zip(frames, ((2, 0), (2, 1), (2, 2), (1, 2), (0, 2)), strict=False):  # clockwise
         inside = np.flatnonzero(((layout >= (x, y)) & (layout <= (x + extent, y + extent))).all(axis=1))
         square = np.array([x, y]), extent / across, np.array([across, across]), side // across
-        canvas, part = _mosaic(images, layout, inside, *square)
+        canvas, part = _mosaic(figure, images, layout, inside, *square)
         canvases.append(canvas)
         places.append(np.multiply(field, side + gap))
         boxes.append((x, y, extent, extent))
         counts.append(f"{part} of {len(inside)}")
 
     total = np.array([wide + 2 * rim, high + rim + foot])
-    figure = Figure(figsize=total / 200)
+    figure.set_size_inches(total / 200)
     for number, (canvas, (left, top), (x, y, w, h)) in enumerate(
         zip(_limit_bytes(canvases), places, boxes, strict=True)
     ):
@@ -101,14 +103,14 @@ def thumbnails(
             f" Crowded places that lie far from each other, {len(counts)} numbered frames on the map, are enlarged "
             f"to its right and below it; they show {', '.join(counts)} images."
         )
-    if labels is not None:
-        same = _same_class(layout, np.asarray(labels))
+    if labels is not None and len(layout) > 1:
+        same = _same_class(layout, to_labels(labels, len(layout)))
         figure.alt += f" For {same:.0%} of the images the nearest one on the map is of the same class."
     return figure
 
 
 def _mosaic(
-    images: Any, layout: np.ndarray, items: np.ndarray, corner: np.ndarray, size: float, grid: np.ndarray, dots: int
+    figure: Figure, images: Any, layout: np.ndarray, items: np.ndarray, corner: Any, size: float, grid: Any, dots: int
 ) -> tuple[np.ndarray, int]:
     """Show some items of a map in the cells of a grid, each `dots` wide; return the picture and how many are shown."""
     shown, cell = _in_cells(layout[items], corner, size, grid)
@@ -116,7 +118,7 @@ def _mosaic(
     canvas = np.full((rows * dots, columns * dots, 3), 255, np.uint8)
     for item, (column, row) in zip(items[shown], cell.astype(int), strict=True):
         top, left = (rows - 1 - row) * dots, column * dots
-        canvas[top : top + dots - 1, left : left + dots - 1] = fit_square(read_image(images, item), dots - 1)
+        canvas[top : top + dots - 1, left : left + dots - 1] = fit_square(read(figure, images, item), dots - 1)
     return canvas, len(shown)
 
 
@@ -181,15 +183,13 @@ def snap(layout: Any, cells: int | None = None, *, most: int = 48) -> tuple[np.n
         If the layout is empty, not of shape (N, 2) or not finite.
     """
     corner, size, grid = _lay_grid(layout, cells, most)
-    shown, cell = _in_cells(np.asarray(layout, dtype=np.float64), corner, size, grid)
+    shown, cell = _in_cells(to_points(layout), corner, size, grid)
     return shown, corner + (cell + 0.5) * size, size
 
 
 def _lay_grid(layout: Any, cells: int | None, most: int) -> tuple[np.ndarray, float, np.ndarray]:
     """Return lower left corner, side of a cell, and columns and rows of the grid that :func:`snap` lays over a map."""
-    layout = np.asarray(layout, dtype=np.float64)
-    if layout.ndim != 2 or layout.shape[1] != 2 or not len(layout) or not np.isfinite(layout).all():
-        raise ValueError(f"a layout must be a finite array of shape (N, 2) with N > 0, got shape {layout.shape}")
+    layout = to_points(layout)
     low, high = layout.min(axis=0), layout.max(axis=0)
     for count in range(8, most + 1) if cells is None else [cells]:
         size = float((high - low).max()) / count or 1.0
@@ -239,7 +239,7 @@ def windows(layout: Any, count: int = 5, *, cells: int = 7) -> np.ndarray:
     from scipy.spatial import cKDTree
 
     _, middles, _ = snap(layout)
-    layout = np.asarray(layout, dtype=np.float64)
+    layout = to_points(layout)
     points = min(2 * cells**2, max(len(layout) // 8, 2), len(layout))
     far, members = cKDTree(layout).query(middles, k=np.arange(1, points + 1), p=np.inf)
     half = far[:, -1] * (1 + 1e-9)

@@ -292,6 +292,60 @@ def test_what_needs_no_network_comes_first_and_others_are_drawn_where_one_cannot
     assert len(list((tmp_path / "figures").glob("digits_*"))) == 6
 
 
+def test_of_a_collapsed_network_the_rest_is_drawn(out, tmp_path, monkeypatch):
+    import torch
+
+    embed = runs.embed_checkpoint
+
+    def collapse(*args, **options):
+        embeddings, *rest = embed(*args, **options)
+        return torch.ones_like(embeddings), *rest
+
+    monkeypatch.setattr(runs, "embed_checkpoint", collapse)
+    for method in ("barnes-hut", "fft"):
+        with pytest.raises(ValueError, match=r"^could not draw 2 of 3 figures: idea: the embedding has collapsed: .*"):
+            figures.make(
+                ["1", "3", "4"],
+                data="digits",
+                checkpoint=out / "checkpoints" / "digits.pt",
+                out=tmp_path / method,
+                tsne=method,
+                progress=False,
+            )
+        names = {path.name for path in (tmp_path / method / "figures").iterdir()}
+        assert names == {f"digits_example.{suffix}" for suffix in ("png", "svg", "json")}
+
+
+def of_few(sizes, dim=3, **options):
+    """What is known of a few test images, in classes of some sizes."""
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), 8, 8, 3), dtype=np.uint8)
+    data = datasets.ArrayDataset(images, labels, [f"class ${label}" for label in range(len(sizes))])
+    embeddings = np.random.default_rng(1).normal(size=(len(labels), dim)).astype(np.float32)
+    return figures.Context("few", dataset=data, embeddings=embeddings, progress=False, **options)
+
+
+@pytest.mark.parametrize(("sizes", "dim"), [([4, 4], 3), ([3, 3], 1), ([2, 1, 1, 1], 2), ([9, 2, 1], 5)])
+def test_of_few_images_all_figures_are_drawn(sizes, dim):
+    context = figures.prepare(of_few(sizes, dim), "layout")
+    for name in ("1", "3", "4"):
+        assert figures.draw(name, context).png(50)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "name", "message"),
+    [
+        ([1], "3", "retrieval needs at least two test images, and few has 1"),
+        ([2, 2], "4", "t-SNE needs at least 5 embeddings, one for each image, got 4"),
+        ([1] * 6, "1", "two images of one class and two of others, got class sizes"),
+        ([6], "1", "two images of one class and two of others, got class sizes"),
+    ],
+)
+def test_what_data_lack_is_told(sizes, name, message):
+    with pytest.raises(ValueError, match=message):
+        figures.draw(name, of_few(sizes))
+
+
 def test_a_figure_without_alternative_text_is_an_error(monkeypatch, tmp_path):
     def silent(context):
         figure = plots.scatter(np.eye(2), [0, 1])

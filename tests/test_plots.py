@@ -137,6 +137,134 @@ def test_palette_is_okabe_ito():
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# What users hand over
+# ---------------------------------------------------------------------------------------------------------------------
+WORDS = [
+    r"$5 and $6",
+    "_hidden",
+    r"50% of a^b_c \alpha \nonsense{",
+    "$",
+    "x\ny\x07",
+    "\udcffcut in half",
+    "<b> & co",
+    "é",
+]
+NAMED = {
+    "gallery": lambda names: plots.gallery(
+        IMAGES, LABELS, np.arange(0, 96, 12), np.arange(1, 97, 12)[:, None], names=names
+    ),
+    "samples": lambda names: plots.samples(IMAGES, LABELS, names=names, classes=8, per_class=1),
+    "scatter": lambda names: plots.scatter(LAYOUT, LABELS, names=names, title=names[0][:2]),
+    "history": lambda names: plots.history(dict.fromkeys(names, HISTORY[:2])),
+    "curves": lambda names: plots.curves([1, 2], {name: [1, 2] for name in names}, title=names[2], x_label=names[3]),
+    "comparison": lambda names: plots.comparison({(a, b): [0.5, 0.6] for a in names[:4] for b in names[4:]}),
+    "progress": lambda names: plots.progress({(a, b): [CLOCKED[:2]] for a in names[:4] for b in names[4:]}),
+}
+
+
+def texts_of(figure):
+    """What stands in a figure, as it is drawn."""
+    found = figure.findobj(matplotlib.text.Text)
+    return {
+        text._preprocess_math(text.get_text())[0] for text in found if not text._preprocess_math(text.get_text())[1]
+    }
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_words_are_drawn_as_they_are(name, recwarn):
+    from xml.etree import ElementTree
+
+    figure = NAMED[name](WORDS)
+    root = ElementTree.fromstring(figure.svg("\x07title"))
+    with Image.open(io.BytesIO(figure.png(50))) as image:
+        assert image.text["Description"] == figure.alt == root.find("{http://www.w3.org/2000/svg}desc").text
+    shown = texts_of(figure)
+    for word in ["_hidden", "$", "x y", "<b> & co", "é"]:
+        assert any(word == text or (word != "$" and text.startswith(word)) for text in shown), (word, shown)
+    assert any(text.startswith("50% of") for text in shown)
+    assert any(text.startswith("$5") for text in shown) or name == "curves"  # whose names may hold formulas
+    assert not [str(w.message) for w in recwarn if "font" in str(w.message).lower() or "label" in str(w.message)]
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_names_without_a_font_are_numbers_that_are_explained(name):
+    names = [*WORDS[:4], "\U00012000 sign", *WORDS[5:]]  # cuneiform
+    with pytest.warns(UserWarning, match=r"^no installed font has \U00012000: .* install a font for Cuneiform"):
+        figure = NAMED[name](names)
+    (number,) = (text for text in texts_of(figure) if text.startswith("#"))
+    assert f"Numbers stand for names: {number} for \U00012000 sign." in figure.alt
+
+
+def test_signs_come_from_another_font_that_is_installed(monkeypatch, recwarn):
+    monkeypatch.setitem(plots.STYLES["default"], "font.family", ["cmtt10"])  # which has no Greek
+    before = list(matplotlib.rcParams["font.family"])
+    figure = plots.scatter(LAYOUT, LABELS, names=["Ωμέγα"] * 8)
+    assert "Ωμέγα" in texts_of(figure) and len(figure.png(50))
+    assert not [w for w in recwarn if "Glyph" in str(w.message) or "font" in str(w.message)]
+    assert matplotlib.rcParams["font.family"] == before
+
+
+def test_formulas_are_formulas_in_curves():
+    figure = plots.curves([1, 2], {"$h^2$": [1, 2], "$5 to $10": [1, 2]}, title="cost in $")
+    assert figure.axes[0].get_legend().get_texts()[0].get_text() == "$h^2$" and "cost in $" in texts_of(figure)
+
+
+def test_images_that_cannot_be_read_are_left_grey_and_counted():
+    class Broken:
+        def __getitem__(self, item):
+            if item in (0, 14, 30):
+                raise OSError(f"cannot read image pets/{item}.png")
+            return IMAGES[item]
+
+    for draw, lost in (
+        (lambda: plots.gallery(Broken(), LABELS, [0, 13], [[1, 0], [12, 14]]), 2),
+        (lambda: plots.samples(Broken(), LABELS, per_class=12), 3),
+        (lambda: plots.thumbnails(LAYOUT[:6], Broken(), cells=48), 1),
+        (lambda: plots.idea(LAYOUT, Broken(), LABELS, [0, 1, 13, 25]), 1),
+    ):
+        with pytest.warns(UserWarning, match=rf"^{lost} images could not be read and are left grey: cannot read image"):
+            figure = draw()
+        assert f"{lost} images could not be read" in figure.alt and "pets/0.png" in figure.alt
+
+
+def test_arrays_and_tensors_of_all_kinds_are_taken():
+    import torch
+
+    frozen = LAYOUT.copy()
+    frozen.flags.writeable = False
+    wanted = plots.scatter(LAYOUT, LABELS).png(50)
+    for points in (torch.tensor(LAYOUT, requires_grad=True), frozen, LAYOUT.tolist()):
+        for labels in (torch.tensor(LABELS), LABELS.tolist(), LABELS.astype(float)):
+            assert plots.scatter(points, labels).png(50) == wanted
+    half = torch.tensor(LAYOUT).bfloat16().requires_grad_()
+    for draw in (
+        lambda: plots.thumbnails(half, IMAGES, labels=torch.tensor(LABELS), width=2),
+        lambda: plots.neighborhoods(half, [[0, 1], torch.tensor([2, 3])], LABELS.tolist()),
+        lambda: plots.idea(half, IMAGES, torch.tensor(LABELS), [0, 1, 12, 13]),
+        lambda: plots.curves(half[:4, 0], {"one": half[:4, 1]}),
+        lambda: plots.samples(torch.rand(96, 3, 8, 8).bfloat16().requires_grad_(), LABELS, classes=1),
+    ):
+        assert draw().png(50)
+
+
+@pytest.mark.parametrize("layout", [np.ones((9, 2)), np.ones((9, 2)) * [[1], *[[0]] * 8], np.ones((9, 2)) * 1e-300])
+def test_maps_without_spread_are_drawn(layout):
+    labels = [0, 0, 0, 0, 1, 1, 1, 1, 1]
+    with np.errstate(all="raise"):
+        for figure in (
+            plots.thumbnails(layout, IMAGES, labels=labels, enlarged=True, width=2),
+            plots.scatter(layout, labels),
+            plots.neighborhoods(layout, [[0, 1, 2], [3, 4]]),
+            plots.idea(layout, IMAGES, labels, range(9)),
+        ):
+            assert figure.png(50)
+    assert plots.thumbnails(layout[:1], IMAGES, labels=labels[:1], width=1).png(50)
+    assert plots.curves([1], {"one": [2], "none": [np.nan]}, log="xy").png(50)
+    with pytest.raises(ValueError, match="a loss or a recall@1, got neither"):
+        plots.history([{"epoch": 1, "loss": None}])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Gradients
 # ---------------------------------------------------------------------------------------------------------------------
 def negative_gradients(loss, u, v, margin=1.0):
@@ -351,7 +479,7 @@ def test_one_idea_serves_few_points_and_many(count):
 
 @pytest.mark.parametrize("layout", [np.zeros((0, 2)), np.zeros((4, 3)), np.array([[0, np.nan]]), np.zeros(4)])
 def test_snap_refuses_what_is_no_layout(layout):
-    with pytest.raises(ValueError, match="^layout"):
+    with pytest.raises(ValueError, match=r"^layout"):
         plots.snap(layout)
 
 
@@ -503,7 +631,7 @@ def test_windows_of_odd_maps():
     for nothing in (np.zeros((50, 2)), np.zeros((1, 2)), np.stack([np.arange(90.0), np.zeros(90)], axis=1)):
         assert plots.windows(nothing).shape == (0, 3)  # no square fits
     assert 1 <= len(plots.windows(LAYOUT)) <= 5
-    with pytest.raises(ValueError, match="^layout"):
+    with pytest.raises(ValueError, match=r"^layout"):
         plots.windows(np.zeros((0, 2)))
 
 
@@ -587,10 +715,48 @@ def test_large_maps_take_all_cores_unless_told(given, points, taken, monkeypatch
     assert asked["n_jobs"] == taken
 
 
+@pytest.mark.parametrize("method", plots.TSNE)
+def test_tsne_of_embeddings_without_spread_is_an_error_or_a_finite_map(method):
+    noise = RNG.normal(size=(60, 5))
+    few = {"method": method, "iterations": 20}
+    for same in (np.ones((60, 5)), np.zeros((60, 2)), np.full((60, 80), 3e7, np.float32), 1 + 1e-17 * noise):
+        with pytest.raises(ValueError, match=r"^the embedding has collapsed: all 60 embeddings are the same"):
+            plots.tsne_layout(same, **few)
+    for x in (
+        *(noise * scale for scale in (1e19, 1e-25, 1e150, 1e-200)),
+        (noise * 1e-40).astype(np.float32),
+        1e6 + 1e-3 * noise,
+        np.vstack([np.zeros((55, 5)), noise[:5]]),
+        np.vstack([np.zeros((59, 5)), noise[:1]]),
+        np.repeat(noise[:2], 30, axis=0),
+        np.vstack([noise, noise[:6]]),
+        noise[:, :1],
+        np.repeat(noise[:3, :1], 20, axis=0),
+        np.hstack([noise, np.ones((60, 60))]),
+        noise[:5],
+        np.vstack([noise, np.full((1, 5), 1e7)]),
+    ):
+        assert np.isfinite(plots.tsne_layout(x, **few)).all()
+
+
+def test_tsne_takes_tensors_of_all_kinds():
+    import torch
+
+    x = torch.tensor(RNG.normal(size=(30, 3)), dtype=torch.bfloat16)
+    wanted = plots.tsne_layout(x.float().numpy(), iterations=20)
+    frozen = x.float().numpy().copy()
+    frozen.flags.writeable = False
+    for kind in (x, x.clone().requires_grad_(), x.double(), frozen):
+        np.testing.assert_array_equal(plots.tsne_layout(kind, iterations=20), wanted)
+
+
 def test_tsne_takes_few_points_and_refuses_bad_ones():
     assert plots.tsne_layout(RNG.normal(size=(6, 3)), iterations=20).shape == (6, 2)
     with pytest.raises(ValueError, match="at least 5"):
         plots.tsne_layout(np.zeros((4, 3)))
+    for perplexity in (0, -1, np.nan):
+        with pytest.raises(ValueError, match="perplexity must be more than 0"):
+            plots.tsne_layout(RNG.normal(size=(6, 3)), perplexity=perplexity)
     with pytest.raises(ValueError, match="1 of 6 rows are not finite"):
         plots.tsne_layout(np.vstack([np.zeros((5, 3)), [[0, np.inf, 0]]]))
 

@@ -104,6 +104,8 @@ class Context:
 
         from ..evaluation import top_k
 
+        if len(self.labels) < 2:
+            raise ValueError(f"retrieval needs at least two test images, and {self.data} has {len(self.labels)}")
         k = min(k, len(self.labels) - 1)
         _, indices = top_k(torch.from_numpy(self.embeddings), k, queries=torch.from_numpy(queries))
         return np.asarray(indices)
@@ -125,7 +127,9 @@ class Context:
             away = np.linalg.norm(self.layout[batch] - np.median(self.layout[batch], axis=0), axis=1)
             return float(np.quantile(away, 0.9) / len(batch))
 
-        return min(map(np.asarray, sampler.batches), key=spread, default=np.arange(len(labels)))
+        batch = min(map(np.asarray, sampler.batches), key=spread, default=labels[:0])
+        # Of few images or classes no neighborhood may hold what is drawn: then all images are one.
+        return batch if len(batch) and np.isfinite(spread(batch)) else np.arange(len(labels))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -314,8 +318,10 @@ def make(ids: Iterable[str | int] | None = None, **options: Any) -> list[Path]:
     written: list[Path] = []
     failed: dict[str, Exception] = {}
     for row in tqdm(rows, "figures", disable=not context.progress, bar_format="{desc}: {n}/{total} |{bar}|"):
-        context = prepare(context, row.needs)
+        if row.needs != "nothing":
+            context = prepare(context)  # without a network nothing else can be drawn
         try:
+            context = prepare(context, row.needs)
             written += _write(row, context)
         except Exception as error:
             if len(rows) == 1:

@@ -78,20 +78,20 @@ def idea(
     draw_arrow(axes, (4.36, MIDDLE), (4.57, MIDDLE), INK)
     before = np.array([[-0.62, 0.10], [0.60, -0.16], [-0.20, -0.56], [0.24, 0.50]])  # anchor, positive, two negatives
     forces, after = _descend(before)
-    pictures = [pictures[i] for i in (own[0], own[1], others[0], others[1])]
-    _draw_embeddings(axes, 5.26, before, pictures, forces)
+    four = [pictures[i] for i in (own[0], own[1], others[0], others[1])]
+    _draw_embeddings(axes, 5.26, before, four, forces)
     draw_arrow(axes, (5.93, MIDDLE), (6.14, MIDDLE), INK)
-    _draw_embeddings(axes, 6.58, after, pictures)
+    _draw_embeddings(axes, 6.58, after, four)
     for x, text in ((1.55, "(a) a neighborhood becomes the mini-batch"), (5.26, "(b) pull and push")):
         axes.text(x, height - 0.1, text, ha="center", fontsize=8, color=INK)
     axes.text(6.58, height - 0.1, "(c) objective satisfied", ha="center", fontsize=8, color=INK)
     figure.alt = (
         f"Three parts from left to right. (a) A map of {len(layout):,} images as grey dots; one neighborhood of "
-        f"{len(batch)} is circled, and twelve of its images are shown as the mini-batch, those of one class framed "
-        "blue, those of others orange. An arrow leads through a convolutional network to (b): two images of one class "
-        "are pulled towards each other by blue arrows; two images of other classes, inside a dashed circle around "
-        "them, are pushed away from its centre by orange arrows. (c) The two images of one class are close together "
-        "in a small circle, and the others are outside of it."
+        f"{len(batch)} is circled, and {len(pictures)} of its images are shown as the mini-batch, those of one class "
+        "framed blue, those of others orange. An arrow leads through a convolutional network to (b): two images of one "
+        "class are pulled towards each other by blue arrows; two images of other classes, inside a dashed circle "
+        "around them, are pushed away from its centre by orange arrows. (c) The two images of one class are close "
+        "together in a small circle, and the others are outside of it."
     )
     return figure
 

@@ -73,9 +73,9 @@ def words(figure: Any, texts: Iterable[Any], formulas: bool = False) -> dict[Any
             f"install a font for {', '.join(kinds)}, such as Noto",
             stacklevel=4,
         )
-        numbers = {text: number for number, text in enumerate(drawn, 1) if lacking & set(drawn[text])}
+        numbers = {text: f"#{number}" for number, text in enumerate(drawn, 1) if lacking & set(drawn[text])}
         figure.notes.append(f"Numbers stand for names: {', '.join(f'{n} for {drawn[t]}' for t, n in numbers.items())}.")
-        drawn |= {text: str(number) for text, number in numbers.items()}
+        drawn |= numbers
     return {text: seen if formulas and _is_formula(seen) else seen.replace("$", r"\$") for text, seen in drawn.items()}
 
 
@@ -115,4 +115,5 @@ def _signs(path: str) -> frozenset[str]:
 
 def _script(sign: str) -> str:
     """Name the script of a sign, as fonts are called."""
-    return "emoji" if unicodedata.category(sign) == "So" else unicodedata.name(sign, "these signs").split()[0].title()
+    script = unicodedata.name(sign, "OTHER SIGNS").split()[0]
+    return "emoji" if unicodedata.category(sign) == "So" else script if script == "CJK" else script.title()

@@ -76,9 +76,10 @@ def tsne_layout(
     improved visualization of single-cell RNA-seq data", Nature Methods 16, 2019.
     """
     gradient, words = tsne_method(method)
-    x = _spread_out(finite_matrix(embeddings))
+    x = finite_matrix(embeddings)
     if len(x) < 5:
-        raise ValueError(f"t-SNE needs at least 5 embeddings, got {len(x)}")
+        raise ValueError(f"t-SNE needs at least 5 embeddings, one for each image, got {len(x)}")
+    x = _spread_out(x)
     if not perplexity > 0:
         raise ValueError(f"perplexity must be more than 0, got {perplexity!r}")
     from openTSNE import TSNE

@@ -161,9 +161,9 @@ def test_the_example_shows_what_the_network_retrieves(out):
 
 def test_the_network_is_trained_once_and_work_is_shared(out, monkeypatch):
     calls = []
-    embed = runs.embed
+    embed = runs.embed_readable
     monkeypatch.setattr(runs, "fit", None)  # not to be called
-    monkeypatch.setattr(runs, "embed", lambda *a, **k: calls.append("embed") or embed(*a, **k))
+    monkeypatch.setattr(runs, "embed_readable", lambda *a, **k: calls.append("embed") or embed(*a, **k))
     monkeypatch.setattr(plots, "tsne_layout", lambda x, **options: calls.append("tsne") or np.asarray(x)[:, :2])
     written = figures.make(["example", "tsne", "idea"], data="digits", out=out, progress=False)
     assert calls == ["embed", "tsne"] and len(written) == 9

@@ -125,9 +125,9 @@ def main(argv: Iterable[str] | None = None) -> int:
             return 0
         except (ValueError, OSError, FloatingPointError, MemoryError, RuntimeError) as error:
             # A user's mistake: what is wrong and what to do, on one line. All else is a bug and shows its traceback.
-            system = isinstance(error, OSError) and error.strerror  # not of this package, but of the system
-            text = f"{error.filename or 'a file'}: {system}" if system else str(error)
-            text = " ".join(text.split()) or type(error).__name__
+            from .files import one_line  # only now: the help loads no NumPy
+
+            text = one_line(error)
             memory = isinstance(error, (MemoryError, RuntimeError))
             if memory and not text.startswith("out of memory"):  # as training says
                 from .models import is_out_of_memory

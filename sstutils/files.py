@@ -221,8 +221,13 @@ def _size(path: str) -> int | str:
 
 
 def one_line(error: BaseException) -> str:
-    """Put an error's message on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Put an error's message on one line; what the system says stands without its number."""
+    reason = getattr(error, "reason", None)  # of an address that cannot be reached
+    error = reason if isinstance(reason, OSError) else error
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(text.split()) or type(error).__name__
 
 
 def not_found(what: str, looked: Sequence[str | os.PathLike], remedy: str) -> FileNotFoundError:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+from urllib.error import URLError
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sstutils import cli, figures, runs, study
+from sstutils.photos import archives
 from sstutils.study import forecast
 
 NUMBERS = ["0", "1", "2", "-1", "1000000000", "nan", "inf", "-inf", "1e400", "0x10", "1_0", "9" * 400, "0.5", "٣"]
@@ -43,9 +45,13 @@ def place(tmp_path_factory):
     def work(*_, **__):
         raise _Work
 
+    def no_network(*_, **__):
+        raise URLError(OSError(101, "Network is unreachable"))
+
     before = {path: path.read_bytes() for path in (here / "pets").rglob("*.png")}
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(here):
         patch.setenv("SSTUTILS_DATA", str(here / "data"))
+        patch.setattr(archives, "urlopen", no_network)
         for module, name in ((runs, "fit"), (forecast, "fit"), (study, "fit"), (figures, "_write")):
             patch.setattr(module, name, work)
         yield

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .files import atomic_write, check_archive, file_name, whole_file
+from .files import atomic_write, check_archive, file_name, seal_archive, whole_file
 from .models import EmbeddingNet, device, is_finite, load_tensors
 from .recipes import Recipe, make_model
 
@@ -72,10 +72,14 @@ def write(content: dict[str, Any], path: str | PathLike) -> None:
     OSError
         If it cannot be written; what was there before stays.
     """
+    _save({"format": FORMAT, **content, "versions": versions()}, path)
+
+
+def _save(content: dict[str, Any], path: str | PathLike) -> None:
     raw = io.BytesIO()  # torch itself tells a full disk by an error that names nothing
-    content = {"format": FORMAT, **content, "versions": versions()}
     torch.save(content, raw)
     check_content(content, raw.getbuffer().nbytes)  # what could not be loaded is not written
+    seal_archive(raw)
     try:
         with atomic_write(path) as temporary:
             temporary.write_bytes(raw.getbuffer())
@@ -185,8 +189,7 @@ def save_weights(content: dict[str, Any], path: str | PathLike) -> None:
     :func:`load_checkpoint`, which `content` comes from, and :func:`load_model` read it as any other.
     """
     thin = {"model": _weights(content["model"], torch.float16), "training": {"ended": content["training"]["ended"]}}
-    with atomic_write(path) as temporary:
-        torch.save(content | thin, temporary)
+    _save(content | thin, path)
 
 
 def _weights(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import io
 import os
 import re
 import secrets
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
+_END = 22  # bytes of the record that ends a zip file, without a comment
 _PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
@@ -182,14 +184,29 @@ def read_arrays(path: str | os.PathLike, keys: Sequence[str] | None = None) -> d
 def check_archive(path: str | os.PathLike) -> None:
     """Raise an error unless a zip file (of torch or NumPy) is whole, and of a size that can be unpacked.
 
-    Its own directory tells the sizes, before anything is unpacked; each member is then read by its checksum.
+    Its own directory tells the sizes, before anything is unpacked. All of a file that was sealed is then compared with
+    its digest, and of another each member with its checksum.
     """
     with zipfile.ZipFile(path) as archive:
         size, packed = sum(member.file_size for member in archive.infolist()), os.path.getsize(path)
         if size > max(1 << 28, 4 * packed):  # torch does not compress
             raise ValueError(f"{packed:,} bytes that would unpack to {size:,}")
-        if damaged := archive.testzip():
+        if not archive.comment and (damaged := archive.testzip()):
             raise ValueError(f"{damaged[-40:]} is damaged")
+    with open(path, "rb") as file:
+        seal = archive.comment
+        if seal and hashlib.sha256(file.read(packed - len(seal))).digest() != seal:
+            raise ValueError("it is damaged")
+        file.seek(-_END - len(seal), os.SEEK_END)
+        if file.read(4) != b"PK\5\6":
+            raise ValueError("its end is damaged")
+
+
+def seal_archive(raw: io.BytesIO) -> None:
+    """Add to a zip file in memory its digest, which a zip may have as a comment at its end."""
+    raw.seek(-2, os.SEEK_END)
+    raw.write(b"\x20\0")  # the length of the comment
+    raw.write(hashlib.sha256(raw.getbuffer()).digest())
 
 
 def digest(*parts: str | bytes | np.ndarray) -> str:

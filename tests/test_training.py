@@ -37,6 +37,7 @@ from sstutils import (
 )
 from sstutils.augmentation import augment, crop
 from sstutils.datasets.subsets import Readable
+from sstutils.models import is_out_of_memory
 from sstutils.recipes import MODERN, PAPER, make_loss, make_model, make_scheduler, view
 from sstutils.sampling import ClassBalancedSampler
 from sstutils.training import train_epoch
@@ -677,3 +678,19 @@ def test_out_of_memory_says_what_to_lower(run, monkeypatch, error):
     monkeypatch.setattr(EmbeddingNet, "forward", lambda *_: (_ for _ in ()).throw(RuntimeError("a bug")))
     with pytest.raises(RuntimeError, match="a bug"):
         next(run())
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: torch.empty(1 << 50, dtype=torch.uint8),
+        lambda: torch.empty(1 << 56, dtype=torch.uint8).sum(),
+        lambda: np.empty(1 << 50),
+        lambda: bytearray(1 << 62),
+    ],
+)
+def test_what_the_system_says_when_memory_runs_out_is_understood(ask):
+    with pytest.raises((RuntimeError, MemoryError)) as caught:
+        ask()
+    assert is_out_of_memory(caught.value)
+    assert not is_out_of_memory(RuntimeError("a bug")) and not is_out_of_memory(ValueError("out of memory"))

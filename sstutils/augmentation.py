@@ -12,20 +12,9 @@ __all__ = ["augment", "crop"]
 
 
 def crop(images: Tensor, size: int, flip: bool, generator: torch.Generator) -> Tensor:
-    """Cut a square of its own out of each picture, and mirror half of the pictures; on the device of the pictures.
+    """Cut a square of its own out of each picture, and mirror half of the pictures if `flip`.
 
-    Parameters
-    ----------
-    images : (N, 3, H, W) tensor
-    size : int
-        Side of the square in pixels.
-    flip : bool
-    generator : torch.Generator
-        On the CPU.
-
-    Returns
-    -------
-    (N, 3, size, size) tensor
+    (N, 3, H, W) becomes (N, 3, size, size), on the device of the pictures; the generator is one of the CPU.
     """
     count, _, height, width = images.shape
     steps = torch.arange(size)

@@ -65,13 +65,7 @@ def hardware(where: str | torch.device | None = None) -> dict[str, Any]:
 
 
 def write(content: dict[str, Any], path: str | PathLike) -> None:
-    """Write a checkpoint, whole or not at all.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written; what was there before stays.
-    """
+    """Write a checkpoint, whole or not at all: after an OSError, what was there before stays."""
     _save({"format": FORMAT, **content, "versions": versions()}, path)
 
 
@@ -106,10 +100,8 @@ def load_checkpoint(path: str | PathLike) -> dict[str, Any]:
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is not a whole checkpoint of this package.
+    FileNotFoundError, ValueError
+        If there is no such file, or it is not a whole checkpoint of this package.
     """
     with whole_file(path, "checkpoint", f"make one with `sst train NAME --out {path}`"):
         check_archive(path)

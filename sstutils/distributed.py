@@ -27,13 +27,7 @@ def world() -> tuple[int, int]:
 
 @contextmanager
 def join_processes(where: str | None = None) -> Iterator[None]:
-    """Join the processes that ``torchrun`` started, if it did: one GPU each, or CPUs (`where="cpu"`).
-
-    Raises
-    ------
-    ValueError
-        If there are fewer GPUs than processes on this machine.
-    """
+    """Join the processes that ``torchrun`` started, if it did: one GPU each (ValueError for fewer), or CPUs."""
     if int(os.environ.get("WORLD_SIZE", 1)) < 2 or dist.is_initialized():
         yield
         return

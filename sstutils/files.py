@@ -120,11 +120,6 @@ def exclusive(out: str | os.PathLike, wait: bool = False) -> Iterator[None]:
     """Refuse a second run that writes the same file, or let it wait; the lock ends with the process, however that ends.
 
     What a killed run left half-written next to it is removed.
-
-    Raises
-    ------
-    OSError
-        If another run is writing it, or its folder is not writable.
     """
     path = Path(os.path.realpath(out))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -254,13 +249,7 @@ def not_found(what: str, looked: Sequence[str | os.PathLike], remedy: str) -> Fi
 
 @contextmanager
 def whole_file(path: str | os.PathLike, kind: str, remedy: str) -> Iterator[None]:
-    """Name the file in any error of a block that reads it: it is missing, or it is not a whole one of its kind.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        One line: the file, what was found, the remedy.
-    """
+    """Turn any error of a block that reads a file into one line: the file, what was found, the remedy."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no {kind} at {path}; {remedy}")
     try:

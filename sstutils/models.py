@@ -30,10 +30,7 @@ HEADS = ("trained", "frozen", "only")  # what is trained of a network
 def device(name: str | None = None) -> torch.device:
     """Return the device called `name`, or the best one there is: CUDA, then MPS, then CPU.
 
-    Raises
-    ------
-    ValueError
-        If the device is unknown or not on this machine.
+    One that is unknown, or not on this machine, is a ValueError.
     """
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -92,10 +89,9 @@ def load_weights(network: nn.Module, state: dict[str, Tensor] | str | Path, sour
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file does not hold weights, or they do not fit; the message counts what is missing, unknown, misshapen.
+    FileNotFoundError, ValueError
+        If there is no such file, or it holds no weights that fit; the message counts what is missing, unknown,
+        misshapen, not finite.
     """
     if not isinstance(state, dict):
         source = source or str(state)
@@ -188,11 +184,6 @@ class EmbeddingNet(nn.Module):
         scale^2 takes that part. A start at large distances saturates the sigmoid, and learning stalls.
     precision : {"auto", "float32", "bfloat16"}
         Of the backbone; "auto" is bfloat16 where the hardware multiplies it faster. The head is always float32.
-
-    Attributes
-    ----------
-    backbone : nn.Module
-    head : nn.Linear
 
     Raises
     ------

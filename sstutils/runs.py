@@ -170,7 +170,7 @@ def embed_checkpoint(
     workers: int | None = None,
     progress: bool = True,
 ) -> tuple[Tensor, Dataset, dict[str, Any]]:
-    """Embed a data set by the network of a checkpoint.
+    """Embed a data set by the network of a checkpoint; a ValueError if the data have changed since.
 
     Parameters
     ----------
@@ -188,11 +188,6 @@ def embed_checkpoint(
     dataset : Dataset
     content : dict
         Of the checkpoint.
-
-    Raises
-    ------
-    ValueError
-        If the data have changed since.
     """
     model, content = load_model(checkpoint, where)
     name, options = content["data"]["name"], {} if data else content["data"]["options"]

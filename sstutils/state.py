@@ -90,12 +90,9 @@ class Run:
         write(content, out)
 
     def load(self, path: str | PathLike) -> None:
-        """Go on where a checkpoint left off.
+        """Go on where a checkpoint left off; a ValueError unless it is unfinished, and of this recipe and these data.
 
-        Raises
-        ------
-        ValueError
-            Unless it has the recipe and data of the run (`epochs` may differ), and is unfinished.
+        Only `epochs` may differ.
         """
         saved = load_checkpoint(path)
         state, data, done = saved["training"], saved["data"], len(saved["history"])

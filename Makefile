@@ -6,11 +6,14 @@ BIN := $(VENV)/bin
 # Threads of torch that spin while they wait make a busy machine five times slower.
 export GOMP_SPINCOUNT ?= 0
 
-.PHONY: figures lint check test test-full lab bench compare sizes notebooks recordings site site.zip slides editions clean
+.PHONY: figures readme lint check test test-full lab bench compare sizes notebooks recordings site site.zip slides editions clean
 .DELETE_ON_ERROR:
 
 figures: $(VENV)/.base  ## regenerate the figures of the paper, training included
 	$(BIN)/sst figures --out output
+
+readme: figures  ## draw the figures again that the README and the lectures show
+	$(BIN)/sst figures --out output/readme --checkpoint output/checkpoints/glyphs.pt
 
 UNIT := $(BIN)/pytest -p no:nbval
 NBVAL := $(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=900 --nbval-kernel-startup-timeout=120

@@ -4,6 +4,7 @@ import html
 import json
 import re
 import string
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -344,6 +345,18 @@ def test_of_few_images_all_figures_are_drawn(sizes, dim):
 def test_what_data_lack_is_told(sizes, name, message):
     with pytest.raises(ValueError, match=message):
         figures.draw(name, of_few(sizes))
+
+
+def test_what_is_drawn_leaves_a_checkout_clean():
+    root = Path(__file__).parents[1]
+    ignored = [line for line in (root / ".gitignore").read_text().split() if line.startswith("output/figures/")]
+    names = [
+        f"output/figures/{figures.file_stem(row, data)}.png" for row in figures.FIGURES for data in ("glyphs", "cub")
+    ]
+    assert all(any(fnmatch(name, pattern) for pattern in ignored) for name in names)
+    shown = re.findall(r"\((output/readme/[^)]+)\)", (root / "README.md").read_text(encoding="utf-8"))
+    assert {Path(name).name for name in shown} == {Path(name).name for name in names if "cub" not in name}
+    assert all((root / name).exists() and (root / name).with_suffix(".json").exists() for name in shown)
 
 
 def test_a_figure_without_alternative_text_is_an_error(monkeypatch, tmp_path):

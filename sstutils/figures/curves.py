@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -156,15 +157,33 @@ def curves(
         every = (0.02 + 0.03 * number, 0.2) if len(set(u)) > 1 else None  # shares of a length
         axes.plot(u, v, markersize=4, markevery=every, label=drawn[name], **line_look(number))
         if len(u):
-            least = f", least {v.min():.2g} at {u[v.argmin()]:.2g}" if v.min() < min(v[0], v[-1]) else ""
-            seen.append(f"{name}: {v[0]:.2g} at {u[0]:.2g}{least}, {v[-1]:.2g} at {u[-1]:.2g}")
+            seen.append(f"{name}: {_course(u, v + 0.0)}")
     axes.set(xlabel=drawn[x_label], ylabel=drawn[y_label], title=drawn[title])
     axes.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
     axes.grid(True, **GRID)
     if len(ys) > 1:
         axes.legend(handles=axes.lines)
-    figure.alt = f"Curves of {y_label or 'y'} over {x_label or 'x'}. {'; '.join(seen)}."
+    figure.alt = _spoken(f"Curves of {y_label or 'y'} over {x_label or 'x'}. {'; '.join(seen)}.")
     return figure
+
+
+def _course(x: np.ndarray, y: np.ndarray) -> str:
+    """Say where a curve begins and ends, where it is highest and lowest in between, and where it jumps."""
+    points = {0: "", len(y) - 1: ""}
+    points |= {int(y.argmax()): "greatest "} if y.max() > max(y[0], y[-1]) else {}
+    points |= {int(y.argmin()): "least "} if y.min() < min(y[0], y[-1]) else {}
+    steps = np.abs(np.diff(y))
+    jump = int(steps.argmax()) if len(steps) else 0
+    if len(steps) > 9 and steps[jump] > 0.4 * np.ptp(y) > 0:
+        points[jump + 1] = "at once "
+    said = [f"{points[i]}{y[i]:.2g} at {x[i]:.2g}" for i in sorted(points)]
+    return ", ".join(said if len(said) < 2 or points[0] or y.any() else [f"{y[0]:.2g} everywhere"])
+
+
+def _spoken(text: str) -> str:
+    """Write formulas as they are spoken: without dollar signs and backslashes."""
+    plain = text.replace("$", "").replace(r"\Vert", "‖").replace("{", "").replace("}", "")
+    return re.sub(r"‖ *([^‖]*?) *‖", r"‖\1‖", re.sub(r"\\([A-Za-z]+) ?", r"\1 ", plain))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -172,7 +172,21 @@ def scatter(points: Any, labels: Sequence[int], *, names: Sequence[str] | None =
         known = axes.legend(axes.collections, [drawn[shorten(names[label], 0.8)] for label in present], **where)
         for handle in known.legend_handles:
             handle.set_sizes([30])
-    figure.alt = f"{len(points):,} points of {len(present)} classes in the plane, a colour and a marker for each class."
+    kinds = (
+        f"{len(present)} classes in the plane, a colour and a marker for each class"
+        if len(present) > 1
+        else "one class"
+    )
+    figure.alt = f"{len(points):,} points of {kinds}{f', {title}' if title else ''}."
+    if 1 < len(present) <= 8:
+        told = []
+        for label in present:
+            own = points[labels == label]
+            (x, y), spread = own.mean(axis=0) + 0.0, own.std(axis=0).mean()
+            told.append(
+                f"{names[label] if names is not None else label} around ({x:.3g}, {y:.3g}), spread {spread:.2g}"
+            )
+        figure.alt += f" Centres and standard deviations: {'; '.join(told)}."
     return figure
 
 

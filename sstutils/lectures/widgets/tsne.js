@@ -171,7 +171,7 @@ function render({ model, el }) {
       `each map is fitted into it.${fixed ? " Noise was mapped with one seed and one angle." : ""}`;
     const sentences = reading(content, setting);
     words.replaceChildren(...sentences.map((text) => h("li", {}, text)));
-    node.setAttribute("aria-label", `t-SNE map of ${count} ${fixed ? "points of noise" : "unseen letters"}${mixed ? " with shuffled labels" : ""}, ` +
+    node.setAttribute("aria-label", `t-SNE map of ${count} ${fixed ? "points of noise" : "images of unseen letters"}${mixed ? " with shuffled labels" : ""}, ` +
       `perplexity ${setting.perplexity}, ${setting.iterations} iterations, seed ${setting.seed}, angle ${setting.angle}.`);
     if (aloud) say(`${fixed ? "" : `Recall@1 on the map ${cells.recall.textContent}. `}Neighbors kept: ${cells.kept.textContent}. ${sentences[0]}`);
     hover(-1);

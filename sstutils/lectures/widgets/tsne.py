@@ -233,7 +233,7 @@ def _checked(sets: Mapping[str, tuple], labels: Any, perplexity: float) -> tuple
 
 
 def make_recording(path: str | PathLike, progress: bool = True) -> None:
-    """Embed 500 unseen letters by the default network, map them in all settings, and write ``tsne.npz``."""
+    """Embed 500 images of unseen letters by the default network, map them in all settings, and write ``tsne.npz``."""
     weights = Path(path).with_name("glyphs.pt")
     if not weights.is_file():
         recording.make_glyphs(weights)
@@ -404,7 +404,7 @@ class TsnePanel(Drawn):
 
 _SETTING = ("data", "perplexity", "seed", "angle", "iterations")
 _WHAT = {
-    "letters": "{} unseen letters",
-    "shuffled": "{} unseen letters with shuffled labels",
+    "letters": "{} images of unseen letters",
+    "shuffled": "{} images of unseen letters with shuffled labels",
     "noise": "{} points of noise",
 }

@@ -384,7 +384,7 @@ def test_postscript_is_no_picture(tmp_path, monkeypatch):
     path = tmp_path / "picture.jpg"
     Image.new("RGB", (8, 8)).save(path, "EPS")
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", None)
-    with pytest.raises(OSError, match="cannot identify image file"):
+    with pytest.raises(OSError, match="it is no image of a known format"):
         open_image(path)
 
 
@@ -1444,6 +1444,7 @@ def test_what_cannot_be_read_is_listed_and_does_not_stop_a_run(tmp_path, monkeyp
         embeddings, left = embed_readable(step.model, whole, size=16)
     told = [str(w.message) for w in caught]
     assert sum("it is left out" in text for text in told) == 20
+    assert sum("(it is empty)" in text for text in told) == sum("(Permission denied)" in text for text in told) == 5
     assert told[-1] == "20 of 50 images cannot be read, and are left out"
     assert len(embeddings) == len(left) == len(left.targets) == 30
     assert left.classes == whole.classes

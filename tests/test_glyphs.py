@@ -110,7 +110,11 @@ def test_variation_grows_with_difficulty():
         ({"classes": 5000}, "at most"),
         ({"images": 1}, "at least 2"),
         ({"difficulty": -1.0}, "between 0 and 3"),
-        ({"seed": -1}, "negative"),
+        ({"difficulty": "hard"}, "difficulty must be a finite number"),
+        ({"seed": -1}, "seed must be between 0 and"),
+        ({"seed": 0.5}, "seed must be an integer"),
+        ({"images": "16"}, "images must be an integer"),
+        ({"classes": 20.0}, "classes must be an integer"),
         ({"split": "val"}, "'train' or 'test'"),
     ],
 )

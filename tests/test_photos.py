@@ -25,7 +25,7 @@ from sstutils.cli import main
 from sstutils.datasets import CUB200, Cars196, StanfordOnlineProducts, batches, split_classes, tensors, with_transform
 from sstutils.datasets.base import ArrayDataset
 from sstutils.datasets.source import Download
-from sstutils.datasets.subsets import ClassSubset, Readable, part_of, protocol_ks, unreadable
+from sstutils.datasets.subsets import ClassSubset, Readable, labelled, part_of, protocol_ks, unreadable
 from sstutils.models import EmbeddingNet
 from sstutils.photos import cache
 from sstutils.photos import mat as mat_files
@@ -671,6 +671,17 @@ def test_a_repaired_picture_has_the_cache_made_again(birds, tmp_path):
     assert again.path == first.path
     assert not again.unreadable.any()
     same_batches(again, birds, [range(40)], 8)
+
+
+def test_data_sets_without_a_fingerprint_are_not_cached():
+    own = torch.utils.data.TensorDataset(torch.zeros(4, 3, 8, 8), torch.tensor([0, 0, 1, 1]))
+    with pytest.raises(ValueError, match="TensorDataset has no fingerprint"):
+        cache_resized(own, 8)
+
+
+def test_a_subset_of_torch_is_cached(birds):
+    part = torch.utils.data.Subset(birds, range(5, 11))
+    same_batches(cache_resized(part, 8, progress=False), labelled(part), [range(6)], 8)
 
 
 def test_a_side_of_nothing_is_refused(birds):

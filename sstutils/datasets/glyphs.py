@@ -156,14 +156,13 @@ class Glyphs(Source):
         seed: int = 0,
     ) -> tuple:
         """Draw the pictures of a split, or take them from the cache in `root`."""
-        if classes % 2 or classes < 4:
-            raise ValueError(f"classes must be an even number, at least 4 (half train, half test), got {classes}")
-        if images < 2:
-            raise ValueError(f"images must be at least 2 per class, to have one to retrieve, got {images}")
-        if not 0 <= difficulty <= 3:
-            raise ValueError(f"difficulty must lie between 0 and 3, got {difficulty}")
-        if seed < 0:
-            raise ValueError(f"seed must not be negative, got {seed}")
+        from ..checks import real_number, seed_number, whole_number  # it loads torch
+
+        if whole_number("classes", classes, 4) % 2:
+            raise ValueError(f"classes must be an even number (half train, half test), got {classes}")
+        whole_number("images", images, 2)
+        real_number("difficulty", difficulty, 0, 3)
+        seed_number(seed)
 
         def make() -> dict[str, np.ndarray]:
             if classes > (most := len(letters())):

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ..files import one_line
 from .source import list_pictures
@@ -83,7 +83,10 @@ def open_image(path: str | os.PathLike) -> Image.Image:
     except MemoryError:  # it says something of the machine, not of the image
         raise
     except Exception as error:  # PIL raises some ten kinds
-        raise OSError(f"image {path} cannot be read ({one_line(error)}): repair it or move it away") from error
+        reason = getattr(error, "strerror", None) or one_line(error)
+        if isinstance(error, UnidentifiedImageError):
+            reason = f"it is {'no image of a known format' if os.path.getsize(path) else 'empty'}"
+        raise OSError(f"image {path} cannot be read ({reason}): repair it or move it away") from error
 
 
 def picture_sides(folder: str | os.PathLike, most: int = 50) -> list[int]:

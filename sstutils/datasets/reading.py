@@ -90,7 +90,8 @@ def batches(
         found = torch.from_numpy(labels[batch])
         if pin:
             found = found.pin_memory()
-            images = torch.empty_like(torch.from_numpy(data[: len(batch)]), pin_memory=True)
+            kind = torch.from_numpy(data[:0]).dtype
+            images = torch.empty((len(batch), *data.shape[1:]), dtype=kind, pin_memory=True)
             # No row is out of range here: told to clip, numpy copies straight to the place.
             data.take(rows[batch], axis=0, out=images.numpy(), mode="clip")
         else:

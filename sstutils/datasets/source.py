@@ -10,7 +10,16 @@ from typing import Any, NamedTuple
 KS = (1, 2, 4, 8)  # K of Recall@K where a data set's own protocol has no others
 # Endings of what counts as a picture; torchvision's ImageFolder takes the same.
 PICTURES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-_LITTER = {"__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "lost+found", "thumbs.db"}
+_LITTER = {
+    "__macosx",
+    "__pycache__",
+    "@eadir",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+    "#recycle",
+    "thumbs.db",
+}
 
 
 class Download(NamedTuple):

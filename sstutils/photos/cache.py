@@ -24,7 +24,7 @@ from ..checks import whole_number
 from ..datasets.base import ArrayDataset
 from ..datasets.reading import iterate, resize_to_square
 from ..datasets.source import KS
-from ..datasets.subsets import innermost, unreadable
+from ..datasets.subsets import innermost, labelled, unreadable
 from ..files import atomic_write, digest, exclusive, one_line, resolve
 
 _FORMAT = "2"  # to be raised when other bytes come of the same files
@@ -73,12 +73,15 @@ def cache_resized(
     Raises
     ------
     ValueError
-        If `side` is below 1.
+        If `side` is below 1, or the data set has no fingerprint.
     OSError
         If an image cannot be read, or there is no room for the file; no half of it is left.
     """
     whole_number("side", side)
+    dataset = labelled(dataset)
     inner = innermost(dataset)
+    if not dataset.fingerprint:
+        raise ValueError(f"{type(inner).__name__} has no fingerprint, which the file is named after")
     kind = f"{type(inner).__name__.lower()}-{getattr(inner, 'split', 'all')}-{side}"
     if len(dataset) < len(inner):  # other classes are another part, not the same one changed
         kind += f"-part{digest(*dataset.classes)}"

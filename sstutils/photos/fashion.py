@@ -92,8 +92,10 @@ class FashionMNIST(Fetched):
     @classmethod
     def read(cls, root: str | os.PathLike | None, split: str, download: bool, *, images: int | None = None) -> tuple:
         """Merge both original parts, take the classes of the split, and pad the images to 32x32 RGB."""
-        if images is not None and images < 1:
-            raise ValueError(f"images is the number to keep of each class: at least 1, got {images}")
+        from ..checks import whole_number  # it loads torch
+
+        if images is not None:
+            whole_number("images", images)
         files = cls.locate(resolve(root), split, download)
         remove_leftovers(resolve(root) / cls.below, cls.downloads)
         grey = np.concatenate([read_idx(path, 3) for path in files[0::2]])

@@ -417,7 +417,7 @@ def draw(name: str | int, context: Context | None = None, **options: Any) -> plo
 def _draw(row: Entry, context: Context) -> plots.Figure:
     """Draw a row of the table from a context that is prepared for it, and complete its alternative text."""
     figure = row.draw(context)
-    figure.alt = row.alt.format(data=file_name(context.data), seen=figure.alt).strip()
+    figure.alt, figure.notes = row.alt.format(data=file_name(context.data), seen=figure.alt), []
     if not figure.alt:
         raise ValueError(f"figure {row.id} ({row.name}) has no alternative text: add it to the table of figures")
     return figure

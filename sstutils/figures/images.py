@@ -211,7 +211,6 @@ def confusions(
     figure = gallery(images, labels, shown, nearest[shown][:, None], names=names, **options)
     told = (f"{names[one]} taken for {names[other]} ({times} times)" for (one, other), times in pairs)
     figure.alt = f"The {len(pairs)} most frequent confusions, an image and the nearest one: {', '.join(told)}."
-    figure.alt = " ".join([figure.alt, *figure.notes])
     return figure
 
 

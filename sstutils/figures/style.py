@@ -109,7 +109,6 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
             more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
             figure.notes.append(f"{len(lost)} images could not be read and are left grey: {'; '.join(lost[:3])}{more}.")
             warnings.warn(figure.notes[-1].rstrip("."), stacklevel=2)
-        figure.alt = " ".join([figure.alt, *figure.notes])
         return figure
 
     signature = inspect.signature(draw)
@@ -147,8 +146,8 @@ class Figure(matplotlib.figure.Figure):
 
     @property
     def alt(self) -> str:
-        """What the picture shows, in words."""
-        return self._alt
+        """What the picture shows, in words, and what befell while it was drawn."""
+        return " ".join([self._alt, *self.notes]).strip()
 
     @alt.setter
     def alt(self, text: str) -> None:

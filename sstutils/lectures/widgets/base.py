@@ -95,11 +95,11 @@ class Drawn(anywidget.AnyWidget):
         return still | data | {"text/plain": still["text/plain"]}, about | metadata
 
 
-def draw_classes(axes: Any, points: np.ndarray, labels: np.ndarray, names: Sequence[str] | None = None) -> None:
+def draw_classes(axes: Any, points: np.ndarray, labels: np.ndarray) -> None:
     """Draw a map (N, 2) without axes; classes have the colour and marker of ``looks`` in ``common.js``, 56 differ."""
     for number in np.unique(labels):
         looks = {"color": _HUES[number % 7], "marker": plots.MARKERS[(number % 7 + number // 7) % 8]}
-        axes.scatter(*points[labels == number].T, s=7, linewidths=0, label=names and names[number], **looks)
+        axes.scatter(*points[labels == number].T, s=7, linewidths=0, **looks)
     axes.set(aspect="equal", adjustable="datalim", xticks=[], yticks=[])
 
 

@@ -173,7 +173,7 @@ class TrainingReplay(Drawn):
                 if self.true_scale:
                     points = points * _extents(run)[frame]
                     axes.set(xlim=(-3 * widest, 3 * widest), ylim=(-3 * widest, 3 * widest))
-                draw_classes(axes, points, labels, self.classes)
+                draw_classes(axes, points, labels)
                 axes.set_title(f"epoch {run['epoch'][frame]:.3g}: R@1 {run['recall'][frame]:.2f}")
             row[0].set_ylabel(run["name"])
             axes = row[3]
@@ -189,9 +189,11 @@ class TrainingReplay(Drawn):
                 f"{run['name']}: from Recall@1 {run['recall'][0]:.2f} to {run['recall'][-1]:.2f} "
                 f"in {run['epoch'][-1]:.3g} epochs"
             )
-        handles, names = grid[0][0].get_legend_handles_labels()
-        if len(names) <= 16:
-            figure.legend(handles, names, loc="outside lower center", ncols=16, handletextpad=0, columnspacing=1)
+        present = [self.classes[number] for number in np.unique(labels)]
+        if len(present) <= 16:
+            names, look = plots.words(figure, present), {"ncols": 16, "handletextpad": 0, "columnspacing": 1}
+            drawn = [names[name] for name in present]
+            figure.legend(grid[0][0].collections, drawn, loc="outside lower center", **look)
         figure.alt = (
             f"{len(labels)} images of {len(self.classes)} letters that are not trained on, in the plane of greatest "
             f"variance of their embedding, at the start, the middle and the end of training"

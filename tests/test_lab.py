@@ -101,6 +101,12 @@ MOVED = {
         lambda widget: widget.get_by_label("Batch size B"),
         "ArrowRight",
     ),
+    "playground": (
+        "sst.widgets.Playground()",
+        {"step": 0},
+        lambda widget: widget.get_by_role("button", name="Copy link"),
+        "ArrowRight",
+    ),
     "replay": (
         "sst.widgets.TrainingReplay.from_recording()",
         {"frame": 0.0},
@@ -132,9 +138,9 @@ pixels = sst.tensors(data)[0].flatten(1).float()
 """
 
 
-# All share one way to the kernel; two stand for the others in the ordinary run.
+# All share one way to the kernel; two stand for the others in the ordinary run, and one that has a Worker.
 @pytest.mark.parametrize(
-    "name", [name if name in ("replay", "game") else pytest.param(name, marks=SLOW) for name in MOVED]
+    "name", [name if name in ("replay", "game", "playground") else pytest.param(name, marks=SLOW) for name in MOVED]
 )
 def test_python_follows_the_keys(opened, name):
     made, before, control, key = MOVED[name]

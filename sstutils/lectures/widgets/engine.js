@@ -648,7 +648,7 @@ function engine(uniform = random) { // `random` of common.js; in a Worker it is 
         owed--;
         if (now() - time > 12) break;
       }
-      if (!playing || (stale && !waiting && now() - looked > 30)) picture();
+      if (!playing || (stale && !waiting && now() - looked > (data.train.n > 500 ? 66 : 33))) picture();
       if (playing) again();
     }
     function again() {

@@ -477,7 +477,7 @@ function render({ model, el }) {
   function receive(message) {
     if (message.id !== id) return;
     ({ playing } = message);
-    message.runs.forEach((fresh, i) => { runs[i] = { ...fresh, rows: [...(runs[i]?.rows ?? []), ...fresh.rows], reach: runs[i]?.reach ?? 0, lens: runs[i]?.lens, shownCount: data[part].n }; });
+    message.runs.forEach((fresh, i) => { runs[i] = { ...fresh, rows: [...(runs[i]?.rows ?? []), ...fresh.rows], reach: runs[i]?.reach ?? null, lens: runs[i]?.lens, shownCount: data[part].n }; });
     if (performance.now() - moved > 400 && message.runs.some((fresh, i) => JSON.stringify(fresh.settings) !== JSON.stringify(current[i]))) {
       current = message.runs.map((fresh) => ({ ...fresh.settings })); // a change that was made before is made again
       label();
@@ -835,14 +835,14 @@ function render({ model, el }) {
     const blend = name === "move" && run.moved ? (still.matches ? 1 : Math.min(1, (performance.now() - moveFrom) / 800)) : 0;
     if (z.length !== n * dim) return;
     const view = (run.lens = lens(z, n, dim, turn, run.lens, normalize));
-    // The view only ever widens: who falls together is seen to fall together.
-    const far = [];
-    for (let i = 0; i < n; i++) { let sum = 0; for (let c = 0; c < dim; c++) sum += (z[i * dim + c] - view.mean[c]) ** 2; far.push(Math.sqrt(sum)); }
-    far.sort((p, q) => p - q);
-    run.reach = Math.max(run.reach, normalize ? scale : far[Math.floor(0.98 * (n - 1))] * (dim > 3 ? 0.75 : 1), 1e-9);
-    const zoom = (0.44 * Math.min(width, height)) / run.reach;
     const along = (array, i, k, shift = true) => { let sum = 0; for (let c = 0; c < dim; c++) sum += view.axes[k][c] * (array[i * dim + c] - (shift ? view.mean[c] : 0)); return sum; };
-    const inside = (v, most) => Math.max(3, Math.min(most - 3, v));
+    // The view only ever widens: what falls together is seen to fall together. What can be turned fits however it is turned.
+    const most = (size) => { const all = Float32Array.from({ length: n }, (_, i) => size(i)).sort(); return Math.max(all[Math.floor(0.99 * (n - 1))], 1e-9); };
+    const [oldX, oldY] = run.reach || [0, 0];
+    const round = normalize && dim < 4 ? scale : dim === 3 ? most((i) => Math.hypot(...view.mean.map((m, c) => z[i * 3 + c] - m))) : 0;
+    run.reach = [Math.max(oldX, round || most((i) => Math.abs(along(z, i, 0)))), Math.max(oldY, round || most((i) => Math.abs(along(z, i, 1))))];
+    const zoom = 0.45 * Math.min(width / run.reach[0], height / run.reach[1]);
+    const inside = (v, end) => Math.max(3, Math.min(end - 3, v));
     const px = (array, i) => inside(width / 2 + zoom * along(array, i, 0), width), py = (array, i) => inside(height / 2 - zoom * along(array, i, 1), height);
     const X = (panel.X = new Float32Array(n)), Y = (panel.Y = new Float32Array(n));
     for (let i = 0; i < n; i++) {

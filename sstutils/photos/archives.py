@@ -135,12 +135,7 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike, top: str, most
 
     Only plain files are made, only below `top`, each once, and no more than `most` bytes in all; an archive of more
     than half a million entries is refused. The folder takes its name when all of it is there; if it is there already,
-    nothing is unpacked.
-
-    Returns
-    -------
-    Path
-        ``folder/top``.
+    nothing is unpacked. Returns its path.
 
     Raises
     ------

@@ -56,7 +56,7 @@ def cache_resized(
     Parameters
     ----------
     dataset : Dataset
-        With ``targets``, ``classes`` and ``fingerprint``; also a subset.
+        With a fingerprint (ValueError without one); also a subset.
     side : int
         Of the squares, in pixels.
     root : path, optional
@@ -66,14 +66,8 @@ def cache_resized(
     progress : bool
         Tell the size, and show a bar while the file is made, and while one of more than 1 GB is checked.
 
-    Returns
-    -------
-    Resized
-
     Raises
     ------
-    ValueError
-        If `side` is below 1, or the data set has no fingerprint.
     OSError
         If an image cannot be read, or there is no room for the file; no half of it is left.
     """
@@ -189,16 +183,8 @@ class Resized(ArrayDataset):
     """The images of :func:`cache_resized`, mapped from their file; the rest is that of the data set they are made of.
 
     It can be used wherever an :class:`ArrayDataset` can. Its images are read from the disk when they are asked for, and
-    stay in the memory that nothing else needs. Nothing can be written to them.
-
-    Attributes
-    ----------
-    path : Path
-        The file: a uint8 array of shape (N, side, side, 3), which ``numpy.load`` reads.
-    unreadable : (N,) bool array
-        The images that could not be read, for which others of their classes stand.
-    data, targets, classes, fingerprint
-        See :class:`ArrayDataset`.
+    stay in the memory that nothing else needs. Nothing can be written to them. ``path`` is the file, which
+    ``numpy.load`` reads; ``unreadable``, an (N,) bool array, marks those for which others of their classes stand.
     """
 
     def __init__(self, path: Path, data: np.ndarray, unreadable: np.ndarray, dataset: Dataset) -> None:

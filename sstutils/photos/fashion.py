@@ -112,13 +112,7 @@ class FashionMNIST(Fetched):
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """Read an IDX file of bytes, packed by gzip or not.
-
-    Raises
-    ------
-    OSError
-        If it is damaged, has not so many dimensions, or is larger than any file of the data set.
-    """
+    """Read an IDX file of bytes, packed by gzip or not; OSError if it is damaged or not one of the data set."""
     again = "replace it by a whole one"
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:

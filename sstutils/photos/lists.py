@@ -104,18 +104,10 @@ class Photos(Fetched):
 
     @classmethod
     def check(cls, folder: Path, split: str) -> tuple[list[str], list[int], list[str]]:
-        """Read the lists, and compare them with the protocol and with the files.
+        """Read the lists, and compare them with the protocol and with the files; OSError if they do not agree.
 
-        Returns
-        -------
-        paths, targets, classes
-            Of each image the path below the folder, and the number of its class, which go from 0 in the order of the
-            ids; the names of the classes.
-
-        Raises
-        ------
-        OSError
-            If the lists cannot be read, are not as long as the protocol says, or name files that are not there.
+        Returns the path of each image below the folder, the number of its class (from 0 in the order of the ids), and
+        the names of the classes.
         """
         remedy = "unpack the archive again"
         try:

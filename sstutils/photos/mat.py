@@ -13,12 +13,9 @@ _SECONDS = 120
 
 
 def read_mat(file: Path) -> dict[str, list]:
-    """Read "images", a list of (path, class id), and "classes", a list of names, as far as a file holds them.
+    """Read "images", a list of [path, class id], and "classes", a list of names, as far as a file holds them.
 
-    Raises
-    ------
-    ValueError
-        If it is damaged, or too large in any respect.
+    ValueError if it is damaged, or too large in any respect.
     """
     status = os.stat(file)
     return _read(str(file), status.st_size, status.st_mtime_ns)

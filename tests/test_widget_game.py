@@ -144,15 +144,15 @@ def test_what_is_said_of_each_kind_of_round(functions_of):
     page = functions_of("game")
     entry = {"rank": 1, "name": "Æ", "other": "Ǽ", "others": 59, "ap": 1.0, "an": 2.0, "pn": 2.0}
     first, second = ask(page, "sentences", entry, 0.2)
-    assert first == "The nearest of all 59 other images is another Æ: a hit for Recall@1."
+    assert first == "Of all 59 other images, the nearest is another Æ: a hit for Recall@1."
     assert second == (
-        "n, Ǽ, is farther than p, and outside the sphere: SST still pushes it with 5 % of its full weight; the triplet "
-        "loss is content."
+        "n (Ǽ) is farther away than p and outside the sphere: SST still pushes it with 5 % of its full weight; "
+        "the triplet loss is satisfied."
     )
-    assert "misses its margin" in ask(page, "sentences", entry | {"an": 1.05}, 0.2)[1]
+    assert "the margin is not met" in ask(page, "sentences", entry | {"an": 1.05}, 0.2)[1]
     assert "yet inside the sphere" in ask(page, "sentences", entry | {"an": 1.01, "pn": 0.6}, 0.0)[1]
     failure = entry | {"rank": 3, "an": 0.5}
-    assert "rank 3 of 59: a hit only for Recall@K with K of 3 or more" in ask(page, "sentences", failure, 0.2)[0]
+    assert "rank 3 of 59: a hit only for Recall@K with K ≥ 3" in ask(page, "sentences", failure, 0.2)[0]
     assert "but far from p and so outside" in ask(page, "sentences", failure | {"pn": 1.5}, 0.2)[1]
     assert "inside the sphere: z > 0" in ask(page, "sentences", failure | {"pn": 0.9}, 0.2)[1]
 
@@ -222,7 +222,7 @@ def test_a_game_by_keyboard_alone(page_of):
         if number < 2:
             page.keyboard.press("Enter")
             page.locator(".sst-game-failure").wait_for(state="hidden")
-    assert "The game is over: 3 of 3 rounds" in page.locator("[data-part=verdict]").inner_text()
+    assert "Game over: 3 of 3 rounds right" in page.locator("[data-part=verdict]").inner_text()
     page.keyboard.press("Enter")  # once more
     page.locator(".sst-game-failure").wait_for(state="hidden")
     assert page.model("revealed") == {} and page.model("score") == 0 and page.model("round") == 0

@@ -345,7 +345,7 @@ def test_the_margin_moves_the_hinge(page_of):
 def test_far_points_have_arrows_that_are_cut_and_say_so(page_of):
     page = page_of(GradientExplorer(anchor=[-4, -3], positive=[4, 3], negative=[-3, -2]))
     agrees(page)
-    assert "‖ on an arrow" in page.locator('[data-loss="sst"]').inner_text()
+    assert "‖ marks an arrow" in page.locator('[data-loss="sst"]').inner_text()
 
 
 # ---- the triangles ----
@@ -400,7 +400,7 @@ def test_dragging_the_marker_moves_the_points_on_a_line(page_of, module, loss, p
 
 
 def test_a_press_in_the_triangle_brings_the_marker_there(page_of, module):
-    page = page_of(GradientExplorer(positive=[3.5, 1.0]))
+    page = page_of(GradientExplorer(positive=[3.5, 1.0]), height=1200)
     page.mouse.click(*in_triangle(page, "sst", 0, 3.2, -1.5))
     a, p, n = agrees(page)
     assert [a[0] - p[0], p[0] - n[0]] == pytest.approx([3.2, -1.5], abs=0.1)
@@ -437,13 +437,13 @@ def test_the_marker_is_hollow_off_the_line_and_a_sentence_says_why(page_of):
     page = page_of(GradientExplorer("satisfied"))
     note = page.locator('[data-note="shadow"]')
     marker = page.locator(".sst-layers g circle").first
-    assert "shadow on the horizontal axis" in note.inner_text() and "fill:none" in marker.get_attribute("style")
+    assert "projection onto the horizontal axis" in note.inner_text() and "fill:none" in marker.get_attribute("style")
     page.get_by_role("button", name="negative behind the positive").click()
     page.settle()
     assert note.inner_text() == "" and "fill:none" not in marker.get_attribute("style")
     page = page_of(GradientExplorer(anchor=[-1.5, 0], positive=[1.5, 0], negative=[0, 0]))
     note, marker = page.locator('[data-note="shadow"]'), page.locator(".sst-layers g circle").first
-    assert "outside of the triangles" in note.inner_text() and "fill:none" in marker.get_attribute("style")
+    assert "outside the triangles" in note.inner_text() and "fill:none" in marker.get_attribute("style")
 
 
 def test_the_triangles_can_be_hidden(page_of):

@@ -195,7 +195,7 @@ def test_states_that_cannot_be(explorer, change, message):
         (lambda x, y: ({"a": x, "b": x[:-1]}, y), "labels must be 23 integers, one for each item, got 24"),
         (lambda x, y: (x, y / 2), "labels must be 24 integers, one for each item, got float64"),
         (lambda x, y: (x, y.astype(str)), "labels must be 24 integers, one for each item, got str"),
-        (lambda x, y: (x.ravel(), y), "'this embedding' must be"),
+        (lambda x, y: (x.ravel(), y), "this embedding must be"),
         (lambda x, y: ({}, y), "got an empty dict"),
         (
             lambda x, y: (np.zeros((1001, 2)), np.arange(1001) % 2),

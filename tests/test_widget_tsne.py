@@ -137,7 +137,7 @@ def test_the_maker_of_the_recording(tmp_path, monkeypatch):
             lambda x, y: (x * np.where(np.arange(60) == 3, np.nan, 1)[:, None], y),
             "letters: 1 of 60 rows are not finite",
         ),
-        (lambda x, y: (x, y * 0), "labels must have at least two classes"),
+        (lambda x, y: (x, y * 0), "all images are of one class"),
         (lambda x, y: (x[:50], y), "labels must be 50 integers, one for each item, got 60"),
         (lambda x, y: (x[:18], y[:18]), "needs at least 31 points, got 18"),
     ],

@@ -129,6 +129,16 @@ def finite_point(name: str, value: Any, error: type[Exception] = traitlets.Trait
     return point
 
 
+def matrices(embeddings: Mapping[str, Any], labels: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return embeddings by name as float64 matrices, and the labels of their rows as integers; or raise ValueError."""
+    from ...checks import class_labels, finite_matrix  # torch takes long to load, and most widgets need none
+
+    found = {str(name): finite_matrix(x, str(name)).double().numpy(force=True) for name, x in embeddings.items()}
+    for x in found.values():
+        labels = class_labels(labels, len(x))
+    return found, np.asarray(labels)
+
+
 def comparable(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the labels that occur, the place of each item's label among them, and how often each occurs.
 

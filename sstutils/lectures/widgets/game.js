@@ -20,16 +20,16 @@ function values(ap, an, pn, margin) {
 function sentences(entry, margin) {
   const { rank, name, others, other, ap, an, pn } = entry, v = values(ap, an, pn, margin);
   const weight = `${(100 * v.s).toFixed(0)} % of its full weight`;
-  const first = rank === 1 ? `The nearest of all ${others} other images is another ${name}: a hit for Recall@1.`
-    : `The nearest other ${name} has rank ${rank} of ${others}: a hit only for Recall@K with K of ${rank} or more.`;
+  const first = rank === 1 ? `Of all ${others} other images, the nearest is another ${name}: a hit for Recall@1.`
+    : `The nearest other ${name} has rank ${rank} of ${others}: a hit only for Recall@K with K ≥ ${rank}.`;
   if (an < ap) {
-    return [first, `n, ${other}, is nearer to the query than p` + (v.z > 0
-      ? `, and inside the sphere: z > 0, and SST pushes it away with ${weight}.`
+    return [first, `n (${other}) is nearer to the query than p` + (v.z > 0
+      ? ` and inside the sphere: z > 0, and SST pushes it away with ${weight}.`
       : `, but far from p and so outside the sphere: z < 0, and SST, which measures from a and p alike, pushes it with only ${weight}.`)];
   }
-  return [first, `n, ${other}, is farther than p${v.z > 0 ? ", yet inside the sphere" : ", and outside the sphere"}` +
+  return [first, `n (${other}) is farther away than p${v.z > 0 ? ", yet inside the sphere" : " and outside the sphere"}` +
     `: SST still pushes it with ${weight}` +
-    (v.triplet === 0 ? "; the triplet loss is content." : "; the triplet loss misses its margin.")];
+    (v.triplet === 0 ? "; the triplet loss is satisfied." : "; for the triplet loss the margin is not met.")];
 }
 
 /** "2", "2 and 4", "1, 2 and 4", from places counted from 0. */
@@ -42,16 +42,16 @@ function listed(places) {
 function judged(guess, wrong) {
   const right = guess.join() === wrong.join(), is = wrong.length === 1 ? "is" : "are";
   const truth = wrong.length ? `${listed(wrong)} ${is} wrong` : "all are right";
-  return [right, right ? `Right: ${truth}.` : `No: ${truth}, and you said ${guess.length ? listed(guess) : "none"}.`];
+  return [right, right ? `Right: ${truth}.` : `No: ${truth}, but you marked ${guess.length ? listed(guess) : "none"}.`];
 }
 
 function render({ model, el }) {
   const { root, body, say } = stage(el, model,
-    "A query, and the images whose embeddings are nearest to its own. Mark those that show a different letter, then commit. " +
-    "The keys 1, 2, 3 ... mark them, too.", false);
+    "A query and the images whose embeddings are nearest to it. Mark those that belong to a different class, then commit. " +
+    "The keys 1, 2, 3 … mark them too.", false);
   const rounds = (model.get("rounds") ?? []).filter((entry) => entry?.neighbors?.length);
   if (!rounds.length) {
-    body.append(h("p", { class: "sst-about" }, "This game has no rounds: make it with RetrievalGame(embeddings, labels, images)."));
+    body.append(h("p", { class: "sst-about" }, "This game has no rounds; make it with RetrievalGame(embeddings, labels, images)."));
     return () => {};
   }
   const margin = Number(model.get("margin")) || 0;
@@ -180,7 +180,7 @@ function render({ model, el }) {
     forth.disabled = number === rounds.length - 1;
     failure.hidden = open;
     const [right, text] = open ? [false, ""] : judged(guess, entry.wrong);
-    verdict.textContent = open ? "\u00a0" : `${right ? "✓" : "✗"} ${text}${all12 ? ` The game is over: ${won} of ${played} rounds.` : ""}`;
+    verdict.textContent = open ? "\u00a0" : `${right ? "✓" : "✗"} ${text}${all12 ? ` Game over: ${won} of ${played} rounds right.` : ""}`;
     verdict.style.color = open ? "" : `var(--sst-${right ? "blue" : "vermilion"})`;
     if (open) return;
     const v = values(entry.ap, entry.an, entry.pn, margin);

@@ -271,8 +271,8 @@ function triangles(parent, loss, move) {
 }
 
 function render({ model, el }) {
-  const { body, say } = stage(el, model, "Drag a, p and n, in either panel, or move them with the arrow keys (Shift: further). "
-    + "An arrow is a quarter of the negative gradient: the way that a step of descent takes its point.");
+  const { body, say } = stage(el, model, "Drag a, p and n in either panel, or move them with the arrow keys (hold Shift for larger steps). "
+    + "Each arrow is a quarter of the negative gradient: the direction in which gradient descent moves the point.");
   const points = () => ROLES.map((role) => model.get(role));
 
   /** Move to new points and tell everyone what the losses make of them. */
@@ -366,8 +366,8 @@ function render({ model, el }) {
     body.append(side);
     const update = plane(side, loss, move);
     side.append(h("p", { class: "sst-about", style: "margin:4px 0" }, loss === "sst"
-      ? "Dashed: z = 0, around the midpoint c. Shade: sigmoid(z), the weight that a negative has there."
-      : "Disc around a: a negative in here is pushed, with the same weight everywhere; outside, the loss is 0."), ...lines);
+      ? "Dashed: z = 0, a circle around the midpoint c. Shading: sigmoid(z), the weight of a negative at that place."
+      : "Inside the disc around a, a negative is pushed away, with the same weight everywhere; outside, the loss is 0."), ...lines);
     return { loss, lines, update, triangles: triangles(side, loss, moveMarker) };
   });
   const below = h("div", { class: "sst-below", style: "width:100%" });
@@ -375,8 +375,8 @@ function render({ model, el }) {
   below.append(
     h("div", { style: "display:flex;gap:8px;align-items:center;flex-wrap:wrap" }, h("span", {}, "negative gradient: −4"),
       h("span", { style: `width:140px;height:12px;background:linear-gradient(to right,${RDBU.map((rgb) => `rgb(${rgb})`)})` }), h("span", {}, "4")),
-    h("p", { class: "sst-about", style: "margin:4px 0" }, "Figure 2 of the paper: the force on each point if embeddings are single numbers. "
-      + "u\u00a0=\u00a0a\u00a0−\u00a0p, v\u00a0=\u00a0p\u00a0−\u00a0n, w\u00a0=\u00a0n\u00a0−\u00a0a; dotted lines every 2, from −2 to 4. Drag the marker: it moves a and n on a line."), shadow);
+    h("p", { class: "sst-about", style: "margin:4px 0" }, "Figure 2 of the paper: the force on each point when embeddings are single numbers. "
+      + "u\u00a0=\u00a0a\u00a0−\u00a0p, v\u00a0=\u00a0p\u00a0−\u00a0n, w\u00a0=\u00a0n\u00a0−\u00a0a; dotted lines every 2 units, from −2 to 4. Drag the marker to move a and n along a line."), shadow);
   body.append(below);
 
   function redraw() {
@@ -402,14 +402,14 @@ function render({ model, el }) {
         lines[1].textContent = `loss = max(0, that) = ${tidy(triplet.value)}; ${triplet.weight ? "active" : "not active: no force"}`;
       }
       lines[2].textContent = `length of the gradient: ${result.gradients.map((g, i) => `${LETTERS[i]} ${tidy(Math.hypot(...g))}`).join(", ")}`
-        + (result.gradients.some((g) => SCALE * Math.hypot(...g) > LONGEST) ? " (‖ on an arrow: it is longer)" : "");
+        + (result.gradients.some((g) => SCALE * Math.hypot(...g) > LONGEST) ? " (‖ marks an arrow that is cut short)" : "");
       panels.row.style.display = model.get("panels") ? "flex" : "none";
       if (model.get("panels")) {
         const { uvw, inside, level } = ternaryPoint(a, p, n);
         panels.paint(m);
         panels.update(uvw, inside && level, m);
-        shadow.textContent = !level ? "Hollow marker: the points are not on one horizontal line; the triangles show their shadow on the horizontal axis."
-          : !inside ? "Hollow marker: the triplet lies outside of the triangles; this is their nearest point." : "";
+        shadow.textContent = !level ? "Hollow marker: the points are not on one horizontal line; the triangles show their projection onto the horizontal axis."
+          : !inside ? "Hollow marker: the triplet lies outside the triangles; this is the nearest point inside." : "";
       }
     }
     below.style.display = model.get("panels") ? "" : "none";

@@ -197,8 +197,8 @@ const plural = (count, one, more = `${one}s`) => `${many(count)} ${count === 1 ?
 
 function render({ model, el }) {
   const { root, body, say } = stage(el, model,
-    "A map of training images. Those of one batch are shown as pictures; the others are marks, one look for each neighborhood. "
-    + "Choose how batches are made, and see how many of their triplets still have a gradient.");
+    "A map of training images. The images of one batch appear as pictures, the others as marks, with a colour and a shape for each "
+    + "neighborhood. Choose how batches are made and see how many of their triplets still have a gradient.");
   root.append(h("style", {}, STYLE));
   const stages = model.get("stages"), sizes = model.get("sizes"), classes = model.get("classes");
   const labels = numbers(model.get("labels"), Int16Array), count = labels.length;
@@ -324,7 +324,7 @@ function render({ model, el }) {
   const pictures = h("div");
   const grid = canvas(pictures, 376, 176, { class: "nb-grid" });
   const right = h("div", { class: "nb-facts" }, what, total, note,
-    h("p", { class: "nb-head" }, "Share with a gradient that matters"), h("p", { class: "nb-key" }, "bar: this batch; line across: mean of the epoch"),
+    h("p", { class: "nb-head" }, "Share of triplets whose gradient matters"), h("p", { class: "nb-key" }, "Bar: this batch. Line across: mean of the epoch."),
     rows.map(({ row }) => row), h("p", { class: "nb-head" }, "The triplets of this batch by z"), histogram,
     h("p", { class: "nb-head" }, "The pictures of this batch, class by class"), pictures);
   body.append(left, right);
@@ -498,10 +498,10 @@ function render({ model, el }) {
     total.textContent = plural(found.triplets, "triplet");
     const here = epochOf(sampler);
     let odd = "";
-    if (present < 2) odd = "This batch has one class only: no negative, no triplet. Training leaves it out.";
-    else if (!found.triplets) odd = "No class has two images in this batch: no positive, no triplet. Training leaves it out.";
-    else if (members > items.length) odd = `Its neighborhood has ${members} images: a random ${B} of them are the batch. `;
-    if (found.triplets) odd += `In the epoch: ${plural(here.batches, "batch", "batches")} with ${plural(here.triplets, "triplet")}, of ${here.used} of the ${count} images.`;
+    if (present < 2) odd = "This batch has one class only: no negative, no triplet. Training skips it.";
+    else if (!found.triplets) odd = "No class has two images in this batch: no positive, no triplet. Training skips it.";
+    else if (members > items.length) odd = `Its neighborhood has ${members} images; the batch is a random ${B} of them. `;
+    if (found.triplets) odd += `The epoch has ${plural(here.batches, "batch", "batches")} with ${plural(here.triplets, "triplet")} and uses ${here.used} of the ${count} images.`;
     note.textContent = odd;
     const rest = items.filter((item) => labels[item] !== labels[anchor]).length;
     about.textContent = positives.length
@@ -509,7 +509,7 @@ function render({ model, el }) {
         + `${negatives.length} of its negatives ${negatives.length === 1 ? "matters" : "matter"} to the ${LOSSES[loss]} loss.`
       : present < 2 ? "No triplet to draw here: choose another batch."
         : `${name} is the only image of its class in this batch: a negative for others, but no anchor.`;
-    about.append(h("br"), `Map: ${model.get("layout_name")} (pictures moved apart a little). Distances: from ${stages[number].dims} principal components, ${percent(stages[number].held)} of the variance.`);
+    about.append(h("br"), `Map: ${model.get("layout_name")} with pictures nudged apart. Distances use ${stages[number].dims} principal components (${percent(stages[number].held)} of the variance).`);
 
     // bars
     tell(sampler, here);

@@ -17,13 +17,12 @@ import traitlets
 from PIL import Image
 
 from ... import datasets, models, recipes, training
-from ...checks import class_labels, finite_matrix
 from ...clustering import kmeans
 from ...embedding import embed
 from ...figures import plots
 from ...losses import nearest_positives
 from .. import recording
-from .base import Drawn, comparable, one_of, plain, random, script, within
+from .base import Drawn, comparable, matrices, one_of, plain, random, script, within
 
 SAMPLERS = {"local": "local", "balanced": "class-balanced", "shuffled": "shuffled"}
 SIZES = (25, 50, 75, 100, 150, 200, 300)
@@ -194,17 +193,15 @@ def _checked(
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """Return the stages, the labels that occur, and each item's place among them; or raise ValueError."""
     stages = embeddings if isinstance(embeddings, Mapping) else {"this embedding": embeddings}
-    matrices = {str(name): finite_matrix(x, repr(str(name))).double().cpu().numpy() for name, x in stages.items()}
-    if not matrices:
+    if not stages:
         raise ValueError("embeddings must be an array, or a dict of at least one stage; got an empty dict")
-    for x in matrices.values():
-        labels = class_labels(labels, len(x)).cpu()
+    stages, labels = matrices(stages, labels)
     count = within("the number of images", len(labels), 4, MOST, ValueError)
-    present, labels, _ = comparable(labels.numpy())
+    present, labels, _ = comparable(labels)
     for what, given, wanted in (("classes", classes, len(present)), ("images", images, count)):
         if given is not None and len(given) != wanted:
             raise ValueError(f"{what} must have one entry for each of {wanted}; got {len(given)}")
-    return matrices, present, labels
+    return stages, present, labels
 
 
 def make_recording(path: str | PathLike) -> None:

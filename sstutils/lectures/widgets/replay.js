@@ -86,7 +86,7 @@ function frameAt(run, epoch) {
 
 function render({ model, el }) {
   const { root, body, say } = stage(el, model,
-    "Letters that the network never trains on, seen in the plane in which their embedding varies most. Every frame is " +
+    "Letters that the network is never trained on, in the plane in which their embedding varies most. Every frame is " +
     "rotated to match the one before and scaled to one size; “spread” says how far apart the embeddings really are, and “true scale” shows it.");
   const empty = h("p", { class: "sst-about" });
   const main = h("div", { class: "sst-replay" });
@@ -142,7 +142,7 @@ function render({ model, el }) {
   const key = h("p", { class: "sst-key" });
   const note = h("p", { class: "sst-about" });
   const under = h("div", { class: "sst-under" }, recall.node, key, note);
-  main.append(h("p", { class: "sst-values" }, "Letters (press one to see it alone):"));
+  main.append(h("p", { class: "sst-values" }, "Letters (click one to see it alone):"));
   const legend = classLegend(main, "Letters: show one", () => show(), say);
 
   // -- data
@@ -162,7 +162,7 @@ function render({ model, el }) {
     if (!fits) {
       all = runs = [];
       empty.textContent = count || view?.byteLength ? "The frames of this replay do not fit together: record them again."
-        : "No frames yet. They appear here while a network trains, or from a recording.";
+        : "No frames yet. They appear here as a network trains, or when a recording is opened.";
       return;
     }
     const points = numbers(view, Int16Array), scale = model.get("scale");
@@ -240,8 +240,8 @@ function render({ model, el }) {
         stroke: `var(--sst-${i ? "vermilion" : "blue"})`, "stroke-dasharray": i ? "6 4" : null })), run.name)));
     const begins = [...new Set(runs.map((run) => run.local).filter((x) => x > 0))];
     widest = Math.max(1e-12, ...runs.flatMap((run) => run.epoch.map((_, i) => extent(run, i))));
-    note.textContent = (begins.length ? `Dotted: local batches begin at epoch ${begins.join(", ")}; until then they are class-balanced. ` : "") +
-      "Each loss has an axis of its own: values of different losses, or of batches chosen differently, cannot be compared. Recall@1 can.";
+    note.textContent = (begins.length ? `Dotted line: local batches begin at epoch ${begins.join(", ")}; before that they are class-balanced. ` : "") +
+      "Each loss has its own axis: different losses, or losses on batches chosen differently, cannot be compared. Recall@1 can.";
     legend.paint(palette);
     spoken = -1;
     show();

@@ -48,7 +48,7 @@ function reading(content, setting) {
   const head = setOf(content, setting.data), { data, perplexity, iterations, angle } = setting, chance = tidy(head.chance), told = [];
   if (iterations < last) {
     told.push(`Not finished: after ${iterations} of ${last} iterations the KL divergence is ${tidy(here.kl)}, and ${tidy(end.kl)} at the end` +
-      `${iterations <= EARLY ? "; attractions still count 12 times as much" : ""}. Do not read anything yet.`);
+      `${iterations <= EARLY ? "; attractions still count 12 times as much" : ""}. Do not read anything into it yet.`);
   }
   if (data === "noise") {
     told.push(`Noise in ${head.dimensions} dimensions, without any groups: any clumps are the work of t-SNE at perplexity ` +
@@ -78,7 +78,7 @@ function reading(content, setting) {
   }
   if (angle && head.angles.includes(0)) {
     const exact = measured(content, { ...setting, angle: 0 });
-    told.push(`Barnes-Hut of angle ${angle} keeps ${tidy(here.kept)} of the neighbors, exact forces ${tidy(exact.kept)}` +
+    told.push(`Barnes-Hut with angle ${angle} keeps ${tidy(here.kept)} of the neighbors, exact forces ${tidy(exact.kept)}` +
       `${Math.abs(here.kept - exact.kept) < 0.02 ? ": no difference to speak of." : "."}`);
   }
   return told;
@@ -86,7 +86,7 @@ function reading(content, setting) {
 
 function render({ model, el }) {
   const { root, body, say } = stage(el, model,
-    "One embedding, many maps by t-SNE, each from a random start. The network never trained on these letters. Before you " +
+    "One embedding, many t-SNE maps, each from a random start. The network was never trained on these letters. Before you " +
     "believe what you see, change one control at a time.", false);
   const problem = h("p", { class: "sst-about" }), main = h("div", { class: "sst-tsne" });
   body.append(problem, main);
@@ -167,8 +167,8 @@ function render({ model, el }) {
     }
     title.textContent = fixed ? `In all ${head.dimensions} dimensions there is no group to find.` : mixed ? `With shuffled labels Recall@1 is chance in ${head.dimensions} dimensions too.`
       : `In all ${head.dimensions} dimensions: ${Object.entries(head.recall).map(([k, value]) => `Recall@${k} ${tidy(value)}`).join(", ")}. No control changes that.`;
-    fit.textContent = `The window is ${unit(here.width)} units wide: ` +
-      `each map is fitted into it.${fixed ? " Noise was mapped with one seed and one angle." : ""}`;
+    fit.textContent = `The window is ${unit(here.width)} units wide; ` +
+      `each map is scaled to fill it.${fixed ? " Noise was mapped with one seed and one angle." : ""}`;
     const sentences = reading(content, setting);
     words.replaceChildren(...sentences.map((text) => h("li", {}, text)));
     node.setAttribute("aria-label", `t-SNE map of ${count} ${fixed ? "points of noise" : "images of unseen letters"}${mixed ? " with shuffled labels" : ""}, ` +

@@ -21,12 +21,11 @@ from scipy.special import rel_entr
 from scipy.stats import spearmanr
 
 from ... import checkpoints, datasets
-from ...checks import class_labels, finite_matrix
 from ...embedding import embed
 from ...evaluation import r_precision, recall_at_k, top_k
 from ...figures import plots
 from .. import recording
-from .base import Drawn, draw_classes, one_of, plain, script
+from .base import Drawn, comparable, draw_classes, matrices, one_of, plain, script
 
 __all__ = ["TsnePanel"]
 
@@ -219,17 +218,12 @@ def _measure_all(
 
 def _checked(sets: Mapping[str, tuple], labels: Any, perplexity: float) -> tuple[dict[str, tuple], np.ndarray]:
     """Return sets with embeddings in float64, and the labels; or raise ValueError."""
-    checked = {}
-    for name, (embeddings, *rest) in sets.items():
-        x = finite_matrix(embeddings, name).double().cpu().numpy()
-        labels = class_labels(labels, len(x)).cpu()
-        least = max(NEAR * 2, int(3 * perplexity) + 1)
-        if len(x) < least:
-            raise ValueError(f"{name}: perplexity {perplexity:g} needs at least {least} points, got {len(x)}")
-        checked[name] = (x, *rest)
-    if len(np.unique(labels)) < 2:
-        raise ValueError("labels must have at least two classes; with one, every neighbor on a map is right")
-    return checked, np.asarray(labels)
+    embeddings, labels = matrices({name: x for name, (x, *_) in sets.items()}, labels)
+    comparable(labels)
+    least = max(NEAR * 2, int(3 * perplexity) + 1)
+    if len(labels) < least:
+        raise ValueError(f"perplexity {perplexity:g} needs at least {least} points, got {len(labels)}")
+    return {name: (x, *sets[name][1:]) for name, x in embeddings.items()}, labels
 
 
 def make_recording(path: str | PathLike, progress: bool = True) -> None:

@@ -61,7 +61,7 @@ site slides: $(VENV)/.base  ## pages, or slides, of the notebooks in site/: self
 	$(BIN)/python -m sstutils.lectures.editions $@
 
 editions: $(VENV)/.base  ## pages, slides and students' notebooks in site/, the lecturer's, with solutions, in site-lecturer/
-	$(BIN)/python -m sstutils.lectures.editions all
+	$(BIN)/python -m sstutils.lectures.editions all $(if $(ADDRESS),--address $(ADDRESS))
 
 site.zip: editions  ## site/ as one file, to be unpacked and opened without Python
 	cd site && ../$(BIN)/python -m zipfile -c ../$@ *

@@ -330,6 +330,22 @@ def test_answers_wait_until_the_reader_asks_for_them(tmp_path):
     assert not any(cell.get("outputs") for cell in open_copy.cells) and "assert" not in str(open_copy)
 
 
+def test_with_an_address_pages_and_students_notebooks_open_in_colab(tmp_path):
+    write(tmp_path / "notebooks", _01_one=saved(new_notebook(cells=ASKED)))
+    quiet = {"tell": lambda line: None}
+    editions.make(["all"], tmp_path / "notebooks", tmp_path / "site", **quiet, address="https://github.com/me/it.git")
+    link = "https://colab.research.google.com/github/me/it/blob/pages/student/01-one.ipynb"
+    assert f'<a href="{link}">Open in Colab</a>' in (tmp_path / "site" / "01-one.html").read_text(encoding="utf-8")
+    badge, install = nbformat.read(tmp_path / "site" / "student" / "01-one.ipynb", as_version=4).cells[1:3]
+    assert (
+        badge.source.endswith(f"({link})") and "pip install --quiet git+https://github.com/me/it.git" in install.source
+    )
+    assert "google.colab" not in (tmp_path / "site-lecturer" / "01-one.ipynb").read_text(encoding="utf-8")
+    with pytest.raises(EditionError, match=r"Colab opens notebooks from .*got the address https://example.org/it"):
+        editions.make(["site"], tmp_path / "notebooks", tmp_path / "site", **quiet, address="https://example.org/it")
+    assert "Colab" not in (made(tmp_path, saved(new_notebook(cells=ASKED)), "site") / "01-one.html").read_text()
+
+
 def test_an_answer_ends_where_something_new_begins():
     assert split_answer("a\n\nb") == ("a", "b")
     assert split_answer("a\n\nb", whole=True) == ("a\n\nb", "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 EDITIONS = ("site", "slides", "student", "lecturer")
@@ -20,6 +21,7 @@ def make(
     notebooks: str | Path = "notebooks",
     out: str | Path = "site",
     tell: Callable[[str], None] = print,
+    address: str = "",
 ) -> None:
     """Make editions of a folder of notebooks; existing ones that were not asked for are kept.
 
@@ -33,6 +35,8 @@ def make(
         Folders. `out` can be published as it is: the lecturer's notebooks, with the solutions, go to ``OUT-lecturer``.
     tell : callable
         Called with one line for each file that was built.
+    address : str
+        Of the repository on GitHub, whose branch `pages` holds `out`: pages and students' notebooks then open in Colab.
 
     Raises
     ------
@@ -46,6 +50,7 @@ def make(
         raise lecture.EditionError(f"unknown edition {unknown[0]!r}; choose from {', '.join(EDITIONS)}, all")
     wanted = EDITIONS if "all" in which else which
     series = lecture.lectures(Path(notebooks))
+    colab = copies.colab(address)
     out = Path(out)
     folders = {"slides": out / "slides", "student": out / "student", "lecturer": out.with_name(f"{out.name}-lecturer")}
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -56,12 +61,12 @@ def make(
         if "slides" in wanted:
             slides.slides(series, new / "slides", tell)
         if "student" in wanted:
-            copies.write(copies.student, series, new / "student", tell)
+            copies.write(partial(copies.student, colab=colab, address=address), series, new / "student", tell)
         if "lecturer" in wanted:
             copies.write(copies.lecturer, series, new / "lecturer", tell)
         if "site" in wanted:
             built = new / "slides" if "slides" in wanted else out / "slides"
-            pages.site(series, new, tell, slides={path.stem for path in built.glob("*.html")})
+            pages.site(series, new, tell, slides={path.stem for path in built.glob("*.html")}, colab=colab)
         out.mkdir(exist_ok=True)
         for old in out.glob("*.html") if "site" in wanted else ():
             old.unlink()  # a page whose notebook is gone goes, too

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from . import EDITIONS, make
@@ -15,9 +16,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("which", nargs="*", default=["all"], metavar="EDITION", help=f"{', '.join(EDITIONS)} or all")
     parser.add_argument("--notebooks", type=Path, default=Path("notebooks"), metavar="DIR", help="default: notebooks")
     parser.add_argument("--out", type=Path, default=Path("site"), metavar="DIR", help="default: site")
+    parser.add_argument("--address", default="", metavar="URL", help="of the repository on GitHub, for links to Colab")
     options = parser.parse_args(argv)
     try:
-        make(options.which, options.notebooks, options.out, tell=lambda line: print(f"  {line}", flush=True))
+        tell = partial(print, " ", flush=True)
+        make(options.which, options.notebooks, options.out, tell, options.address)
     except (EditionError, OSError) as error:
         print(f"editions: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

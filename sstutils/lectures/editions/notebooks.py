@@ -16,18 +16,36 @@ from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
-from nbformat.v4 import new_markdown_cell
+from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from .lecture import CLAIM, EditionError, Lecture, exercise
 
-Edition = Callable[[NotebookNode], NotebookNode]
+Edition = Callable[..., NotebookNode]
+
+_INSTALL = """# On Colab this installs the lectures; elsewhere it does nothing.
+import sys
+
+if "google.colab" in sys.modules:
+    %pip install --quiet git+{address}"""
 
 NOTE = "lecturer-note"
 """The tag of the notes in the lecturer's edition."""
 
 
-def student(notebook: NotebookNode) -> NotebookNode:
-    """Copy a notebook for students: exercises open, no notes for the lecturer, outputs cleared, but not the tasks."""
+def colab(address: str) -> str:
+    """Return where Colab opens the students' notebooks from, if a repository is on GitHub and has a branch `pages`."""
+    if not address:
+        return ""
+    if not (found := re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)(\.git)?/?", address)):
+        raise EditionError(f"Colab opens notebooks from https://github.com/OWNER/NAME, got the address {address}")
+    return f"https://colab.research.google.com/github/{found[1]}/blob/pages/student"
+
+
+def student(notebook: NotebookNode, name: str = "", colab: str = "", address: str = "") -> NotebookNode:
+    """Copy a notebook for students: exercises open, no notes for the lecturer, outputs cleared, but not the tasks.
+
+    With the addresses for :func:`colab` and of the repository, it begins with a badge and installs itself there.
+    """
     made = copy.deepcopy(notebook)
     made.metadata.pop("widgets", None)
     made.cells = [cell for cell in made.cells if CLAIM not in cell.metadata.get("tags", ())]
@@ -35,10 +53,14 @@ def student(notebook: NotebookNode) -> NotebookNode:
         cell.metadata.pop("lecturer", None)
         if cell.cell_type == "code" and "exercise" not in cell.metadata:
             cell.outputs, cell.execution_count = [], None
+    if colab:
+        badge = f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab}/{name})"
+        made.cells.insert(1, new_markdown_cell(badge, id="colab-badge"))
+        made.cells.insert(2, new_code_cell(_INSTALL.format(address=address), id="colab-install"))
     return made
 
 
-def lecturer(notebook: NotebookNode) -> NotebookNode:
+def lecturer(notebook: NotebookNode, name: str = "") -> NotebookNode:
     """Copy a notebook for lecturers: exercises solved, minutes and notes in sight."""
     made = copy.deepcopy(notebook)
     cells = []
@@ -87,11 +109,11 @@ def _note(cell: NotebookNode, about: NotebookNode) -> NotebookNode:
 
 
 def write(edition: Edition, series: Sequence[Lecture], out: Path, tell: Callable[[str], None] = print) -> None:
-    """Write an edition, `student` or `lecturer`, of each notebook of a series into the folder `out`."""
+    """Write an edition, `student` or `lecturer`, of each notebook of a series into a folder of that name."""
     for lecture in series:
         try:
-            made = edition(lecture.notebook)
+            made = edition(lecture.notebook, name=lecture.path.name)
         except EditionError as error:
             raise EditionError(f"{lecture.path.name}: {error}") from None
         nbformat.write(made, out / lecture.path.name)
-        tell(f"{edition.__name__}/{lecture.path.name}")
+        tell(f"{out.name}/{lecture.path.name}")

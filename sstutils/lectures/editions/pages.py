@@ -56,18 +56,23 @@ def templates() -> jinja2.Environment:
 
 
 def site(
-    series: Sequence[Lecture], out: Path, tell: Callable[[str], None] = print, slides: Collection[str] = ()
+    series: Sequence[Lecture],
+    out: Path,
+    tell: Callable[[str], None] = print,
+    slides: Collection[str] = (),
+    colab: str = "",
 ) -> None:
     """Write a page for each lecture of a series, and the index, into the folder `out`.
 
-    `tell` gets a line for each page; `slides` are the names of the lectures that have slides.
+    `tell` gets a line for each page; `slides` are the names of the lectures that have slides; `colab` is the address of
+    the folder that Colab opens them from.
     """
     template = templates().get_template("page.html.j2")
     for i, lecture in enumerate(series):
         before = series[i - 1] if i else None
         after = series[i + 1] if i + 1 < len(series) else None
         cells = lecture.cells  # fills the headings, too
-        page = template.render(lecture=lecture, cells=cells, before=before, after=after)
+        page = template.render(lecture=lecture, cells=cells, before=before, after=after, colab=colab)
         (out / f"{lecture.name}.html").write_text(page, encoding="utf-8")
         tell(f"{lecture.name}.html")
     idea = series[0].path.parent.parent / "output" / "figures" / "idea.png"

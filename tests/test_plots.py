@@ -195,6 +195,17 @@ def test_names_without_a_font_are_numbers_that_are_explained(name):
     assert f"Numbers stand for names: {number} for \U00012000 sign." in figure.alt
 
 
+def test_each_class_needs_a_name():
+    for labels in (LABELS, LABELS - 1):
+        for draw in (
+            lambda labels: plots.gallery(IMAGES, labels, [0], [[1]], names=NAMES[:7]),
+            lambda labels: plots.samples(IMAGES, labels, names=NAMES[:7]),
+            lambda labels: plots.scatter(LAYOUT, labels, names=NAMES[:7]),
+        ):
+            with pytest.raises(ValueError, match=r"names must hold one for each class, (0 to 7|-1 to 6), got 7"):
+                draw(labels)
+
+
 def test_signs_come_from_another_font_that_is_installed(monkeypatch, recwarn):
     monkeypatch.setitem(plots.STYLES["default"], "font.family", ["cmtt10"])  # which has no Greek
     before = list(matplotlib.rcParams["font.family"])

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from ..checks import item_numbers, seed_number, whole_number
 from ..evaluation import top_k
 from ..files import one_line
-from .inputs import clean, to_labels, to_numbers, words
+from .inputs import check_names, clean, to_labels, to_numbers, words
 from .style import Figure, styled
 
 
@@ -132,6 +132,7 @@ def gallery(
         If there is no query, `neighbors` does not have one row for each, or a number is none of an item.
     """
     labels = to_labels(labels)
+    check_names(names, labels)
     queries = item_numbers(queries, len(labels), "queries").numpy(force=True)
     if not len(queries):
         raise ValueError("the gallery needs at least one query, got none")
@@ -243,6 +244,7 @@ def samples(
         Seed for the choice of classes and images.
     """
     labels = to_labels(labels)
+    check_names(names, labels)
     rng = np.random.default_rng(seed_number(seed))
     present = np.unique(labels)
     chosen = np.sort(rng.choice(present, min(whole_number("classes", classes), len(present)), replace=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import unicodedata
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib
@@ -36,6 +36,12 @@ def to_labels(labels: Any, count: int | None = None) -> np.ndarray:
     if getattr(labels, "dtype", None) in (np.float32, np.float64) and np.all(labels == np.rint(labels)):
         labels = labels.astype(np.int64)
     return class_labels(labels, count).numpy(force=True)
+
+
+def check_names(names: Sequence[Any] | None, labels: np.ndarray) -> None:
+    """Refuse names of which a class has none, or that would be counted from the end."""
+    if names is not None and not 0 <= labels.min() <= labels.max() < len(names):
+        raise ValueError(f"names must hold one for each class, {labels.min()} to {labels.max()}, got {len(names)}")
 
 
 def clean(text: Any) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..checks import finite_matrix, item_numbers, one_of, whole_number
 from .images import shorten
-from .inputs import to_labels, to_points, words
+from .inputs import check_names, to_labels, to_points, words
 from .style import PALE, Figure, look, styled
 
 TSNE = {"barnes-hut": ("bh", "Barnes-Hut"), "fft": ("fft", "FFT-accelerated")}
@@ -155,6 +155,7 @@ def scatter(points: Any, labels: Sequence[int], *, names: Sequence[str] | None =
     """
     points = to_points(points)
     labels = to_labels(labels, len(points))
+    check_names(names, labels)
     present = np.unique(labels)
     legend = names is not None and len(present) <= 16
     figure = Figure(figsize=(4.6 if legend else 3.6, 3.6))

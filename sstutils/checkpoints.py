@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .files import atomic_write, check_archive, file_name, seal_archive, whole_file
+from .files import atomic_write, file_name, seal_archive, whole_file
 from .models import EmbeddingNet, device, is_finite, load_tensors
 from .recipes import Recipe, make_model
 
@@ -104,7 +104,6 @@ def load_checkpoint(path: str | PathLike) -> dict[str, Any]:
         If there is no such file, or it is not a whole checkpoint of this package.
     """
     with whole_file(path, "checkpoint", f"make one with `sst train NAME --out {path}`"):
-        check_archive(path)
         content = load_tensors(path)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise ValueError("another format")

@@ -1,8 +1,8 @@
-"""Training, k-means and a sampler refresh while another process uses a core: ``python -m tests.benchmarks disturbed``.
+"""Training, clustering and measuring while another process uses a core: ``python -m tests.benchmarks disturbed``.
 
 Threads of torch that spin while they wait for each other wait for one that is not running as soon as another program
-computes. The package keeps them from spinning (see ``sstutils/__init__.py``); the peer here is the same work with
-libgomp's default, which is in force where torch is imported first.
+computes. The package keeps them from spinning (see ``sstutils/__init__.py``). The peers here are the same work with
+libgomp's default, which is in force where torch is imported first, the same work on one thread, and faiss.
 """
 
 import os
@@ -23,18 +23,38 @@ WORK = {
         "x = torch.randn(20_000, 512)\nsampler = sst.LocalSampler(torch.arange(20_000) % 1_000)\n"
         "run = lambda: sampler.refresh(x)"
     ),
+    "Recall@{1,10,100,1000}, 12,000 x 512": (
+        "x, y = torch.randn(12_000, 512), torch.arange(12_000) % 2_000\n"
+        "run = lambda: sst.recall_at_k(x, y, (1, 10, 100, 1000))"
+    ),
+}
+CLUSTER = (
+    "import faiss\nx = torch.randn(20_000, 512).numpy()\n"
+    "def run():\n    clusters = faiss.Kmeans(512, 100, niter={rounds}, max_points_per_centroid=len(x))\n"
+    "    clusters.train(x)\n    clusters.assign(x)"
+)
+# What faiss does instead, and how many times as long it takes at least.
+FAISS = {
+    "k-means, 20,000 x 512, K = 100": (CLUSTER.format(rounds=10), 0.67),
+    "sampler refresh, 20,000 x 512, B = 200": (CLUSTER.format(rounds=20), 0.67),
+    "Recall@{1,10,100,1000}, 12,000 x 512": (
+        "import faiss\nx = torch.randn(12_000, 512).numpy()\n"
+        "def run():\n    index = faiss.IndexFlatL2(512)\n    index.add(x)\n    index.search(x, 1001)",
+        2,
+    ),
 }
 TIMED = (
-    "import {first}\nimport statistics, time, torch, sstutils as sst\n{work}\nrun()\ntimes = []\nfor _ in range(3):\n"
+    "import {first}\nimport statistics, time, torch, sstutils as sst\nif {threads}: torch.set_num_threads({threads})\n"
+    "{work}\nrun()\ntimes = []\nfor _ in range(3):\n"
     "    started = time.perf_counter(); run(); times.append(time.perf_counter() - started)\n"
     "print(statistics.median(times))"
 )
 
 
-def measure(work: str, first: str) -> float:
+def measure(work: str, first: str = "sstutils", threads: int = 0) -> float:
     """Run some work in a process that imports `first` first, and return the median of its seconds."""
     plain = {key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
-    command = [sys.executable, "-c", TIMED.format(first=first, work=work)]
+    command = [sys.executable, "-c", TIMED.format(first=first, threads=threads, work=work)]
     done = subprocess.run(command, env=plain, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
@@ -53,6 +73,11 @@ def busy():
 def rows():
     peer = "libgomp's default"
     for name, work in WORK.items():
-        yield row(f"{name}, quiet", measure(work, "sstutils"), peer, measure(work, "torch"), least=0.67)
+        yield row(f"{name}, quiet", measure(work), peer, measure(work, "torch"), least=0.67)
         with busy():
-            yield row(f"{name}, with a busy process", measure(work, "sstutils"), peer, measure(work, "torch"), least=1)
+            ours = measure(work)
+            yield row(f"{name}, with a busy process", ours, peer, measure(work, "torch"), least=1)
+            yield row(f"{name}, with a busy process", ours, "on one thread", measure(work, threads=1), least=0.9)
+            if name in FAISS:
+                theirs, least = FAISS[name]
+                yield row(f"{name}, with a busy process", ours, "faiss", measure(theirs, "faiss"), least=least)

@@ -339,6 +339,9 @@ def test_gradients_take_a_margin_and_refuse_other_losses():
         plots.gradients("contrastive")
     with pytest.raises(ValueError, match="contrastive"):
         plots.field("contrastive")
+    for margin in (-2, float("nan")):
+        with pytest.raises(ValueError, match="margin must be"):
+            plots.field("triplet", margin=margin)
 
 
 @pytest.mark.parametrize("loss", ["sst", "triplet"])

@@ -9,7 +9,7 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Circle, FancyArrowPatch
 
 from .. import geometry
-from ..checks import one_of
+from ..checks import one_of, real_number
 from .style import OKABE_ITO, Figure, styled
 
 _LOSS_NAMES = {"sst": "SST loss", "triplet": "triplet loss"}
@@ -97,9 +97,11 @@ def field(loss: str = "sst", margin: float = 1.0) -> Figure:
     ----------
     loss : {"sst", "triplet"}
     margin : float
-        Margin of the triplet loss; the SST loss has none.
+        Margin of the triplet loss, at least 0; the SST loss has none.
     """
     one_of("loss", loss, list(_LOSS_NAMES))
+    if real_number("margin", margin) < 0:  # below, no negative is pushed, and the circle has no radius
+        raise ValueError(f"margin must be at least 0, got {margin}")
     a, p = np.array([-0.6, 0.0]), np.array([0.6, 0.0])
     reach = 2.4
 

@@ -421,3 +421,72 @@ exercise(
         "not how soon the first.": lambda d2, y, i: int(_row(d2, y, i)[0][: _row(d2, y, i)[1]].sum()),
     },
 )
+
+
+def search(queries, pictures, k):
+    """Return the places of the k pictures nearest to each query, the nearest first."""
+    d2 = ((queries[:, None] - pictures) ** 2).sum(axis=2)
+    return np.argsort(d2, axis=1)[:, :k]
+
+
+def _between(queries, pictures):
+    """Return the squared distances of each query, a row, from each picture, a column."""
+    return ((queries[:, None] - pictures) ** 2).sum(-1)
+
+
+exercise(
+    search,
+    task=(
+        "queries and pictures hold embeddings, one in each row. For each query return the numbers of the k pictures "
+        "nearest to it, the nearest first: an array with one row for each query and k columns."
+    ),
+    hints=(
+        "Compute the squared distance of each query from each picture: a matrix with a row for each query.",
+        "`queries[:, None] - pictures` has all differences; square them, and sum over the last axis.",
+        "`argsort(axis=1)` sorts each row and gives places; the first k columns are the nearest.",
+    ),
+    praise="this is exact search; an index does the same, in blocks that fit into memory.",
+    cases=lambda rng: [
+        (rng.normal(size=(q, d)), rng.normal(size=(n, d)) + 0.3, k)
+        for q, n, d, k in ((3, 8, 2, 3), (5, 6, 3, 1), (1, 9, 4, 5), (7, 12, 1, 4), (4, 5, 2, 5))
+    ],
+    small=[(np.array([[0.0]]), np.array([[2.0], [1.0]]), 1), (np.array([[0.0], [3.0]]), np.array([[2.0], [0.5]]), 2)],
+    properties={
+        "There should be a row for each query, and k columns; yours has another shape.": lambda f, q, x, k: (
+            np.shape(f(q, x, k)) == (len(q), k)
+        ),
+        "A picture that is itself the query is at distance 0, and comes first; not with yours.": lambda f, q, x, k: (
+            list(f(x, x, 1)[:, 0]) == list(range(len(x)))
+        ),
+        "No picture can be found twice for one query, but yours is.": lambda f, q, x, k: all(
+            len(set(row)) == k for row in f(q, x, k).tolist()
+        ),
+        "The k nearest begin with the k - 1 nearest; yours do not.": lambda f, q, x, k: (
+            k == 1 or (f(q, x, k)[:, :-1] == f(q, x, k - 1)).all()
+        ),
+        "If everything moves by the same vector, the same pictures are found; not by yours.": lambda f, q, x, k: (
+            f(q + 5, x + 5, k) == f(q, x, k)
+        ).all(),
+    },
+    mistakes={
+        "You return the farthest pictures. In which order does `argsort` sort?": lambda q, x, k: _between(q, x).argsort(
+            1
+        )[:, ::-1][:, :k],
+        "You return the distances. Which pictures are they the distances of?": lambda q, x, k: np.sort(_between(q, x))[
+            :, :k
+        ],
+        "You leave the nearest picture out, as one does where each item is a query among themselves. "
+        "Is a query here one of the pictures?": lambda q, x, k: _between(q, x).argsort(1)[:, 1 : k + 1],
+        "Your pictures are found, but not in order: the nearest should come first.": lambda q, x, k: np.sort(
+            search(q, x, k), 1
+        ),
+        "You return all pictures, sorted. How many are asked for?": lambda q, x, k: _between(q, x).argsort(1),
+        "You compare by the scalar product. It is large for long vectors, too; what is small for near "
+        "ones?": lambda q, x, k: (-q @ x.T).argsort(1)[:, :k],
+        "Your differences are not squared, so that those to the left count as negative: "
+        "what makes up a distance?": lambda q, x, k: (x[None] - q[:, None]).sum(-1).argsort(1)[:, :k],
+        "You sort the queries for each picture. Along which axis does a query's list lie?": lambda q, x, k: (
+            _between(q, x).argsort(0)[:k].T
+        ),
+    },
+)

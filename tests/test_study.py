@@ -2,7 +2,11 @@
 
 import json
 import math
+import os
+import signal
+import subprocess
 import sys
+import time
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -151,6 +155,49 @@ def test_several_runs_at_once_are_the_same_runs(tmp_path):
     assert len(json.loads((tmp_path / "two" / "studies" / "glyphs.json").read_text())) == 2
     with pytest.raises(ValueError, match="jobs must be between 1 and 256, got 0"):
         study.study(**plan, out=tmp_path, jobs=0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a single process")
+def test_ctrl_c_ends_all_that_run_at_once(tmp_path):
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from sstutils.cli import main; "
+    command = [
+        "study",
+        "digits",
+        "--losses",
+        "sst",
+        "--seeds",
+        "1",
+        "--jobs",
+        "2",
+        "--epochs",
+        "3000",
+        "--out",
+        tmp_path,
+    ]
+    run = subprocess.Popen(
+        [sys.executable, "-c", f"{start}raise SystemExit(main())", *map(str, command)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+    def children():
+        told = subprocess.run(["ps", "-o", "pid=", "--ppid", str(run.pid)], capture_output=True, text=True).stdout
+        return [int(word) for word in told.split()]
+
+    while len(children()) < 3:  # two runs, and what keeps account of them
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.2)
+    time.sleep(2)
+    mine = children()
+    os.killpg(run.pid, signal.SIGINT)
+    _, errors = run.communicate(timeout=240)
+    assert run.returncode == 130 and "sst: interrupted" in errors and "Traceback" not in errors
+    deadline = time.monotonic() + 20
+    while any(os.path.exists(f"/proc/{pid}") for pid in mine):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_another_recipe_or_other_data_are_trained_anew(splits, trained, tmp_path, monkeypatch):

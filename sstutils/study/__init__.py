@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, replace
@@ -15,8 +16,7 @@ from itertools import product
 from multiprocessing import active_children, get_context, parent_process
 from os import PathLike
 from pathlib import Path
-from signal import SIG_IGN, SIGINT, signal
-from threading import Thread
+from threading import RLock, Thread
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -211,22 +211,30 @@ def _train_cells(training: Any, test: Any, cells: dict[int, Recipe], where: str 
     if jobs == 1:
         yield from ((number, _train_cell(training, test, cell, where, workers)) for number, cell in cells.items())
         return
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start_job, (partial(_train_cell, training, test),))
-    try:
-        futures = {pool.submit(_train_in_job, cell, where, workers): number for number, cell in cells.items()}
-        yield from ((futures[future], future.result()) for future in as_completed(futures))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in active_children():  # after Ctrl-C, or an error in one of them
-            child.terminate()
+    others = active_children()
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _start_job, (partial(_train_cell, training, test),)) as pool:
+        # Ctrl-C waits until the others are started; they inherit that they do not get it.
+        if posix := hasattr(signal, "pthread_sigmask"):
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            futures = {pool.submit(_train_in_job, cell, where, workers): number for number, cell in cells.items()}
+            if posix:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            yield from ((futures[future], future.result()) for future in as_completed(futures))
+        except BaseException:  # Ctrl-C, or an error in one of them: nobody waits for the rest
+            for child in set(active_children()) - set(others):
+                child.terminate()
+            raise
 
 
 def _start_job(train: Any) -> None:
     """Prepare a process for its runs: one thread, and it ends with the process that started it."""
+    from tqdm import tqdm
+
     global _train_in_this_job
     _train_in_this_job = train
+    tqdm.set_lock(RLock())  # its own would be a semaphore that outlives a process that is stopped
     torch.set_num_threads(1)
-    signal(SIGINT, SIG_IGN)  # Ctrl-C is for the one that started it
     Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from sstutils.checkpoints import hardware, versions
 from sstutils.files import atomic_write
 
-NAMES = ("losses", "sampling", "evaluation", "loader", "training", "tsne", "playground", "disturbed")
+NAMES = ("losses", "sampling", "evaluation", "loader", "training", "tsne", "index", "playground", "disturbed")
 OUT = Path(__file__).parents[2] / "output" / "benchmarks.md"
 
 

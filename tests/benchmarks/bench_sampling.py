@@ -51,7 +51,7 @@ def row(name: str, ours: float, peer: str = "", theirs: float | None = None, lea
         "peer": peer,
         "peer_s": theirs,
         "ratio": ratio,
-        "target": f">= {least:.2f} x" if least else f"< {most:.0f} s",
+        "target": f">= {least:.2f} x" if least else f"< {most:g} s",
         "ok": ratio >= least if least else ours < most,
     }
 

@@ -78,6 +78,7 @@ def run(
     """
     rank, processes = distributed.world()
     progress = progress and rank == 0
+    how = {"strict": strict, "workers": default_workers(workers, where), "progress": progress}
     out, lines = Path(out or checkpoint_path(data)), []
     if resume:
         chosen, options = _resumed(out, data, recipe, part, values)
@@ -95,7 +96,6 @@ def run(
         lines += [f"  {name} = {value}: {why}" for name, value, why in reasons]
     if progress:
         print(*lines, sep="\n", flush=True)
-    how = {"strict": strict, "workers": default_workers(workers, where), "progress": progress}
     if cache and not options:
         dataset = cache_photos(dataset, chosen, **how)
     about = {"name": data, "options": options}
@@ -128,7 +128,7 @@ def plan(
     if part == "all":
         return chosen, {}
     try:
-        part = whole_number("part", int(part))
+        part = whole_number("part", int(part) if isinstance(part, str) else part, 1, 10**9)
     except ValueError:
         raise ValueError(f"part must be a number of images, auto or all; got {part!r}") from None
     return replace(chosen, **(ON_A_PART | values if chosen.resize else {})), {"part": part}

@@ -444,6 +444,12 @@ def test_what_is_too_much_is_told_at_the_door(run, glyphs):
             runs.default_workers(workers, "cpu")
 
 
+@pytest.mark.parametrize("part", ["some", "0", "1.5", 10**20, -3, 2.5])
+def test_a_part_that_is_none(part):
+    with pytest.raises(ValueError, match=r"^part must be a number of images, auto or all; got "):
+        runs.plan("digits", part=part)
+
+
 def test_a_size_that_the_backbone_cannot_take_is_found_before_anything_is_written(run, tmp_path):
     with pytest.raises(ValueError, match="backbone small cannot take images of 33 x 33 pixels; set size to"):
         next(run(size=33))

@@ -78,8 +78,8 @@ export function difference(a, b) {
 const big = (x) => (x < 1e4 ? String(x) : x < 1e6 ? `${Math.round(x / 1e3)} thousand` : `${(x / 1e6).toFixed(x < 1e8 ? 1 : 0)} million`);
 const percent = (x) => `${Math.round(100 * x)} %`;
 
-/** Has all fallen to one point? Compared with the first measurement. */
-export const collapsed = (rows) => rows.length > 1 && rows[rows.length - 1][8] < 0.05 * rows[0][8];
+/** Has all fallen to one point? Compared with the widest spread so far. */
+export const collapsed = (rows) => rows.length > 1 && rows[rows.length - 1][8] < 0.05 * Math.max(...rows.map((row) => row[8]));
 
 /** The state of a run in words. */
 export function told(run, data) {
@@ -278,7 +278,7 @@ function drawCurve(node, runs, column, top, axis, palette) {
   pen.clearRect(0, 0, width, height);
   const most = Math.max(...runs.flatMap((run) => run.rows.map((row) => row[axis])), axis === 0 ? 20 : axis === 1 ? 2 : 1000);
   const values = runs.flatMap((run) => run.rows.map((row) => row[column]).filter((v) => v !== null));
-  const high = top ?? Math.max(round125(Math.max(...values, 1e-6) * 1.2), Math.max(...values, 1e-6));
+  const high = top ?? (values.length ? Math.max(round125(Math.max(...values, 1e-6) * 1.2), ...values) : 1);
   const left = 34, right = 8, up = 6, low = 17, X = (v) => left + ((width - left - right) * v) / most, Y = (v) => up + (height - up - low) * (1 - v / high);
   pen.font = "11px system-ui, sans-serif";
   pen.strokeStyle = palette.line;
@@ -308,6 +308,12 @@ function drawCurve(node, runs, column, top, axis, palette) {
     }
     pen.stroke();
     pen.setLineDash([]);
+    const last = run.rows[run.rows.length - 1];
+    if (!last || last[column] === null) return;
+    pen.fillStyle = palette[i ? "vermilion" : "blue"];
+    pen.beginPath();
+    pen.arc(X(last[axis]), Y(last[column]), 3, 0, 2 * Math.PI);
+    pen.fill();
   });
 }
 
@@ -624,7 +630,10 @@ function render({ model, el }) {
     ask.append(h("p", { class: "sst-pg-question" }, found.question), box);
     const made = choice(box, { label: "Your answer", options: found.options.map((text, i) => [i, text]), value: model.get("chosen"), onChange: (i) => { put(model, { chosen: i }); commit.disabled = false; } });
     made.inputs[0].closest("fieldset").classList.add("sst-pg-options");
-    made.inputs.forEach((input) => { input.disabled = committed; });
+    made.inputs.forEach((input, i) => { // what was not chosen makes room for what is to be seen
+      input.disabled = committed;
+      input.parentElement.hidden = committed && i !== model.get("chosen");
+    });
     const row = h("div", { class: "sst-controls" });
     const commit = button(row, "Commit and run", () => {
       put(model, { committed: true });
@@ -775,6 +784,7 @@ function render({ model, el }) {
     panels[2].box.hidden = two || !data || data.d !== 2;
     pair.classList.toggle("sst-pg-alone", !two && panels[2].box.hidden);
     swing.input.parentNode.hidden = now.dim !== 3;
+    for (const panel of panels) panel.node.style.touchAction = now.dim === 3 && panel.side < 2 ? "none" : ""; // a finger turns it
     look.inputs[0].closest("fieldset").hidden = !data?.side;
     others.hidden = part !== "train";
     shown.set(part);

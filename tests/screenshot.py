@@ -11,7 +11,7 @@ from sstutils.lectures.editions.pages import playground
 from tests.conftest import CHROMIUM, FLAGS
 from tests.run_notebooks import lean
 
-OUT = Path(__file__).parents[1] / "output" / "figures" / "playground.png"
+OUT = Path(__file__).parents[1] / "output" / "readme" / "figures" / "playground.png"
 SETTINGS = "data=digits&B=70&seed=2"
 EPOCHS = 12
 

@@ -324,6 +324,16 @@ def test_data_of_ones_own(page_of, tmp_path):
         state="attached"
     )
     steps(page, 5)
+    page.locator(".sst-widget").evaluate(
+        """(node, text) => {
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([text], "dropped.csv", {type: "text/csv"}));
+            node.dispatchEvent(new DragEvent("drop", {dataTransfer, bubbles: true, cancelable: true}));
+        }""",
+        "\n".join(f"{i % 7},{i % 5},{'abcdef'[i % 6]}" for i in range(60)),
+    )
+    told = page.get_by_text("40 points to train on and 20 unseen ones of other classes, of 6 classes")
+    told.wait_for(state="attached")
     bad = tmp_path / "bad.csv"
     bad.write_text("a,b,c\nd,e,f\n")
     page.locator("input[type=file]").first.set_input_files(bad)

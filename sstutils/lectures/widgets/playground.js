@@ -165,8 +165,9 @@ async function dropped(transfer) {
     }
   }
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  const files = [...transfer.files]; // a drop is emptied as soon as anything is awaited
   for (const entry of entries) await walk(entry, "");
-  return found;
+  return found.length ? found : files.map((file) => ({ file, folder: file.name }));
 }
 
 async function fromFiles(files) {

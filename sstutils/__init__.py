@@ -7,8 +7,6 @@ a module of this folder; figures, photographs, studies and lectures have a folde
 from here, and is loaded when it is first used.
 """
 
-from __future__ import annotations
-
 import os
 import warnings
 from importlib import import_module

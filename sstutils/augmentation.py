@@ -1,14 +1,10 @@
 """Augmentation: each picture is seen a little differently each time, on the device where it lies."""
 
-from __future__ import annotations
-
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-__all__ = ["augment", "crop"]
 
 
 def crop(images: Tensor, size: int, flip: bool, generator: torch.Generator) -> Tensor:

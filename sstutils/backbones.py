@@ -1,7 +1,5 @@
 """Backbones: networks from images to features, to be made by their names or to be one's own."""
 
-from __future__ import annotations
-
 import difflib
 import warnings
 from contextlib import suppress
@@ -11,8 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from .files import one_line
-
-__all__ = ["SIDES", "make_backbone", "no_download"]
 
 SIDES = (224, 32, 64, 96, 128, 256, 299)  # of images that networks are made for
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation of RGB in 0..1

@@ -1,7 +1,5 @@
 """Checkpoints: one file with all that is needed to use a network, or to go on training it."""
 
-from __future__ import annotations
-
 import io
 import os
 import platform
@@ -21,17 +19,6 @@ from torch import Tensor
 from .files import atomic_write, file_name, seal_archive, whole_file
 from .models import EmbeddingNet, device, is_finite, load_tensors
 from .recipes import Recipe, make_model
-
-__all__ = [
-    "checkpoint_path",
-    "differing",
-    "hardware",
-    "load_checkpoint",
-    "load_model",
-    "save_weights",
-    "unfinished",
-    "versions",
-]
 
 FORMAT = 1  # of checkpoints
 

@@ -3,8 +3,6 @@
 One mistake gets one message wherever it enters: a ValueError of one line that names the argument.
 """
 
-from __future__ import annotations
-
 import math
 import operator
 import warnings

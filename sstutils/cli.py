@@ -1,7 +1,5 @@
 """The command ``sst``: figures, train, evaluate, embed, index, search, study, paper, data."""
 
-from __future__ import annotations
-
 import argparse
 import difflib
 import json

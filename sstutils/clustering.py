@@ -1,7 +1,5 @@
 """k-means by matrix products, on the device of the points: for the neighborhoods of local sampling, and for NMI."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

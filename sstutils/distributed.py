@@ -4,8 +4,6 @@ Each holds the whole network. The training set is embedded in shares, process 0 
 process takes some of the neighborhoods of a step, and torch's DistributedDataParallel averages their gradients.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,8 +14,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-
-__all__ = ["broadcast", "gather", "join_processes", "mean", "parallel", "rank_zero_first", "world"]
 
 
 def world() -> tuple[int, int]:

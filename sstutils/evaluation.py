@@ -13,8 +13,6 @@ Embeddings that are no finite matrix, labels that do not fit them or leave nothi
 range raise a ValueError.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """Files: where data live, and writing them whole or not at all."""
 
-from __future__ import annotations
-
 import glob
 import hashlib
 import io

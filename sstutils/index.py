@@ -31,17 +31,6 @@ from .embedding import embed
 from .files import atomic_write, digest, exclusive, not_found, whole_file
 from .recipes import Recipe, view
 
-__all__ = [
-    "Index",
-    "draw_found",
-    "find_index",
-    "index_pictures",
-    "list_queries",
-    "load_pictures",
-    "nearest",
-    "render_page",
-]
-
 FORMAT = 1  # of index files
 _ROWS = 1 << 14  # embeddings compared at once: 32 MB of 512 numbers each
 

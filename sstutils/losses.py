@@ -19,8 +19,6 @@ zero loss included. The case of one triplet, in numpy, is :mod:`sstutils.geometr
 indices out of range and embeddings that are not finite raise a ValueError.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields

@@ -1,7 +1,5 @@
 """The embedding network: a convolutional backbone and one linear layer, phi(image) in R^dim."""
 
-from __future__ import annotations
-
 import os
 import re
 import warnings
@@ -20,8 +18,6 @@ from torch.func import functional_call
 from .backbones import SIDES, make_backbone
 from .checks import one_of, whole_number
 from .files import check_archive, one_line
-
-__all__ = ["EmbeddingNet", "device", "is_finite", "is_out_of_memory", "load_tensors", "load_weights"]
 
 HEADS = ("trained", "frozen", "only")  # what is trained of a network
 

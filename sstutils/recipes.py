@@ -22,11 +22,6 @@ from .losses import ContrastiveLoss, SSTLoss, TripletLoss
 from .models import HEADS, EmbeddingNet
 from .sampling import ClassBalancedSampler, LocalSampler, ShuffledSampler
 
-__all__ = [
-    "MODERN", "PAPER", "Recipe", "make_loss", "make_model", "make_optimizer", "make_sampler", "make_scheduler",
-    "recipe_for", "view",
-]  # fmt: skip
-
 LOSSES = ("sst", "triplet", "contrastive")  # of this package
 
 

@@ -3,8 +3,6 @@
 On a machine without a GPU a run on photographs takes a part of the data.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 from importlib import import_module
@@ -27,8 +25,6 @@ from .embedding import embed_readable
 from .models import device
 from .recipes import MODERN, Recipe, recipe_for, view
 from .training import Step, fit
-
-__all__ = ["ON_A_PART", "PART", "cache_photos", "default_workers", "embed_checkpoint", "plan", "run"]
 
 PART = 600  # images of a part, of training and of the test
 # What a recipe for photographs becomes on a part, so that it has several neighborhoods and ends within reason.

@@ -6,11 +6,9 @@ classes of the N items of the data set as `labels`, and a `seed`, at least 0, of
 the number of epochs before. Values out of range raise a ValueError.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -40,7 +38,7 @@ class _Epochs(Sampler[list[int]]):
         self.epoch += 1
         return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
-    def refresh(self, embeddings: Tensor | None = None, labels: Sequence[int] | Tensor | None = None) -> _Epochs:
+    def refresh(self, embeddings: Tensor | None = None, labels: Sequence[int] | Tensor | None = None) -> Self:
         """Do nothing, and return the sampler: its batches do not depend on embeddings. See `LocalSampler.refresh`."""
         return self
 
@@ -125,7 +123,7 @@ class LocalSampler(_Epochs):
         self.batches: list[Tensor] | None = None
 
     @full_precision()
-    def refresh(self, embeddings: Tensor, labels: Sequence[int] | Tensor | None = None) -> LocalSampler:
+    def refresh(self, embeddings: Tensor, labels: Sequence[int] | Tensor | None = None) -> Self:
         """Find new neighborhoods, and return the sampler.
 
         The (N, d) embeddings are finite, and in the order of the whole data set; the work is done on their device.

@@ -1,7 +1,5 @@
 """The state of a run: what a recipe trains with, and its way into a checkpoint and back."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, replace
 from os import PathLike
 from typing import Any
@@ -17,8 +15,6 @@ from .datasets.subsets import Readable, innermost, labelled, split_classes
 from .files import one_line
 from .models import EmbeddingNet
 from .recipes import Recipe, balanced_sampler, make_loss, make_model, make_optimizer, make_sampler, make_scheduler
-
-__all__ = ["Run"]
 
 _PARTS = ("model", "loss", "optimizer", "sampler", "warmup")  # of a run, with a state_dict each
 

@@ -4,8 +4,6 @@
 with a progress bar.
 """
 
-from __future__ import annotations
-
 import time
 import warnings
 from collections.abc import Iterator
@@ -35,8 +33,6 @@ from .models import EmbeddingNet, device, is_out_of_memory
 from .recipes import Recipe, view
 from .sampling import LocalSampler
 from .state import Run
-
-__all__ = ["Step", "fit", "train", "train_epoch"]
 
 
 @dataclass

@@ -5,8 +5,6 @@ are near twins, as species of one genus are. Its images differ in face, size, sl
 raw pixels say almost nothing about the class, its shape says all.
 """
 
-from __future__ import annotations
-
 import unicodedata
 from functools import cache
 from os import PathLike

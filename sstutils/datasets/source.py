@@ -1,7 +1,5 @@
 """What is known of a data set before torch is loaded: where it comes from, its files, how many images they hold."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

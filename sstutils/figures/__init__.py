@@ -4,8 +4,6 @@ Data flow one way: choose figures -> train or load the network, if one of them n
 them out -> draw -> write. Each figure is a PNG, an SVG, and a JSON file that says how it was made.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

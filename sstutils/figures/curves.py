@@ -1,7 +1,5 @@
 """Numbers: distances, training by epoch, functions of one number, and comparisons over seeds."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any

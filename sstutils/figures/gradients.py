@@ -1,7 +1,5 @@
 """The gradients of the losses: figure 2 of the paper, and the force on a negative in the plane."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

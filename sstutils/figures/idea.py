@@ -1,7 +1,5 @@
 """The method at a glance: figure 1 of the paper."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

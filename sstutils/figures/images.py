@@ -1,7 +1,5 @@
 """Images side by side: what a query retrieves, and samples of some classes."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The door of the plot functions: what users hand over becomes arrays, and their words what can be drawn."""
 
-from __future__ import annotations
-
 import functools
 import unicodedata
 import warnings

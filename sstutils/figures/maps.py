@@ -1,7 +1,5 @@
 """Maps of an embedding: t-SNE, and classes or neighborhoods drawn on it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Maps of images: which of the points have room for a thumbnail, and which places are worth enlarging."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Archives from elsewhere: fetched with resume and a checksum, unpacked without trusting what is inside."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import secrets

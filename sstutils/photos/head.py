@@ -4,8 +4,6 @@ The backbone stays as its weights (of ImageNet, say) are. The head starts as the
 of its features, which keeps their distances, and is trained on them as any network is on images.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from copy import deepcopy
@@ -26,8 +24,6 @@ from ..files import cached_arrays, digest, resolve
 from ..models import EmbeddingNet, device
 from ..recipes import Recipe, make_model, view
 from ..training import Step, fit
-
-__all__ = ["Features", "compute_features", "fit_head", "principal_head"]
 
 _SPREAD = 2.0  # mean squared distance of two embeddings at the start, as of unit vectors
 _FEW = 16  # images that speed is measured on

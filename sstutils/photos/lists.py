@@ -1,7 +1,5 @@
 """Data sets that are fetched or placed by hand; those of the paper are lists of photographs beside their files."""
 
-from __future__ import annotations
-
 import os
 from abc import abstractmethod
 from pathlib import Path

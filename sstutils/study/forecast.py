@@ -1,7 +1,5 @@
 """Forecasts: how long a training will take on this machine."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import fields, replace
 from typing import Any
@@ -17,8 +15,6 @@ from ..embedding import embed
 from ..recipes import Recipe, recipe_for, view
 from ..runs import plan
 from ..training import fit
-
-__all__ = ["duration", "forecast", "format_duration", "measure_speed"]
 
 _FEW = 32  # images that speed is measured on
 

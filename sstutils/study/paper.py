@@ -4,8 +4,6 @@ Finished work is kept, and an interrupted study continues. All numbers of the re
 except what others published, which stands apart in the template.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import os
@@ -36,8 +34,6 @@ from ..runs import plan as plan_run
 from .forecast import forecast, format_duration
 from .saved import differences, unique_name
 from .tables import part_note, render, results_table
-
-__all__ = ["DATA", "paper"]
 
 DATA = ("cub200", "cars196", "sop")  # those of the paper
 

@@ -1,7 +1,5 @@
 """Saved runs: what they are called, and when one is done: it has this recipe, these data and this version."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """Results over seeds as tables and documents in Markdown, whatever the names in them."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

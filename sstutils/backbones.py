@@ -75,14 +75,14 @@ class _Pool(nn.Module):
         return torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)
 
 
-def _small(width: int = 32) -> tuple[nn.Module, int]:
+def _small() -> tuple[nn.Module, int]:
     """Make a residual network for small images; return it and its number of features.
 
     Each image is standardised by its own mean and deviation, so that colours of ink and paper matter less.
     2 x 2 pixels become 12 channels first (nothing is lost, and no layer works at full resolution).
     """
-    stages = [width, 2 * width, 4 * width]
-    layers: list[nn.Module] = [nn.InstanceNorm2d(3), nn.PixelUnshuffle(2), _block(12, width)]
+    stages = (32, 64, 128)  # channels
+    layers: list[nn.Module] = [nn.InstanceNorm2d(3), nn.PixelUnshuffle(2), _block(12, stages[0])]
     for i, channels in enumerate(stages):
         if i:
             layers.append(_block(stages[i - 1], channels, stride=2))

@@ -167,9 +167,9 @@ class _Stream:
         self._try("flush")
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # Parsing
-# ---------------------------------------------------------------------------------------------------------------------
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message}; see `{self.prog} --help`")  # one line, without the usage
@@ -261,9 +261,9 @@ def _holding(path: Path, text: str) -> Iterator[None]:
         raise KeyboardInterrupt(f"{path} {text}" if path.exists() else "") from None
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # The commands
-# ---------------------------------------------------------------------------------------------------------------------
+
+
 def _figures(id: Iterable[str] = (), list: bool = False, **options: Any) -> None:
     """Regenerate the figures of the paper.
 

@@ -19,7 +19,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 _END = 22  # bytes of the record that ends a zip file, without a comment
-_PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+# Endings of what counts as a picture; torchvision's ImageFolder takes the same.
+PICTURES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
 def root() -> Path:
@@ -83,7 +84,7 @@ def check_output(path: str | os.PathLike, *inputs: str | os.PathLike) -> Path:
         raise OSError(f"{path} is not a regular file (but a device, a pipe or a broken link): choose another to write")
     for one in map(os.path.realpath, inputs):
         same = os.path.isfile(one) and target.exists() and os.path.samefile(one, target)
-        if same or (os.path.isdir(one) and target.is_relative_to(one) and target.suffix.lower() in _PICTURES):
+        if same or (os.path.isdir(one) and target.is_relative_to(one) and target.suffix.lower() in PICTURES):
             raise ValueError(f"{path} is, or would become, part of what is read ({one}): choose another to write")
     folder = next(parent for parent in target.parents if os.path.lexists(parent))
     if not (folder.is_dir() and os.access(folder, os.W_OK)):

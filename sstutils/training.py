@@ -93,9 +93,9 @@ def train_epoch(run: Run, epoch: int) -> Iterator[Step]:
         yield Step(epoch, number, len(steps), total.item(), lr, indices, run.model, run.history, len(steps[number]))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # What an epoch calls
-# ---------------------------------------------------------------------------------------------------------------------
+
+
 def sampler_of(run: Run, epoch: int) -> Sampler:
     """Return the sampler of an epoch: class-balanced batches before local sampling starts."""
     return run.warmup if run.warmup is not None and epoch < run.recipe.warmup * run.recipe.epochs else run.sampler
@@ -205,9 +205,9 @@ def timed(row: dict[str, float], name: str) -> Iterator[None]:
     row[name] = time.perf_counter() - started
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # What stands around an epoch
-# ---------------------------------------------------------------------------------------------------------------------
+
+
 def train(
     dataset: Dataset,
     recipe: Recipe | None = None,

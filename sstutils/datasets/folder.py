@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from ..files import not_found, resolve
-from .source import PICTURES, Source, is_litter, list_pictures
+from ..files import PICTURES, not_found, resolve
+from .source import Source, is_litter, list_pictures
 
 _PARTS = {"train", "test", "val", "valid", "validation"}  # folders of these names are parts, not classes
 

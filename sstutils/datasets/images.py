@@ -89,10 +89,10 @@ def open_image(path: str | os.PathLike) -> Image.Image:
         raise OSError(f"image {path} cannot be read ({reason}): repair it or move it away") from error
 
 
-def picture_sides(folder: str | os.PathLike, most: int = 50) -> list[int]:
-    """List the longer side, in pixels, of some pictures below a folder, spread over it; only headers are read."""
+def picture_sides(folder: str | os.PathLike) -> list[int]:
+    """List the longer side, in pixels, of some 50 pictures below a folder, spread over it; only headers are read."""
     paths, sides = [os.path.join(folder, path) for path in list_pictures(folder)], []
-    for path in filter(os.path.isfile, paths[:: max(1, len(paths) // most)]):  # no pipe, which would be waited for
+    for path in filter(os.path.isfile, paths[:: max(1, len(paths) // 50)]):  # no pipe, which would be waited for
         with suppress(Exception), Image.open(path, formats=FORMATS) as image:
             sides.append(max(image.size))
     return sides

@@ -5,19 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..files import PICTURES
+
 KS = (1, 2, 4, 8)  # K of Recall@K where a data set's own protocol has no others
-# Endings of what counts as a picture; torchvision's ImageFolder takes the same.
-PICTURES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-_LITTER = {
-    "__macosx",
-    "__pycache__",
-    "@eadir",
-    "$recycle.bin",
-    "system volume information",
-    "lost+found",
-    "#recycle",
-    "thumbs.db",
-}
+_LITTER = {"__macosx", "__pycache__", "@eadir", "$recycle.bin", "#recycle", "lost+found", "thumbs.db"}
+_LITTER |= {"system volume information"}
 
 
 class Download(NamedTuple):

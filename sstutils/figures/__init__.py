@@ -21,8 +21,6 @@ import numpy as np
 from ..files import atomic_write, file_name, one_line
 from . import plots
 
-__all__ = ["FIGURES", "Context", "Entry", "command", "display", "draw", "file_stem", "find", "make", "prepare"]
-
 NEEDS = ("nothing", "embeddings", "layout")  # of a figure, the cheapest first
 
 

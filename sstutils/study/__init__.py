@@ -40,8 +40,6 @@ from .tables import table as markdown_table
 if TYPE_CHECKING:
     from ..figures import plots
 
-__all__ = ["cells", "report", "study", "study_path", "table"]
-
 LOSSES, SAMPLERS = ("sst", "triplet", "contrastive"), ("local", "balanced", "shuffled")
 # Replace a recipe's own values: a budget that many runs can afford, and classes to choose the epoch by.
 DEFAULTS: dict[str, Any] = {"epochs": 10, "holdout": 0.2}

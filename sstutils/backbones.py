@@ -8,8 +8,6 @@ from importlib import import_module
 import torch
 from torch import Tensor, nn
 
-from .files import one_line
-
 SIDES = (224, 32, 64, 96, 128, 256, 299)  # of images that networks are made for
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation of RGB in 0..1
 # Backbones that torchvision lacks: the module with a function of that name, imported only when it is needed.
@@ -47,7 +45,7 @@ def make_backbone(backbone: str | nn.Module, weights: str | None = None) -> tupl
             )
         return *_small(), plain
     if backbone.startswith("timm:"):
-        return _timm(backbone.partition(":")[2], weights)
+        return import_module("sstutils.photos.timm_networks").timm_network(backbone.removeprefix("timm:"), weights)
     if backbone in _ELSEWHERE:
         return getattr(import_module(_ELSEWHERE[backbone]), backbone)(weights)
     return _torchvision(backbone, weights)
@@ -91,13 +89,7 @@ def _small() -> tuple[nn.Module, int]:
 
 
 def _count_features(backbone: nn.Module) -> int:
-    """Find the number of features that a module gives of an image, by a forward pass.
-
-    Raises
-    ------
-    ValueError
-        If it does not map images (N, 3, H, W) to features (N, F).
-    """
+    """Find the number of features that a module gives of an image, by a forward pass; ValueError if it gives none."""
     modes = [(part, part.training) for part in backbone.modules()]
     found = "errors"
     with torch.no_grad():
@@ -111,24 +103,6 @@ def _count_features(backbone: nn.Module) -> int:
     if len(found) != 2 or found[0] != 2:
         raise ValueError(f"a backbone must map images (2, 3, H, W) to features (2, F), got {found}")
     return found[1]
-
-
-def _timm(name: str, weights: str | None) -> tuple[nn.Module, int, Normal]:
-    """Make a network of timm, with its own normalisation; weights of any name are those that timm has for it."""
-    try:
-        import timm
-    except ImportError:
-        raise ValueError(f"backbone timm:{name} needs timm, which is not installed; run pip install timm") from None
-    try:
-        network = timm.create_model(name, pretrained=bool(weights), num_classes=0)
-    except OSError as error:
-        raise no_download(name, error) from None
-    except RuntimeError as error:
-        close = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else one_line(error)
-        raise ValueError(f"unknown backbone timm:{name}; {hint}") from None
-    of = timm.data.resolve_model_data_config(network)
-    return network, network.num_features, (tuple(of["mean"]), tuple(of["std"]))
 
 
 def no_download(name: str, error: Exception) -> OSError:

@@ -10,8 +10,9 @@ from torchvision.transforms.v2.functional import center_crop
 
 from .checks import whole_number
 from .datasets.base import ArrayDataset
-from .datasets.reading import batches
-from .datasets.subsets import Readable, innermost, labelled, leave_out, unreadable
+from .datasets.reading import batches, iterate
+from .datasets.subsets import Readable, image_of, innermost, labelled, leave_out, unreadable
+from .models import device as check_device
 
 _PIXELS = 8_000_000  # that are embedded at once
 
@@ -58,16 +59,16 @@ def embed(
     if not count:
         raise ValueError("there is nothing to embed: the data set is empty")
     whole_number("workers", workers, 0)
-    for name, value in (("size", size), ("crop", crop), ("batch_size", batch_size)):
-        value is None or whole_number(name, value)
+    for name, value, most in (("size", size, None), ("crop", crop, size), ("batch_size", batch_size, None)):
+        value is None or whole_number(name, value, 1, most)
     if batch_size is None:
         batch_size = min(500, max(1, _PIXELS // (size or 1) ** 2))
     if device is not None:
-        model.to(device)
+        model.to(check_device(device))
     where = next(model.parameters(), torch.empty(0)).device
     chunks = [range(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]
     if size is None and _gives_tensors(dataset):
-        steps = DataLoader(dataset, batch_sampler=chunks, num_workers=workers)
+        steps = iterate(DataLoader(dataset, batch_sampler=chunks, num_workers=workers))
     else:
         steps = batches(dataset, chunks, size, workers)
     if progress:
@@ -91,7 +92,12 @@ def embed(
 def _gives_tensors(dataset: Dataset) -> bool:
     """Tell whether a data set has a transform of its own, or none to be set but items that are tensors."""
     inner = innermost(dataset)
-    return inner.transform is not None if hasattr(inner, "transform") else isinstance(dataset[0][0], Tensor)
+    if getattr(inner, "transform", ()) is None:
+        return False
+    image = image_of(dataset[0])
+    if hasattr(inner, "transform") and not isinstance(image, Tensor):
+        raise ValueError(f"the data set's transform must give tensors, got {type(image).__name__}; or give a size")
+    return isinstance(image, Tensor)
 
 
 def embed_readable(model: nn.Module, dataset: Dataset, **options: Any) -> tuple[Tensor, Dataset]:

@@ -24,11 +24,12 @@ from .checkpoints import load_model
 from .checks import finite_matrix, item_numbers, whole_number
 from .datasets import load
 from .datasets.base import FileDataset, LabelledImages
-from .datasets.images import open_image, to_rgb
+from .datasets.images import open_image
+from .datasets.reading import as_picture
 from .datasets.source import list_pictures
-from .datasets.subsets import unwrap
+from .datasets.subsets import labelled, unwrap
 from .embedding import embed
-from .files import atomic_write, digest, exclusive, not_found, whole_file
+from .files import atomic_write, digest, exclusive, not_found, resolve, whole_file
 from .recipes import Recipe, view
 
 FORMAT = 1  # of index files
@@ -84,7 +85,7 @@ class Index:
         model : nn.Module or path
             A network, or the checkpoint of one, which also says the `size` and `crop` of its input.
         dataset : Dataset
-            With ``targets`` and ``classes``; pictures in files that cannot be read are left out, with a warning.
+            As for :func:`sstutils.fit`; pictures in files that cannot be read are left out, with a warning.
         size, crop, **options
             As for :func:`sstutils.embed`; queries are scaled in the same way.
         known : Index, optional
@@ -102,6 +103,7 @@ class Index:
         index = cls(model=model, checkpoint=checkpoint, network=fingerprint(model), size=size, crop=crop)
         if known is not None and known.network != index.network:
             raise ValueError("the index was made with another network; make a new one in another file, or remove it")
+        dataset = labelled(dataset)
         inner, rows = unwrap(dataset)
         index.labels = [dataset.classes[target] for target in dataset.targets]
         if not isinstance(inner, FileDataset):
@@ -144,8 +146,8 @@ class Index:
         Parameters
         ----------
         pictures : picture, or sequence of pictures
-            Each a path, a PIL image, a uint8 array (H, W, 3) or (H, W), or a tensor (3, H, W) of uint8 or of floats in
-            0..1. A file that is itself in the index is not found as its own neighbor.
+            Each a path, a PIL image, an array (H, W, 3) or (H, W), or a tensor (3, H, W), of levels from 0 to 255 or of
+            fractions from 0 to 1. A file that is itself in the index is not found as its own neighbor.
         k : int
             From 1 to the number of pictures in the index (one less for a file that is in it).
 
@@ -305,7 +307,7 @@ def load_pictures(data: str) -> Dataset:
     kind, _, folder = data.partition(":")
     if kind.lower() != "folder" or not folder:
         return load(data)
-    root = Path(folder).expanduser()
+    root = resolve(folder)
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder; give folder:PATH, where PATH holds pictures")
     paths = list_pictures(root)
@@ -497,23 +499,10 @@ def _image(picture: Any) -> Image.Image:
         if not os.path.lexists(picture):
             raise FileNotFoundError(f"no picture at {picture}")
         return open_image(picture)
-    if isinstance(picture, Image.Image):
-        return to_rgb(picture)
-    found = type(picture).__name__
-    if isinstance(picture, (Tensor, np.ndarray)):
-        found = f"{picture.dtype} of shape {tuple(picture.shape)}"
-        if isinstance(picture, Tensor):
-            picture = (picture.movedim(0, -1) if picture.ndim == 3 else picture).detach().cpu().numpy()
-        if picture.dtype.kind == "f" and picture.size and picture.min() >= 0 and picture.max() <= 1:
-            picture = (picture * 255).round().astype(np.uint8)
-        if picture.shape[2:] == (1,):
-            picture = picture[:, :, 0]
-        if picture.dtype == np.uint8 and picture.size and (picture.ndim == 2 or picture.shape[2:] in ((3,), (4,))):
-            return to_rgb(Image.fromarray(picture))
-    raise ValueError(
-        "a query must be a path, a PIL image, an array (H, W, 3) or a tensor (3, H, W), of uint8 or of floats in 0..1, "
-        f"got {found}"
-    )
+    try:
+        return as_picture(picture)
+    except ValueError as error:
+        raise ValueError(f"a query must be a path or an image; {error}") from None
 
 
 def _stamp(path: str) -> tuple[int, int]:

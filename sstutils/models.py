@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from .backbones import SIDES, make_backbone
-from .checks import one_of, whole_number
+from .checks import one_of, real_number, true_or_false, whole_number
 from .files import check_archive, one_line
 
 HEADS = ("trained", "frozen", "only")  # what is trained of a network
@@ -202,6 +202,8 @@ class EmbeddingNet(nn.Module):
         super().__init__()
         one_of("head", head, HEADS)
         whole_number("dim", dim, 1, 2**16)
+        whole_number("layers", layers, 1, 2)
+        self.normalize, self.scale = true_or_false("normalize", normalize), real_number("scale", scale)
         # Names of weights have neither a suffix nor a folder.
         file = weights if weights and (Path(weights).suffix or os.path.exists(os.path.expanduser(weights))) else None
         self.backbone, features, (mean, std) = make_backbone(backbone, None if file else weights)
@@ -212,7 +214,6 @@ class EmbeddingNet(nn.Module):
         if head == "only":
             self.backbone.requires_grad_(False)
         self.name = backbone if isinstance(backbone, str) else type(backbone).__name__
-        self.normalize, self.scale = normalize, scale
         self.precision = one_of("precision", precision, ("auto", "float32", "bfloat16"))
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)

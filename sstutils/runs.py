@@ -22,6 +22,7 @@ from .datasets.base import ArrayDataset
 from .datasets.images import picture_sides
 from .datasets.subsets import Readable, innermost
 from .embedding import embed_readable
+from .files import resolve
 from .models import device
 from .recipes import MODERN, Recipe, recipe_for, view
 from .training import Step, fit
@@ -143,7 +144,7 @@ def suit_pictures(data: str, recipe: str, where: str | None, values: dict[str, A
     kind, _, folder = data.partition(":")
     if recipe != "default" or kind.lower() != "folder" or "backbone" in values:
         return recipe, ""
-    sides = picture_sides(Path(folder).expanduser())
+    sides = picture_sides(resolve(folder))
     if not sides:
         return recipe, ""
     side = int(np.median(sides))

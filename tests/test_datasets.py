@@ -34,13 +34,15 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 from sstutils import Recipe, datasets, embed, fit
 from sstutils.datasets import reading, subsets
 from sstutils.datasets.base import ArrayDataset
-from sstutils.datasets.images import open_image, to_rgb
+from sstutils.datasets.images import open_image, scale_grey, to_rgb
 from sstutils.datasets.source import Download
 from sstutils.embedding import embed_readable
 from sstutils.files import atomic_write, cached_arrays, digest
+from sstutils.index import Index, load_pictures
 from sstutils.models import EmbeddingNet
 from sstutils.photos import fashion, omniglot
 from sstutils.photos.archives import fetch
+from sstutils.runs import suit_pictures
 
 RNG = np.random.default_rng(7)
 
@@ -1519,3 +1521,67 @@ def test_folder_with_a_damaged_picture(tmp_path, damage):
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert dataset[1][0].mode == "RGB"
+
+
+class Labelled(list):
+    """Values in order, which are indexed by labels, and 0 is none of them: another column of pandas."""
+
+    def __getitem__(self, label):
+        raise KeyError(label)
+
+    def tolist(self):
+        return list(self)
+
+
+class Plain(torch.utils.data.Dataset):
+    """A data set of one's own: attributes, and what it gives of an item."""
+
+    def __init__(self, give, **attributes):
+        self.give, self.targets = give, [0, 0, 1, 1]
+        self.__dict__.update(attributes)
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return self.give(index)
+
+
+@pytest.mark.parametrize(
+    "give",
+    [
+        lambda i: (Image.new("RGB", (8, 8), (i, 0, 0)), 7, "meta"),
+        lambda i: [np.full((8, 8), 4000, np.uint16), 7],
+        lambda i: (torch.rand(4, 8, 8, dtype=torch.bfloat16), 7),
+    ],
+)
+@pytest.mark.parametrize("attributes", [{}, {"transform": None}, {"transform": lambda image: image}])
+def test_own_data_sets_are_seen_as_pictures_whatever_they_do_with_a_transform(give, attributes):
+    own = Subset(Plain(give, **attributes), Labelled([1, 0]))
+    ((images, labels),) = reading.batches(subsets.labelled(own), [[0, 1]], 16)
+    assert images.shape == (2, 3, 16, 16) and images.dtype == torch.uint8 and labels.tolist() == [0, 0]
+    index = Index.build(EmbeddingNet(dim=4), own, size=16)
+    assert index.labels == ["0", "0"] and index.search(give(0)[0], 2)[1].shape == (1, 2)
+
+
+@pytest.mark.parametrize("give", [lambda i: torch.rand(3, 8, 8), lambda i: {"image": 0}, lambda i: ()])
+def test_items_that_are_no_pairs_are_named(give):
+    with pytest.raises(ValueError, match=r"items of a data set must be \(image, label\), got (Tensor|dict|tuple)"):
+        embed(EmbeddingNet(dim=4), subsets.labelled(Plain(give)), size=16)
+
+
+def test_names_of_classes_are_taken_by_position():
+    assert subsets.labelled(Plain(None, classes=Labelled(["a", "b"]))).classes == ["a", "b"]
+
+
+def test_fractions_a_little_above_1_are_no_levels():
+    with pytest.raises(ValueError, match=r"its pixels go from 0\.0 to 1\.2"):
+        scale_grey(np.linspace(0, 1.2, 16))
+    assert scale_grey(np.array([0.0, 3.0])).tolist() == [0, 3]
+
+
+def test_a_tilde_without_a_home_is_a_folder_like_any_other(monkeypatch):
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as in a container of an unknown user
+    with pytest.raises(FileNotFoundError, match="~/pictures is not a folder"):
+        load_pictures("folder:~/pictures")
+    assert suit_pictures("folder:~/pictures", "default", "cpu", {}) == ("default", "")

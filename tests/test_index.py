@@ -154,8 +154,8 @@ def test_what_cannot_be_searched_is_said_in_one_line(photos, checkpoint, tmp_pat
         (one, 3, "k must be between 1 and 2, got 3"),
         (index.path(0), 2, "k must be between 1 and 1, got 2"),
         (np.zeros((5, 5, 7), np.uint8), 1, r"got uint8 of shape \(5, 5, 7\)"),
-        (np.full((5, 5, 3), 9.0), 1, r"got float64 of shape"),
-        (7, 1, "a query must be a path"),
+        (np.full((5, 5, 3), -9.0), 1, r"got float64 of shape"),
+        (7, 1, "a query must be a path or an image"),
         ([], 1, "there is nothing to embed|no picture"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -312,3 +312,13 @@ def test_weights_are_fetched_and_checked_as_a_whole(tmp_path, monkeypatch, serve
 
 def test_googlenet_standardises_alike_with_and_without_weights():
     assert EmbeddingNet("googlenet", dim=4).backbone.transform_input
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"normalize": "false"}, {"scale": float("nan")}, {"layers": 3}],
+    ids=str,
+)
+def test_values_of_a_network_are_checked_when_given(values):
+    with pytest.raises(ValueError, match=f"{next(iter(values))}.* must be"):
+        EmbeddingNet(**values)

@@ -931,3 +931,33 @@ def test_idea_needs_a_neighborhood_that_can_be_drawn():
     for batch in ([0, 12, 24], [0, 1, 2], [0, 1, 12]):
         with pytest.raises(ValueError, match="two images of one class and two of others"):
             plots.idea(LAYOUT, IMAGES, LABELS, batch)
+
+
+def test_seeds_of_a_clock_and_numbers_of_t_sne():
+    x = np.random.default_rng(0).normal(size=(20, 60))
+    assert np.isfinite(plots.tsne_layout(x, seed=2**64 - 1, iterations=10)).all()
+    for name, value in (("seed", 1.5), ("perplexity", "30"), ("iterations", 2.5), ("n_jobs", 0), ("perplexity", 1e-9)):
+        with pytest.raises(ValueError, match=f"^{name} must be"):
+            plots.tsne_layout(x, **{name: value})
+
+
+def test_names_are_taken_by_position():
+    class Column(list):
+        """As of pandas: its index has no 0, but the values have their order."""
+
+        def __getitem__(self, label):
+            raise KeyError(label)
+
+        def tolist(self):
+            return list(self)
+
+    figure = plots.scatter([[0, 0], [1, 1]], [0, 1], names=Column(["ant", "bee"]))
+    assert "ant" in figure.alt and "bee" in figure.alt
+
+
+def test_levels_and_depths_of_images_in_figures():
+    ramp = np.linspace(0, 1, 64).reshape(8, 8)
+    for image in (ramp * 255, (ramp * 4095).astype(np.uint16), Image.fromarray((ramp * 65535).astype(np.uint16))):
+        shown = plots.read_image([image], 0)
+        assert shown.shape == (8, 8, 3) and len(np.unique(shown)) > 50
+    assert plots.read_image([np.zeros((4, 8, 8), np.uint8)], 0).min() == 255  # transparent: on white

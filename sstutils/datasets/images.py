@@ -47,7 +47,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def scale_grey(levels: np.ndarray) -> np.ndarray:
     """Scale an array of grey levels, or of colours, to uint8 by what it holds; see :func:`to_rgb`."""
     low, high = levels.min(), levels.max()  # NaN if there is any
-    if not 0 <= low <= high < 1 << _DEPTHS[-1]:
+    # Fractions a little above 1 are no levels: as such they would be nearly black.
+    odd = levels.dtype.kind == "f" and 1 < high < 8 and bool((levels % 1).any())
+    if odd or not 0 <= low <= high < 1 << _DEPTHS[-1]:
         raise ValueError(f"its pixels go from {low} to {high}; expected 0 to 1, 0 to 255 or 0 to 65535")
     if levels.dtype.kind in "bf" and high <= 1:
         return (levels * 255 + 0.5).astype(np.uint8)

@@ -13,8 +13,9 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import to_pil_image
 
 from ..checks import item_numbers
+from .base import LabelledImages
 from .images import scale_grey, to_rgb
-from .subsets import arrays, with_transform
+from .subsets import Transformed, arrays, innermost, with_transform
 
 _LARGE = 1 << 22  # bytes of a batch from which on a thread of its own is worth the handing over
 
@@ -22,7 +23,11 @@ _LARGE = 1 << 22  # bytes of a batch from which on a thread of its own is worth 
 def resize_to_square(dataset: Dataset, size: int | None) -> Dataset:
     """Make a data set of uint8 arrays (H, W, 3): its images, scaled to squares of a side (None: as they are)."""
     steps = [] if size is None else [v2.Resize((size, size), antialias=True)]
-    return with_transform(dataset, v2.Compose([as_picture, *steps, np.array]))
+    transform = v2.Compose([as_picture, *steps, np.array])
+    inner = innermost(dataset)
+    dataset = with_transform(dataset, transform)
+    # One's own may have an attribute `transform` and not use it; a second time changes nothing.
+    return dataset if isinstance(inner, LabelledImages) else Transformed(dataset, transform)
 
 
 def as_picture(image: Any) -> Image.Image:
@@ -30,7 +35,10 @@ def as_picture(image: Any) -> Image.Image:
     if isinstance(image, Image.Image):
         return image if image.mode == "RGB" else to_rgb(image)
     try:
-        pixels = image.detach().cpu().movedim(0, -1).numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
+        pixels = image
+        if isinstance(image, torch.Tensor):  # NumPy has no bfloat16
+            pixels = (image.float() if image.is_floating_point() else image).detach().cpu().movedim(0, -1)
+        pixels = np.asarray(pixels)
         return to_rgb(to_pil_image(pixels if pixels.dtype == np.uint8 else scale_grey(pixels)))
     except (TypeError, ValueError):
         found = f"{image.dtype} of shape {tuple(image.shape)}" if hasattr(image, "shape") else type(image).__name__
@@ -79,8 +87,8 @@ def batches(
     held = arrays(dataset)
     if held is None or (size is not None and held[0].ndim == 4 and held[0].shape[1:3] != (size, size)):
         files = DataLoader(resize_to_square(dataset, size), batch_sampler=order, num_workers=workers, pin_memory=pin)
-        for images, labels in iterate(files):
-            yield images.permute(0, 3, 1, 2), labels
+        for images, *labels in iterate(files):
+            yield images.permute(0, 3, 1, 2), *labels[:1]
         return
     data, rows, labels = held
     rows = np.arange(len(data))[rows]

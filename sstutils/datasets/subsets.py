@@ -78,6 +78,13 @@ def tensors(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
     return images.permute(0, 3, 1, 2), torch.from_numpy(labels)
 
 
+def image_of(item: object) -> object:
+    """Take the image of an item of a data set; ValueError if that is no tuple or list that begins with it."""
+    if not isinstance(item, (tuple, list)) or not item:
+        raise ValueError(f"items of a data set must be (image, label), got {type(item).__name__}")
+    return item[0]
+
+
 class Relabelled(Subset):
     """A subset whose items carry its own targets; a ``target_transform`` of the data set is bypassed.
 
@@ -94,7 +101,7 @@ class Relabelled(Subset):
         self.classes = [str(classes[n]) if 0 <= n < len(classes) else str(n) for n in numbers.tolist()]
 
     def __getitem__(self, index: int) -> tuple:
-        return self.dataset[self.indices[index]][0], self.targets[index]
+        return image_of(self.dataset[self.indices[index]]), self.targets[index]
 
     def __getitems__(self, indices: list[int]) -> list[tuple]:  # what DataLoader calls; Subset's knows no own targets
         return [self[index] for index in indices]
@@ -138,7 +145,8 @@ def _labels(dataset: Dataset) -> tuple[np.ndarray, Sequence[str]]:
         found = dataset.tensors[-1]
     if found is not None:
         classes = getattr(dataset, "classes", ())
-        named = isinstance(classes, (list, tuple, np.ndarray))
+        classes = classes.tolist() if hasattr(classes, "tolist") else classes  # of pandas: by position, not by index
+        named = isinstance(classes, (list, tuple))
         return class_labels(found, len(dataset), f"targets of {name}").cpu().numpy(), classes if named else ()
     if isinstance(dataset, Subset):
         targets, classes = _labels(dataset.dataset)
@@ -266,8 +274,9 @@ class Transformed(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple:
-        image, *rest = self.dataset[index]
-        return image if self.transform is None else self.transform(image), *rest
+        item = self.dataset[index]
+        image = image_of(item)
+        return image if self.transform is None else self.transform(image), *item[1:]
 
 
 def with_transform(dataset: Dataset, transform: Callable | None) -> Dataset:
@@ -278,6 +287,7 @@ def with_transform(dataset: Dataset, transform: Callable | None) -> Dataset:
         if hasattr(dataset, "transforms"):  # torchvision's: for its repr, and some read through it
             dataset.transforms = StandardTransform(transform, dataset.target_transform)
     elif isinstance(dataset, Subset):
+        dataset.indices = item_numbers(dataset.indices, len(dataset.dataset), "indices of the subset").tolist()
         dataset.dataset = with_transform(dataset.dataset, transform)
     elif isinstance(dataset, ConcatDataset):
         dataset.datasets = [with_transform(part, transform) for part in dataset.datasets]

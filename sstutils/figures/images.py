@@ -11,6 +11,7 @@ from matplotlib.patches import Circle, Rectangle
 from PIL import Image, ImageOps
 
 from ..checks import item_numbers, seed_number, whole_number
+from ..datasets.reading import as_picture
 from ..evaluation import top_k
 from ..files import one_line
 from .inputs import check_names, clean, to_labels, to_numbers, words
@@ -23,15 +24,13 @@ def read_image(images: Any, index: int) -> np.ndarray:
     if isinstance(image, tuple):  # data sets return (image, target)
         image = image[0]
     if isinstance(image, Image.Image):
-        return np.asarray(image.convert("RGB"))
+        return np.asarray(as_picture(image))
     image = np.asarray(image) if getattr(image, "dtype", None) in (np.uint8, torch.uint8) else to_numbers(image)
-    if image.ndim == 3 and image.shape[0] in (1, 3) and image.shape[2] not in (1, 3):  # torch's channels first
+    if image.ndim == 3 and image.shape[0] in (1, 3, 4) and image.shape[2] not in (1, 3, 4):  # torch's channels first
         image = np.moveaxis(image, 0, 2)
-    if image.dtype != np.uint8:
+    if image.dtype != np.uint8 and not (image.min() >= 0 and 8 <= image.max() < np.inf):  # not levels from 0 to 255
         image = (np.clip(np.nan_to_num(image), 0, 1) * 255).round().astype(np.uint8)
-    if image.ndim == 2:
-        image = image[:, :, None]
-    return np.broadcast_to(image, (*image.shape[:2], 3))
+    return np.asarray(as_picture(image))
 
 
 def read(figure: Figure, images: Any, index: int) -> np.ndarray:
@@ -130,7 +129,7 @@ def gallery(
         If there is no query, `neighbors` does not have one row for each, or a number is none of an item.
     """
     labels = to_labels(labels)
-    check_names(names, labels)
+    names = check_names(names, labels)
     queries = item_numbers(queries, len(labels), "queries").numpy(force=True)
     if not len(queries):
         raise ValueError("the gallery needs at least one query, got none")
@@ -242,7 +241,7 @@ def samples(
         Seed for the choice of classes and images.
     """
     labels = to_labels(labels)
-    check_names(names, labels)
+    names = check_names(names, labels)
     rng = np.random.default_rng(seed_number(seed))
     present = np.unique(labels)
     chosen = np.sort(rng.choice(present, min(whole_number("classes", classes), len(present)), replace=False))

@@ -36,10 +36,12 @@ def to_labels(labels: Any, count: int | None = None) -> np.ndarray:
     return class_labels(labels, count).numpy(force=True)
 
 
-def check_names(names: Sequence[Any] | None, labels: np.ndarray) -> None:
-    """Refuse names of which a class has none, or that would be counted from the end."""
+def check_names(names: Any, labels: np.ndarray) -> Sequence[Any] | None:
+    """Return names, of pandas by position; refuse them if a class has none, or its would be counted from the end."""
+    names = names.tolist() if hasattr(names, "tolist") else names
     if names is not None and not 0 <= labels.min() <= labels.max() < len(names):
         raise ValueError(f"names must hold one for each class, {labels.min()} to {labels.max()}, got {len(names)}")
+    return names
 
 
 def clean(text: Any) -> str:

@@ -9,7 +9,7 @@ import torch
 from matplotlib.patheffects import withStroke
 from torch import Tensor
 
-from ..checks import finite_matrix, item_numbers, one_of, whole_number
+from ..checks import finite_matrix, item_numbers, one_of, real_number, seed_number, whole_number
 from .images import shorten
 from .inputs import check_names, to_labels, to_points, words
 from .style import PALE, Figure, look, styled
@@ -78,8 +78,11 @@ def tsne_layout(
     if len(x) < 5:
         raise ValueError(f"t-SNE needs at least 5 embeddings, one for each image, got {len(x)}")
     x = _spread_out(x)
-    if not perplexity > 0:
-        raise ValueError(f"perplexity must be more than 0, got {perplexity!r}")
+    # scikit-learn's seeds have 32 bits; those of a clock have more.
+    seed = seed_number(seed) % 2**32
+    perplexity = real_number("perplexity", perplexity, 1)
+    whole_number("iterations", iterations, 0)
+    n_jobs is None or whole_number("n_jobs", n_jobs)
     from openTSNE import TSNE
     from tqdm.auto import tqdm
 
@@ -153,7 +156,7 @@ def scatter(points: Any, labels: Sequence[int], *, names: Sequence[str] | None =
     """
     points = to_points(points)
     labels = to_labels(labels, len(points))
-    check_names(names, labels)
+    names = check_names(names, labels)
     present = np.unique(labels)
     legend = names is not None and len(present) <= 16
     figure = Figure(figsize=(4.6 if legend else 3.6, 3.6))

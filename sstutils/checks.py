@@ -124,7 +124,7 @@ def _integers(values: Any, wanted: str, masks: bool = True) -> Tensor:
     """Convert to an int64 tensor of one dimension, or raise an error that begins with what is wanted."""
     if not isinstance(values, Tensor):
         try:
-            array = np.asarray(values)
+            array = np.asarray(values.astype(object).filled("masked") if np.ma.isMaskedArray(values) else values)
         except ValueError:
             raise ValueError(f"{wanted}, got sequences of unequal lengths") from None
         kind = array.dtype.kind
@@ -166,6 +166,8 @@ def float_matrix(x: Any, name: str = "embeddings") -> Tensor:
                 x = torch.from_numpy(np.asarray(array, dtype=kind, order="C"))
     except (TypeError, ValueError, RuntimeError):  # strings, None, rows of unequal lengths
         raise ValueError(f"{wanted}, got {_shown(x)}") from None
+    if x.is_quantized or x.is_nested or x.is_meta:
+        raise ValueError(f"{wanted}, got a quantized or nested tensor, or one without data")
     x = x if x.layout == torch.strided else x.to_dense()
     if x.ndim != 2 or x.is_complex():
         raise ValueError(f"{wanted}, got {x.dtype} of shape {tuple(x.shape)}")

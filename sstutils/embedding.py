@@ -11,7 +11,7 @@ from torchvision.transforms.v2.functional import center_crop
 from .checks import whole_number
 from .datasets.base import ArrayDataset
 from .datasets.reading import batches, iterate
-from .datasets.subsets import Readable, image_of, innermost, labelled, leave_out, unreadable
+from .datasets.subsets import Readable, count_items, image_of, innermost, labelled, leave_out, unreadable
 from .models import device as check_device
 
 _PIXELS = 8_000_000  # that are embedded at once
@@ -55,7 +55,7 @@ def embed(
     -------
     (N, d) float32 tensor on the CPU
     """
-    count = len(dataset)
+    count = count_items(dataset)
     if not count:
         raise ValueError("there is nothing to embed: the data set is empty")
     whole_number("workers", workers, 0)

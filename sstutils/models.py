@@ -8,6 +8,7 @@ from collections.abc import Container
 from functools import cache
 from os import PathLike
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -204,6 +205,9 @@ class EmbeddingNet(nn.Module):
         whole_number("dim", dim, 1, 2**16)
         whole_number("layers", layers, 1, 2)
         self.normalize, self.scale = true_or_false("normalize", normalize), real_number("scale", scale)
+        weights = os.fspath(weights) if isinstance(weights, PathLike) else weights
+        if not isinstance(weights, (str, NoneType)) or not isinstance(backbone, (str, nn.Module)):
+            raise ValueError(f"backbone and weights must be names or files, got {backbone!r:.40} and {weights!r:.40}")
         # Names of weights have neither a suffix nor a folder.
         file = weights if weights and (Path(weights).suffix or os.path.exists(os.path.expanduser(weights))) else None
         self.backbone, features, (mean, std) = make_backbone(backbone, None if file else weights)
@@ -238,6 +242,8 @@ class EmbeddingNet(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Return what the backbone makes of images: (N, F), float32 or bfloat16."""
+        if images.shape[1] not in (1, 3):
+            raise ValueError(f"images must have shape (N, 3, H, W), got {tuple(images.shape)}")
         images = images.float() / (1 if images.is_floating_point() else 255)
         images = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         low = self.precision == "bfloat16" or (self.precision == "auto" and _bfloat16_is_fast(images.device.type))

@@ -11,6 +11,7 @@ from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from math import cos, pi
 from os import PathLike, fspath
+from types import NoneType
 from typing import Any
 
 import torch
@@ -89,6 +90,13 @@ class Recipe:
             object.__setattr__(self, entry.name, _converted(entry, getattr(self, entry.name)))
         if 0 < self.resize < self.size:
             raise ValueError(f"resize must be 0 or at least size, {self.size}; got {self.resize}")
+
+
+def check_recipe(recipe: Recipe | None) -> Recipe:
+    """Return a recipe, the default one for None; ValueError if it is something else."""
+    if not isinstance(recipe, (Recipe, NoneType)):
+        raise ValueError(f"recipe must be a Recipe, as recipe_for makes one, got {type(recipe).__name__}")
+    return recipe or Recipe()
 
 
 def _converted(entry: Field, value: Any) -> Any:

@@ -30,7 +30,7 @@ from .embedding import embed
 from .evaluation import recall_at_k
 from .files import exclusive
 from .models import EmbeddingNet, device, is_out_of_memory
-from .recipes import Recipe, view
+from .recipes import Recipe, check_recipe, view
 from .sampling import LocalSampler
 from .state import Run
 
@@ -262,7 +262,7 @@ def train(
     OSError, ValueError
         If another run writes the same `out`; there is nothing to train on; what is to be resumed is another run.
     """
-    recipe = recipe or Recipe()
+    recipe = check_recipe(recipe)
     holds = ""
     try:
         with exclusive(out) if out is not None and not distributed.world()[0] else nullcontext():
@@ -377,7 +377,7 @@ def fit(dataset: Dataset, recipe: Recipe | None = None, *, progress: bool = True
     """
     from tqdm.auto import tqdm
 
-    recipe = recipe or Recipe()
+    recipe = check_recipe(recipe)
     step = None
     quiet = not progress or distributed.world()[0] > 0
     form = "{l_bar}{bar}| {n:.1f}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"  # parts of an epoch count

@@ -236,3 +236,10 @@ def test_full_precision_gives_back_what_was_set():
         assert matmul.fp32_precision == "bf16"
     finally:
         matmul.fp32_precision = before
+
+
+def test_tensors_without_numbers_and_masked_labels_are_refused():
+    with pytest.raises(ValueError, match="embeddings must be a matrix of real numbers"):
+        finite_matrix(torch.empty(4, 2, device="meta"))
+    with pytest.raises(ValueError, match=r"labels must be 3 integers.*masked"):
+        class_labels(np.ma.masked_array([0, 0, 1], [False, False, True]), 3)

@@ -1574,10 +1574,22 @@ def test_names_of_classes_are_taken_by_position():
     assert subsets.labelled(Plain(None, classes=Labelled(["a", "b"]))).classes == ["a", "b"]
 
 
+def test_images_of_different_sizes_ask_for_a_size():
+    own = Plain(lambda i: (Image.new("RGB", (8 + i, 8)), 0))
+    with pytest.raises(ValueError, match="images of different sizes make no batch: give the size"):
+        embed(EmbeddingNet(dim=4), own)
+
+
 def test_fractions_a_little_above_1_are_no_levels():
     with pytest.raises(ValueError, match=r"its pixels go from 0\.0 to 1\.2"):
         scale_grey(np.linspace(0, 1.2, 16))
     assert scale_grey(np.array([0.0, 3.0])).tolist() == [0, 3]
+
+
+@pytest.mark.parametrize("name", [None, 3, Path("digits")])
+def test_the_name_of_a_data_set_is_a_string(name):
+    with pytest.raises(ValueError, match="the name of a data set must be a string"):
+        datasets.load(name)
 
 
 def test_a_tilde_without_a_home_is_a_folder_like_any_other(monkeypatch):

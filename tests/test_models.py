@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sstutils import EmbeddingNet, device
+from sstutils import EmbeddingNet, device, fit
 from sstutils.models import load_weights
 from sstutils.photos import bninception
 from sstutils.photos.bninception import BNInception
@@ -316,9 +316,17 @@ def test_googlenet_standardises_alike_with_and_without_weights():
 
 @pytest.mark.parametrize(
     "values",
-    [{"normalize": "false"}, {"scale": float("nan")}, {"layers": 3}],
+    [{"normalize": "false"}, {"scale": float("nan")}, {"layers": 3}, {"backbone": None}, {"weights": True}],
     ids=str,
 )
 def test_values_of_a_network_are_checked_when_given(values):
     with pytest.raises(ValueError, match=f"{next(iter(values))}.* must be"):
         EmbeddingNet(**values)
+
+
+def test_what_is_no_image_or_no_recipe_is_named():
+    with pytest.raises(ValueError, match=r"images must have shape \(N, 3, H, W\), got \(2, 4, 8, 8\)"):
+        EmbeddingNet(dim=4)(torch.rand(2, 4, 8, 8))
+    for recipe in ("paper", {"epochs": 1}):
+        with pytest.raises(ValueError, match="recipe must be a Recipe"):
+            fit(None, recipe, progress=False)

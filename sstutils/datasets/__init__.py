@@ -160,6 +160,8 @@ def info(name: str, root: str | PathLike | None = None) -> dict[str, Any]:
 
 def _parse(name: str) -> tuple[str, dict[str, str]]:
     """Split a name into the one in ``NAMES`` and the options that it carries; suggest one where there is none."""
+    if not isinstance(name, str):
+        raise ValueError(f"the name of a data set must be a string, such as 'glyphs', got {type(name).__name__}")
     short, colon, path = name.partition(":")
     short = short.lower()
     if short in NAMES and (not colon or short == "folder"):

@@ -56,6 +56,10 @@ def iterate(files: DataLoader) -> Iterator:
         error.__traceback__ = None  # it holds the workers in a circle, and ended late they take 5 seconds each
         # With the traceback of the worker comes, in its last line, the kind of error and what it says.
         raise OSError(str(error).strip().splitlines()[-1].partition(": ")[2]) from None
+    except RuntimeError as error:
+        if "equal size" not in str(error):
+            raise
+        raise ValueError("images of different sizes make no batch: give the size to scale them to") from None
 
 
 def batches(

@@ -85,6 +85,14 @@ def image_of(item: object) -> object:
     return item[0]
 
 
+def count_items(dataset: Dataset) -> int:
+    """Count the items of a data set; ValueError if it has no length."""
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+        name = type(dataset).__name__
+        raise ValueError(f"{name} has no length: a data set must have one, and items that can be taken in any order")
+    return len(dataset)
+
+
 class Relabelled(Subset):
     """A subset whose items carry its own targets; a ``target_transform`` of the data set is bypassed.
 
@@ -139,15 +147,14 @@ def labelled(dataset: Dataset) -> Dataset:
 def _labels(dataset: Dataset) -> tuple[np.ndarray, Sequence[str]]:
     """Find the class of each item, and the names of classes as far as there are any."""
     name, found = type(dataset).__name__, getattr(dataset, "targets", getattr(dataset, "labels", None))
-    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
-        raise ValueError(f"{name} has no length: a data set must have one, and items that can be taken in any order")
+    count = count_items(dataset)
     if isinstance(dataset, TensorDataset):
         found = dataset.tensors[-1]
     if found is not None:
         classes = getattr(dataset, "classes", ())
         classes = classes.tolist() if hasattr(classes, "tolist") else classes  # of pandas: by position, not by index
         named = isinstance(classes, (list, tuple))
-        return class_labels(found, len(dataset), f"targets of {name}").cpu().numpy(), classes if named else ()
+        return class_labels(found, count, f"targets of {name}").cpu().numpy(), classes if named else ()
     if isinstance(dataset, Subset):
         targets, classes = _labels(dataset.dataset)
         return targets[item_numbers(dataset.indices, len(targets), "indices of the subset").numpy()], classes
@@ -287,7 +294,7 @@ def with_transform(dataset: Dataset, transform: Callable | None) -> Dataset:
         if hasattr(dataset, "transforms"):  # torchvision's: for its repr, and some read through it
             dataset.transforms = StandardTransform(transform, dataset.target_transform)
     elif isinstance(dataset, Subset):
-        dataset.indices = item_numbers(dataset.indices, len(dataset.dataset), "indices of the subset").tolist()
+        dataset.indices = item_numbers(dataset.indices, count_items(dataset.dataset), "indices of the subset").tolist()
         dataset.dataset = with_transform(dataset.dataset, transform)
     elif isinstance(dataset, ConcatDataset):
         dataset.datasets = [with_transform(part, transform) for part in dataset.datasets]

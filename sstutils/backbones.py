@@ -107,9 +107,10 @@ def _count_features(backbone: nn.Module) -> int:
 
 def no_download(name: str, error: Exception) -> OSError:
     """Return the error of weights that cannot be downloaded."""
+    cause = getattr(error, "reason", error)  # of an address that cannot be reached; its strerror has no number
     return OSError(
-        f"the weights of {name} cannot be downloaded ({error}); connect to the network, give their file as weights, or "
-        "train from scratch with weights=None (--weights none)"
+        f"the weights of {name} cannot be downloaded ({getattr(cause, 'strerror', None) or cause}); connect to the "
+        "network, give their file as weights, or train from scratch with weights=None (--weights none)"
     )
 
 

@@ -112,8 +112,8 @@ _SCHEMA = {
 }
 
 
-def check_content(content: dict[str, Any], size: int) -> None:
-    """Raise ValueError unless a checkpoint of `size` bytes holds what the schema says, its weights all finite."""
+def check_content(content: dict[str, Any], size: int, schema: Any = _SCHEMA) -> None:
+    """Raise ValueError unless a file of `size` bytes holds what a schema says, its tensors all finite."""
     room = 4 * size  # a file holds once what its content may hold as model, as state of training and chosen
     for count, leaf in enumerate(_leaves(content)):
         if isinstance(leaf, Tensor):
@@ -122,9 +122,9 @@ def check_content(content: dict[str, Any], size: int) -> None:
                 raise ValueError("weights that are not finite, or larger than the file")
         elif count > 10**6 or not isinstance(leaf, (str, int, float, NoneType)):
             raise ValueError(f"more than a million values, or one of type {type(leaf).__name__}")
-        elif isinstance(leaf, str) and len(leaf) > 1000:
-            raise ValueError(f"a text of {len(leaf):,} characters")
-    _check(content, _SCHEMA, "it")
+        elif isinstance(leaf, str) and (len(leaf) > 4096 or "\0" in leaf):  # no path is longer
+            raise ValueError(f"a text of {len(leaf):,} characters, or one with zero bytes")
+    _check(content, schema, "it")
 
 
 def _leaves(value: Any, depth: int = 0) -> Iterator[Any]:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import fields
@@ -105,17 +106,23 @@ def _text(text: str) -> str:
     raise argparse.ArgumentTypeError(f"must be a name or a path, got {text!r}")
 
 
+def _file(text: str) -> Path:
+    if text == "-":
+        raise argparse.ArgumentTypeError("must be a file, got '-': neither is standard input read nor output written")
+    return Path(_text(text))
+
+
 # What the words of a usage stand for; all others are text.
 _TYPES: dict[str, Any] = {
     **{"N": int, "K": int, "X": float},
-    **dict.fromkeys(("FILE", "DIR", "CHECKPOINT"), lambda text: Path(_text(text))),
+    **dict.fromkeys(("FILE", "DIR", "CHECKPOINT"), _file),
     "NAME|none": lambda text: None if text.lower() == "none" else _text(text),
 }
 
 
 def main(argv: Iterable[str] | None = None) -> int:
     """Run the command line; return the exit status: 0, 2 after a user's mistake, 130 after Ctrl-C."""
-    with redirect_stdout(_Stream(sys.stdout)), redirect_stderr(_Stream(sys.stderr)):
+    with redirect_stdout(_Stream(sys.stdout)), redirect_stderr(_Stream(sys.stderr)), _warning_in_a_line():
         try:
             command, options = parse(list(sys.argv[1:] if argv is None else argv))
             globals()[f"_{command}"](**options)
@@ -139,6 +146,17 @@ def main(argv: Iterable[str] | None = None) -> int:
         except KeyboardInterrupt as stop:
             print("\nsst: interrupted" + f"; {stop}" * bool(str(stop)), file=sys.stderr)
             return 130
+
+
+@contextmanager
+def _warning_in_a_line() -> Iterator[None]:
+    """Show warnings as errors are: on one line, without the code that they come from."""
+    usual = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"sst: warning: {' '.join(str(message).split())}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 class _Stream:
@@ -302,7 +320,8 @@ def _train(data: str, out: Path | None = None, overwrite: bool = False, **option
             raise ValueError(
                 f"{out} already exists; use --resume to continue, --overwrite to replace it, or --out for another file"
             )
-        _check_output(out, data, options.get("weights"))
+        for path in (out, _confusions(out)):
+            _check_output(path, data, options.get("weights"))
         say = print if distributed.world()[0] == 0 else lambda *_, **__: None
         if line := forecast(data, **options):
             say(line, flush=True)
@@ -336,10 +355,14 @@ def _report_own(checkpoint: Path, where: str | None) -> None:
         print("  raw pixels do at least as well: these pictures need another backbone, or no network at all")
     if measured["trained"] < 1:
         figure = plots.confusions(dataset, dataset.targets, embeddings, names=dataset.classes)
-        path = checkpoint.with_suffix(".confusions.png")
+        path = _confusions(checkpoint)
         with atomic_write(path) as temporary:
             figure.savefig(temporary, format="png")
         print(f"the most frequent confusions: {path}")
+
+
+def _confusions(checkpoint: Path) -> Path:
+    return checkpoint.with_suffix(".confusions.png")
 
 
 def _evaluate(checkpoint: Path, k: Iterable[int] = (), out: Path | None = None, **options: Any) -> None:
@@ -419,7 +442,7 @@ def _index(data: str, checkpoint: Path | None = None, out: Path | None = None, *
 def _search(
     picture: list[str],
     index: Path | None = None,
-    k: int = 10,
+    k: int | None = None,
     html: Path | None = None,
     png: Path | None = None,
     **options: Any,
@@ -432,10 +455,13 @@ def _search(
     from .index import Index, draw_found, find_index, list_queries, render_page
 
     index = index or find_index(Path("output", "indexes"))
+    loaded = Index.load(index)
     for path in filter(None, (html, png)):
-        check_output(path, index, *picture)
-    loaded, queries = Index.load(index), list_queries(picture)
-    found = loaded.describe(queries, *loaded.search(queries, k))
+        check_output(path, index, *picture, *filter(None, (loaded.checkpoint, loaded.folder)))
+    if html and png and os.path.realpath(html) == os.path.realpath(png):
+        raise ValueError(f"--html and --png are one file, {html}: choose another for one of them")
+    queries = list_queries(picture)
+    found = loaded.describe(queries, *loaded.search(queries, k or max(1, min(10, len(loaded) - 1))))
     if html:
         with atomic_write(html) as temporary:
             temporary.write_text(render_page(found), encoding="utf-8")

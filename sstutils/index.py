@@ -9,9 +9,9 @@ import base64
 import io
 import os
 import warnings
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from .checkpoints import load_model
+from .checkpoints import check_content, load_model
 from .checks import finite_matrix, item_numbers, whole_number
 from .datasets import load
 from .datasets.base import FileDataset, LabelledImages
@@ -29,10 +29,12 @@ from .datasets.reading import as_picture
 from .datasets.source import list_pictures
 from .datasets.subsets import labelled, unwrap
 from .embedding import embed
-from .files import atomic_write, digest, exclusive, not_found, resolve, whole_file
+from .files import atomic_write, check_archive, digest, exclusive, not_found, resolve, whole_file
 from .recipes import Recipe, view
 
 FORMAT = 1  # of index files
+_PLAIN = {"network": str, "checkpoint": str, "folder": str, "size": int | NoneType, "crop": int | NoneType}
+_SCHEMA = dict.fromkeys(("embeddings", "names", "classes", "targets", "stamps"), Tensor) | _PLAIN
 _ROWS = 1 << 14  # embeddings compared at once: 32 MB of 512 numbers each
 
 
@@ -57,6 +59,7 @@ class Index:
     def __init__(self, **content: Any) -> None:
         self.model: nn.Module | None = None
         self.checkpoint, self.folder = "", ""
+        self.added = self.removed = self.unreadable = 0  # pictures, when it was made
         self.size: int | None = None
         self.crop: int | None = None
         self.__dict__.update(content)
@@ -110,6 +113,7 @@ class Index:
             index.names = [str(number) for number in range(len(dataset))]
             index.stamps = np.zeros((len(dataset), 2), dtype=np.int64)
             index.embeddings = finite_matrix(embed(model, dataset, size=size, crop=crop, **options))
+            index.added = len(dataset)
             return index
         paths = [inner.samples[i][0] for i in np.arange(len(inner))[rows]]
         index.folder = os.path.abspath(inner.root)
@@ -174,6 +178,8 @@ class Index:
         queries = _Queries([_image(picture) for picture in pictures])
         alone = {"batch_size": 1} if self.size is None else {}  # they may be of different sizes
         found = finite_matrix(embed(self._network(), queries, size=self.size, crop=self.crop, **alone))
+        if found.shape[1] != self.embeddings.shape[1]:
+            raise ValueError(f"the network gives {found.shape[1]} numbers, the index holds {self.embeddings.shape[1]}")
         return nearest(self.embeddings, found, k, itself)
 
     def vote(self, items: Sequence[int] | Tensor) -> tuple[str, float]:
@@ -233,7 +239,7 @@ class Index:
             "classes": _pack(classes.tolist()),
             "targets": torch.from_numpy(targets.astype(np.int32)),
             "stamps": torch.from_numpy(np.ascontiguousarray(self.stamps)),
-            **{name: getattr(self, name) for name in ("network", "checkpoint", "folder", "size", "crop")},
+            **{name: getattr(self, name) for name in _PLAIN},
         }
         with atomic_write(path) as temporary:
             torch.save(content, temporary)
@@ -255,20 +261,23 @@ class Index:
         ValueError
             If it is damaged, or of another network.
         """
-        with whole_file(path, "index", "make one with `sst index`"):
-            with zipfile.ZipFile(path) as archive:
-                if archive.testzip():
-                    raise ValueError("damaged")
+        with whole_file(path, "index", "make one with `sst index`; a damaged one must be removed first"):
+            check_archive(path)
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+            if not isinstance(content, dict) or content.get("format") != FORMAT:
                 raise ValueError("another format")
-            names, classes = _unpack(content.pop("names")), _unpack(content.pop("classes"))
-            targets = content.pop("targets")
+            check_content(content, os.path.getsize(path), _SCHEMA)
+            if any(side is not None and not 0 < side <= 1 << 14 for side in (content["size"], content["crop"])):
+                raise ValueError("size or crop out of range")
+            names, classes = _unpack(content["names"]), _unpack(content["classes"])
             content["stamps"] = content["stamps"].numpy()
-            if not len(names) == len(content["embeddings"]) == len(targets) == len(content["stamps"]):
+            numbers = item_numbers(content["targets"], len(classes), "targets").numpy()
+            if content["embeddings"].dtype != torch.float32 or content["embeddings"].ndim != 2:
+                raise ValueError("embeddings of another kind")
+            if {len(content[name]) for name in ("embeddings", "stamps", "targets")} != {len(names)}:
                 raise ValueError("parts of different lengths")
-            labels = np.array(classes, dtype=object)[targets.numpy()].tolist()
-            index = cls(**content, names=names, labels=labels)
+            index = cls(**{name: content[name] for name in ("embeddings", "stamps", *_PLAIN)})
+            index.names, index.labels = names, np.array(classes, dtype=object)[numbers].tolist()
         if model is not None and fingerprint(model) != index.network:
             raise ValueError(f"{path} was made with another network; make it again")
         index.model = model
@@ -392,19 +401,27 @@ img { display: block; width: 9rem; height: 9rem; object-fit: contain; background
 
 def draw_found(found: Sequence[dict[str, Any]]) -> Any:
     """Draw what :meth:`Index.describe` returns: a row for each query, with the pictures found for it."""
-    from .figures.images import blank_sheet, shorten, show_image
+    from .figures.style import styled  # only now: a search without it loads no matplotlib
+
+    return styled(_draw_found)(found)
+
+
+def _draw_found(found: Sequence[dict[str, Any]]) -> Any:
+    """Draw a row for each query."""
+    from .figures.images import blank_sheet, read, shorten, show_image
+    from .figures.inputs import words
 
     side, gap, below = 0.9, 0.1, 0.32
     most = max(len(one["found"]) for one in found)
     figure, axes = blank_sheet((most + 1) * (side + gap) + 3 * gap, len(found) * (side + below) + gap)
+    drawn = words(figure, {shorten(near["class"], side) for one in found for near in one["found"]})
     for row, one in enumerate(found):
         y = gap + row * (side + below)
-        shown = [(one["query"], "query", ""), *((n["file"], n["class"], f"{n['distance']:.3g}") for n in one["found"])]
-        for column, (path, name, distance) in enumerate(shown):
+        texts = [(n["file"], f"{drawn[shorten(n['class'], side)]}\n{n['distance']:.3g}") for n in one["found"]]
+        for column, (path, text) in enumerate([(one["query"], "query"), *texts]):
             x = gap + column * (side + gap) + 2 * gap * (column > 0)
-            show_image(axes, np.asarray(open_image(path)), x, y, side)
-            text = f"{shorten(name, side)}\n{distance}"
-            axes.text(x + side / 2, y + side + 0.05, text, ha="center", va="top", fontsize=7, parse_math=False)
+            show_image(axes, read(figure, FileDataset([path], [0], [""], ""), 0), x, y, side)
+            axes.text(x + side / 2, y + side + 0.05, text, ha="center", va="top", fontsize=7)
     figure.alt = f"{len(found)} pictures, each followed by the {most} nearest of an index, with class and distance."
     return figure
 

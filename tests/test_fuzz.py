@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import socket
 from urllib.error import URLError
 
 import pytest
@@ -11,14 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sstutils import cli, figures, runs, study
+from sstutils import cli, figures, index, runs, study
+from sstutils.models import EmbeddingNet
 from sstutils.photos import archives
 from sstutils.study import forecast
 
 NUMBERS = ["0", "1", "2", "-1", "1000000000", "nan", "inf", "-inf", "1e400", "0x10", "1_0", "9" * 400, "0.5", "٣"]
 WORDS = ["", " ", "a" * 5000, "Ärger/☃", "\0", "a\0b", "\ud800", "\n", "\x1b[2J", "$(x)", "-", "--", "..", "/", "none"]
 NAMES = ["digits", "digits:x", "folder:", "folder:pets", "folder:/nowhere", "folder:a\0", "cub200", "glyps", "~nobody"]
-FILES = ["net.pt", "pets", "pipe", "new", "pets/ant/0.png", "net.pt/x", "link", "loop", "/dev/null"]
+FILES = ["net.pt", "pets.index", "pets", "pipe", "new", "pets/ant/0.png", "net.pt/x", "link", "loop", "/dev/null"]
 VALUES = [*NUMBERS, *WORDS, *NAMES, *FILES]
 
 
@@ -48,11 +50,19 @@ def place(tmp_path_factory):
     def no_network(*_, **__):
         raise URLError(OSError(101, "Network is unreachable"))
 
+    def no_address(*_, **__):  # whoever asks: weights are downloaded by torch itself
+        raise socket.gaierror(-2, "Name or service not known")
+
+    index.Index.build(EmbeddingNet(dim=4), index.load_pictures(f"folder:{here / 'pets'}"), size=16).save(
+        here / "pets.index"
+    )
     before = {path: path.read_bytes() for path in (here / "pets").rglob("*.png")}
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(here):
         patch.setenv("SSTUTILS_DATA", str(here / "data"))
         patch.setattr(archives, "urlopen", no_network)
-        for module, name in ((runs, "fit"), (forecast, "fit"), (study, "fit"), (figures, "_write")):
+        patch.setattr(socket, "getaddrinfo", no_address)
+        works = (runs, "fit"), (forecast, "fit"), (study, "fit"), (figures, "_write"), (index.Index, "_network")
+        for module, name in works:
             patch.setattr(module, name, work)
         yield
     assert (here / "net.pt").read_bytes() == b"no network" and (here / "link").is_symlink()

@@ -1,6 +1,7 @@
 """The index: embeddings of pictures in one file, searched exactly."""
 
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import sstutils as sst
+from sstutils import cli
 from sstutils.index import Index, index_pictures, load_pictures, nearest, render_page
 
 
@@ -225,3 +227,58 @@ def test_what_is_found_is_described_and_rendered_with_names_as_they_are(photos, 
     assert "&lt;script&gt;alert(1)&lt;_script&gt;" in page
     (root / "ant" / "3.JPG").unlink()  # gone since: the page is made without it
     assert render_page([first]).count("data:image/jpeg") == 18
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"embeddings": torch.full((19, 16), torch.nan)},
+        {"embeddings": torch.zeros(19, 16, dtype=torch.float16)},
+        {"targets": torch.full((19,), -1)},
+        {"size": 10**9},
+        {"folder": "\0"},
+        {"checkpoint": "x" * 10**6},
+    ],
+    ids=str,
+)
+def test_an_index_from_a_stranger_is_checked(change, tmp_path):
+    index = Index(embeddings=torch.zeros(19, 16), names=["x"] * 19, labels=["a"] * 19, network="")
+    index.stamps = np.zeros((19, 2), np.int64)
+    index.save(tmp_path / "a.index")
+    assert len(Index.load(tmp_path / "a.index")) == 19
+    torch.save(torch.load(tmp_path / "a.index") | change, tmp_path / "a.index")
+    with pytest.raises(ValueError, match=r"is not a whole index of sstutils .*a damaged one must be removed first"):
+        Index.load(tmp_path / "a.index")
+
+
+def test_a_search_writes_over_nothing_that_it_reads(photos, checkpoint, tmp_path, capsys):
+    root, network, out = tmp_path / "日本 $x$", tmp_path / "net.pt", tmp_path / "a.index"
+    (root / "ant").mkdir(parents=True)
+    shutil.copy(checkpoint, network)
+    query = shutil.copy(photos / "ant" / "0.png", tmp_path / "query.png")
+    for i in (1, 2, 4):
+        name = f"{i}.{'JPG' if i == 1 else 'png'}"
+        picture = shutil.copy(photos / "ant" / name, root / "ant" / name)
+    assert cli.main(["index", f"folder:{root}", "--checkpoint", str(network), "--out", str(out)]) == 0
+    search = ["search", str(query), "--index", str(out)]
+    for option in ("--html", "--png"):
+        for path in (network, out, query, picture):
+            before = path.read_bytes()
+            assert cli.main([*search, option, str(path)]) == 2
+            assert path.read_bytes() == before
+        assert cli.main([*search, option, "-"]) == 2
+    assert cli.main([*search, "--html", str(tmp_path / "x"), "--png", str(tmp_path / "x")]) == 2
+    capsys.readouterr()
+    # Without -k, of a small index as many as there are.
+    picture.unlink()
+    with pytest.warns(UserWarning, match="1 images could not be read"):
+        assert cli.main([*search, "--png", str(tmp_path / "found.png")]) == 0
+    assert "ant (100% of the 2 nearest)" in capsys.readouterr().out
+    with cli._warning_in_a_line():
+        assert warnings.formatwarning("two\nlines", UserWarning, "a.py", 1) == "sst: warning: two lines\n"
+
+
+def test_data_in_memory_are_indexed_by_the_command(checkpoint, tmp_path, capsys):
+    out = tmp_path / "digits.index"
+    assert cli.main(["index", "digits", "--checkpoint", str(checkpoint), "--out", str(out)]) == 0
+    assert "896 pictures (896 embedded, 0 removed, 0 unreadable)" in capsys.readouterr().out

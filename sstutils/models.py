@@ -64,8 +64,13 @@ def load_tensors(path: str | PathLike) -> Any:
         zipped = file.read(4) == b"PK\3\4"  # as torch has written since 1.6
     if zipped:
         check_archive(path)
-    with warnings.catch_warnings(action="ignore"):  # of pickle protocols, where the file is nothing of torch's
-        return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of pickle protocols, where the file is nothing of torch's
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError):
+        raise
+    except Exception:  # torch and pickle raise some ten kinds, with pages of advice
+        raise ValueError("torch.save did not write it, or not tensors alone") from None
 
 
 def load_weights(network: nn.Module, state: dict[str, Tensor] | str | Path, source: str = "") -> None:

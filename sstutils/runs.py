@@ -87,6 +87,9 @@ def run(
             lines.append(f"{processes} processes: a step is the mean of {processes} neighborhoods")
     fetch = {"download": True} if download else {}
     dataset = distributed.rank_zero_first(lambda: load(data, "train", **options, **fetch))
+    if not resume and chosen.holdout and len(dataset.classes) < 4 and "holdout" not in values:
+        chosen = replace(chosen, holdout=0.0)
+        lines.append("fewer than 4 classes to train on: none are held out, and the last epoch is kept")
     lines.append(f"{len(dataset):,} images of {len(dataset.classes):,} classes; checkpoint after each epoch: {out}")
     if recipe == "modern" and not resume:
         reasons = [(name, *reason) for name, reason in MODERN.items() if getattr(chosen, name) == reason[0]]

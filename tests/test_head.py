@@ -206,3 +206,19 @@ def test_features_without_spread_are_said(photos):
         nn.init.zeros_(weights)
     with pytest.raises(ValueError, match="backbone resnet18 gives the same features for all 25 images"):
         compute_features(sst.load(f"folder:{photos}", "test"), model, recipe)
+
+
+def test_few_classes_are_trained_without_held_out_ones(photos, weights, tmp_path, capsys):
+    """Nobody asked for a held-out part: what lacks is said of the pictures."""
+    root, values = tmp_path / "few", {k: v for k, v in VALUES.items() if k != "holdout"}
+    for number in range(5):
+        (root / str(number)).mkdir(parents=True)
+        for i in range(5):
+            (root / str(number) / f"{i}.jpg").write_bytes((photos / f"class {number}" / f"{i}.jpg").read_bytes())
+    how = {"out": tmp_path / "net.pt", "weights": str(weights), "where": "cpu", "workers": 0}
+    assert len(sst.run(f"folder:{root}", "features", **how, **values).history) == 3
+    assert "fewer than 4 classes to train on: none are held out" in capsys.readouterr().out
+    for path in root.glob("*/[1-4].jpg"):
+        path.unlink()
+    with pytest.raises(ValueError, match="need 4 images, two of each of two classes; there are 3 images to train on"):
+        sst.run(f"folder:{root}", "features", **how, **values)

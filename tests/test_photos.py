@@ -767,7 +767,7 @@ def test_annotations_that_unpack_to_too_much_memory(tmp_path, monkeypatch):
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     with pytest.raises(ValueError, match=r"^cars_annos.mat is damaged, or far larger than the published one$"):
         read_mat(path)
-    assert max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) < 2 << 20  # in KB
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < max(before + 1, 3 << 20)  # in KB, this process too
     with open(path, "r+b") as file:
         file.truncate(20_000_001)
     with pytest.raises(ValueError, match="far larger"):

@@ -573,7 +573,7 @@ def test_recipes_by_name():
     assert (modern.backbone, modern.epochs) == ("resnet50", 7)
     assert all(getattr(recipe_for("sop", "modern"), name) == value for name, (value, _) in MODERN.items())
     assert all(len(reason) > 20 for _, reason in MODERN.values())
-    with pytest.raises(ValueError, match="recipe must be one of default, paper, modern; got 'papre'"):
+    with pytest.raises(ValueError, match="recipe must be one of default, small, features, paper, modern; got 'papre'"):
         recipe_for("cub200", "papre")
     with pytest.raises(ValueError, match="resize must be 0 or at least size, 32; got 16"):
         Recipe(resize=16)

@@ -80,7 +80,7 @@ def test_a_margin_out_of_range_an_unknown_start_and_a_result_that_is_set_are_err
 def test_the_still_picture_tells_the_same(start):
     widget = GradientExplorer(start)
     figure = widget.picture()
-    assert f"SST loss: {widget.sst_loss:.2f}   (z = {widget.z:.2f})".replace("-", "−") in figure.alt
+    assert f"SST loss: {widget.sst_loss:.2f} (z = {widget.z:.2f})".replace("-", "−") in figure.alt
     assert f"Triplet loss (margin 1): {widget.triplet_loss:.2f}" in figure.alt
     assert "nan" not in figure.alt and len(figure.png(60)) > 2000
     widget.steps = 300

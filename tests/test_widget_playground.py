@@ -176,7 +176,7 @@ def test_a_network_is_trained_and_python_sees_how(page_of):
     assert [row[0] for row in rows] == list(range(0, page.model("step") + 1, 10))
     last = dict(zip(COLUMNS, rows[-1]))
     assert last["recall"] > 0.9 > rows[0][4] and last["spread"] > rows[0][8]
-    assert re.search(r"Step \d+, epoch .* Recall@1 (0\.9\d|1\.00)", page.locator(".sst-said").inner_text())
+    page.locator(".sst-said", has_text=re.compile(r"Step \d+, epoch .* Recall@1 (0\.9\d|1\.00)")).wait_for()
     page.get_by_role("button", name="Reset").click()
     page.get_by_text(re.compile("^Step 0")).wait_for()
     assert page.model("step") == 0 and not page.bad

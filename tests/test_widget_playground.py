@@ -223,7 +223,7 @@ def test_a_question_is_committed_to_before_it_is_answered(page_of):
     page.get_by_label("20 steps/s").check()
     commit.click()
     page.get_by_label("as fast as it goes").check()
-    page.locator(".sst-pg-wrong").wait_for(timeout=60_000)
+    page.locator(".sst-pg-wrong").wait_for(timeout=180_000)
     assert page.model("step") == 200 and page.model("chosen") == 2
     text = page.locator(".sst-pg-verdict").inner_text()
     assert text.startswith("✗ No. The margin still demands") and EXPERIMENTS[0].because in text

@@ -2,7 +2,8 @@
 
 import difflib
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 
 import torch
@@ -40,9 +41,8 @@ def make_backbone(backbone: str | nn.Module, weights: str | None = None) -> tupl
         return backbone, _count_features(backbone), plain
     if backbone == "small":
         if weights:
-            raise ValueError(
-                f"backbone 'small' has no weights {weights!r}; give a file, or train it from scratch with none"
-            )
+            hint = "give a file, or train it from scratch with none"
+            raise ValueError(f"backbone 'small' has no weights {weights!r}; {hint}")
         return *_small(), plain
     if backbone.startswith("timm:"):
         return import_module("sstutils.photos.timm_networks").timm_network(backbone.removeprefix("timm:"), weights)
@@ -88,18 +88,26 @@ def _small() -> tuple[nn.Module, int]:
     return nn.Sequential(*layers, _Pool()), 2 * stages[-1]
 
 
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Set a network to evaluation mode; afterwards each part of it is in the mode that it was in."""
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
 def _count_features(backbone: nn.Module) -> int:
     """Find the number of features that a module gives of an image, by a forward pass; ValueError if it gives none."""
-    modes = [(part, part.training) for part in backbone.modules()]
     found = "errors"
-    with torch.no_grad():
-        backbone.eval()
+    with torch.no_grad(), evaluation_mode(backbone):
         for side in SIDES:
             with suppress(Exception):  # it has a size that it wants
                 found = tuple(backbone(torch.zeros(2, 3, side, side)).shape)
                 break
-    for part, mode in modes:
-        part.training = mode
     if len(found) != 2 or found[0] != 2:
         raise ValueError(f"a backbone must map images (2, 3, H, W) to features (2, F), got {found}")
     return found[1]

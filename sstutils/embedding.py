@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2.functional import center_crop
 
+from .backbones import evaluation_mode
 from .checks import whole_number
 from .datasets.base import ArrayDataset
 from .datasets.reading import batches, iterate
@@ -75,17 +76,12 @@ def embed(
         from tqdm.auto import tqdm
 
         steps = tqdm(steps, total=len(chunks), desc="embed", unit="batch", leave=False)
-    modes = [(part, part.training) for part in model.modules()]
-    model.eval()
-    try:
-        parts = []
+    parts = []
+    with evaluation_mode(model):
         for images, *_ in steps:
             images = images.to(where, non_blocking=True)
             cut = crop and images.ndim == 4  # and no features
             parts.append(model(center_crop(images, [crop, crop]) if cut else images).float().cpu())
-    finally:
-        for part, mode in modes:
-            part.training = mode
     return torch.cat(parts)
 
 

@@ -80,8 +80,9 @@ def run(
     if resume:
         chosen, options = _resumed(out, data, recipe, part, values)
     else:
-        lines += [why] if (why := suit_pictures(data, recipe, where, values)[1]) else []
-        chosen, options = plan(data, recipe, part, where, **values)
+        suited, why = suit_pictures(data, recipe, where, values)
+        lines += [why] if why else []
+        chosen, options = plan(data, suited, part, where, **values)
         if processes > 1 and "neighborhoods" not in values:
             chosen = replace(chosen, neighborhoods=processes)
             lines.append(f"{processes} processes: a step is the mean of {processes} neighborhoods")
@@ -137,18 +138,13 @@ def plan(
 def suit_pictures(data: str, recipe: str, where: str | None, values: dict[str, Any]) -> tuple[str, str]:
     """Choose the recipe for a folder of one's own by the size of its pictures, unless one is asked for.
 
-    Returns
-    -------
-    recipe : str
-        "small" for a median side of at most 64 pixels; for photographs "modern" on a GPU, else "features".
-    reason : str
-        One line; empty if nothing was chosen.
+    It is "small" for a median side of at most 64 pixels; for photographs "modern" on a GPU, else "features". Returned
+    are its name and the reason in one line, which is empty if nothing was chosen.
     """
     kind, _, folder = data.partition(":")
     if recipe != "default" or kind.lower() != "folder" or "backbone" in values:
         return recipe, ""
-    sides = picture_sides(resolve(folder))
-    if not sides:
+    if not (sides := picture_sides(resolve(folder))):
         return recipe, ""
     side = int(np.median(sides))
     if side <= 64:

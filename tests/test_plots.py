@@ -768,8 +768,8 @@ def test_tsne_takes_few_points_and_refuses_bad_ones():
     assert plots.tsne_layout(RNG.normal(size=(6, 3)), iterations=20).shape == (6, 2)
     with pytest.raises(ValueError, match="at least 5"):
         plots.tsne_layout(np.zeros((4, 3)))
-    for perplexity in (0, -1, np.nan):
-        with pytest.raises(ValueError, match="perplexity must be"):
+    for perplexity, wanted in ((0, "between 1 and inf"), (-1, "between 1 and inf"), (np.nan, "a finite number")):
+        with pytest.raises(ValueError, match=f"perplexity must be {wanted}, got {perplexity}"):
             plots.tsne_layout(RNG.normal(size=(6, 3)), perplexity=perplexity)
     with pytest.raises(ValueError, match="1 of 6 rows are not finite"):
         plots.tsne_layout(np.vstack([np.zeros((5, 3)), [[0, np.inf, 0]]]))

@@ -223,7 +223,7 @@ def test_a_question_is_committed_to_before_it_is_answered(page_of):
     page.get_by_label("20 steps/s").check()
     commit.click()
     page.get_by_label("as fast as it goes").check()
-    page.locator(".sst-pg-wrong").wait_for(timeout=180_000)
+    page.locator(".sst-pg-wrong").wait_for(timeout=60_000)
     assert page.model("step") == 200 and page.model("chosen") == 2
     text = page.locator(".sst-pg-verdict").inner_text()
     assert text.startswith("✗ No. The margin still demands") and EXPERIMENTS[0].because in text
@@ -231,6 +231,20 @@ def test_a_question_is_committed_to_before_it_is_answered(page_of):
     assert play.is_disabled() and page.locator(".sst-pg-question").inner_text() == EXPERIMENTS[2].question
     page.get_by_label("Experiment").select_option("")
     assert play.is_enabled() and not page.bad
+
+
+def test_who_commits_before_the_data_are_unpacked_is_answered_too(page_of):
+    page = page_of(widgets.Playground(settings=SMALL))
+    page.get_by_text(re.compile("^Step 0")).wait_for()
+    page.evaluate(
+        """() => { const read = Response.prototype.arrayBuffer; Response.prototype.arrayBuffer = async function () {
+        await new Promise((done) => setTimeout(done, 1500)); return read.call(this); } }"""
+    )
+    page.get_by_label("Experiment").select_option("margin-too-small")
+    page.get_by_label("Collapsed: all points").check()
+    page.get_by_role("button", name="Commit and run").click()
+    page.locator(".sst-pg-wrong").wait_for(timeout=60_000)
+    assert page.model("step") == 200 and not page.bad
 
 
 def test_slow_motion_walks_to_and_fro(page_of):

@@ -479,7 +479,8 @@ function render({ model, el }) {
 
   // -- talking to the Worker
   const worker = colleague(receive);
-  const send = (message) => worker.post(message);
+  let queue = null; // of messages, while the data of the run that they are about are unpacked
+  const send = (message) => (queue ? queue.push(message) : worker.post(message));
 
   function receive(message) {
     if (message.id !== id) return;
@@ -520,6 +521,7 @@ function render({ model, el }) {
   async function open(changes = [[], []]) {
     const wanted = settings(), other = rival(), mine = ++id;
     playing = false;
+    queue = [];
     if (!sets[wanted.data]) {
       const about = (model.get("sets") ?? {})[wanted.data], view = model.get(wanted.data);
       if (!about || !view?.byteLength) {
@@ -536,7 +538,10 @@ function render({ model, el }) {
     current = [wanted, ...(other ? [other] : [])];
     focus = hovered = -1;
     station = 0;
+    const early = queue;
+    queue = null;
     send({ do: "open", id, data, part, runs: [wanted, ...(other ? [other] : [])].map((values, i) => ({ settings: values, changes: changes[i] ?? [] })) });
+    early.forEach(send);
     label();
   }
   /** The dials as they are become the settings of a run from the start. */
@@ -838,6 +843,15 @@ function render({ model, el }) {
     if (slow && names()[station] === "move" && !still.matches && performance.now() - moveFrom < 900) requestAnimationFrame(paint);
   }
 
+  /** A ring about the point under the pointer, if there is one. */
+  function ring(pen, x, y, radius) {
+    if (x === undefined) return;
+    pen.strokeStyle = palette.ink;
+    pen.lineWidth = 2;
+    pen.beginPath();
+    pen.arc(x, y, radius, 0, 2 * Math.PI);
+    pen.stroke();
+  }
   function paintRun(run, panel) {
     fit(panel);
     const { pen, width, height } = panel, { dim, normalize, scale } = run.settings, labels = data[part].labels, n = data[part].n;
@@ -909,13 +923,7 @@ function render({ model, el }) {
     }
     pen.globalAlpha = 1;
     if (batch) paintBatch(run, panel, name, { X, Y, zoom, along, px, py });
-    if (hovered >= 0 && hovered < n) {
-      pen.strokeStyle = palette.ink;
-      pen.lineWidth = 2;
-      pen.beginPath();
-      pen.arc(X[hovered], Y[hovered], 10, 0, 2 * Math.PI);
-      pen.stroke();
-    }
+    ring(pen, X[hovered], Y[hovered], 10);
     const bar_ = round125((0.2 * width) / zoom);
     pen.strokeStyle = pen.fillStyle = palette.faint;
     pen.lineWidth = 1.5;
@@ -1018,13 +1026,7 @@ function render({ model, el }) {
       }
     }
     pen.globalAlpha = 1;
-    if (hovered >= 0 && hovered < n) {
-      pen.strokeStyle = palette.ink;
-      pen.lineWidth = 2;
-      pen.beginPath();
-      pen.arc(X[hovered], Y[hovered], 9, 0, 2 * Math.PI);
-      pen.stroke();
-    }
+    ring(pen, X[hovered], Y[hovered], 9);
     panel.caption.textContent = "the data, as the network gets them";
     panel.node.setAttribute("aria-label", `The input: ${n} points of ${data.classes.length} classes in the plane.`);
   }

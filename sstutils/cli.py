@@ -452,7 +452,8 @@ def _search(
     For each picture: its nearest ones with distance and class, and the class that most of them have.
     """
     from .files import atomic_write, check_output
-    from .index import Index, draw_found, find_index, list_queries, render_page
+    from .index import Index
+    from .index.page import draw_found, find_index, list_queries, render_page
 
     index = index or find_index(Path("output", "indexes"))
     loaded = Index.load(index)

@@ -219,14 +219,7 @@ def _precisions(embeddings: Tensor, labels: Sequence[int] | Tensor) -> tuple[flo
     return average / len(queries), precision / len(queries)
 
 
-def nmi(
-    embeddings: Tensor,
-    labels: Sequence[int] | Tensor,
-    *,
-    restarts: int | None = None,
-    iterations: int = 100,
-    seed: int = 0,
-) -> float:
+def nmi(embeddings: Tensor, labels: Sequence[int] | Tensor, *, restarts: int | None = None, seed: int = 0) -> float:
     """Normalised mutual information, 2 I / (H + H') from 0 to 1, of the C classes and as many clusters by `kmeans`.
 
     Of the `restarts` the one of the lowest inertia counts. By default there are 10, but only as many as keep
@@ -241,7 +234,7 @@ def nmi(
         raise ValueError("all items are of one class: there is nothing to measure")
     if restarts is None:
         restarts = max(1, min(10, 10**8 // (len(x) * classes)))
-    _, cluster, _ = kmeans(x, classes, iterations=iterations, restarts=restarts, seed=seed)
+    _, cluster, _ = kmeans(x, classes, iterations=100, restarts=restarts, seed=seed)
     return float(normalized_mutual_info_score(labels.numpy(), cluster.cpu().numpy()))
 
 

@@ -6,16 +6,19 @@ what today's practice changes in it, each item with its reason.
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
+from importlib import import_module
 from math import cos, pi
 from os import PathLike, fspath
 from types import NoneType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from .checks import real_number, true_or_false, whole_number
@@ -45,6 +48,7 @@ class Recipe:
     """
 
     loss: str = _value("sst", "sst, triplet, contrastive, or a name of pytorch-metric-learning", choices=LOSSES)
+    miner: str | None = _value(None, "of pytorch-metric-learning, to choose the triplets: such as BatchHardMiner")
     margin: float | None = _value(None, "of triplet (0.2) or contrastive (0.5)", -1e6, 1e6)
     proxy_lr: float = _value(1.0, "factor on the learning rate of proxies, of losses that have them", 0, 1e6)
     k: int = _value(5, "nearest positives of an anchor", 1, 10**6)
@@ -115,7 +119,7 @@ def _converted(entry: Field, value: Any) -> Any:
     if not isinstance(text, str) or len(text) > 1000:
         raise ValueError(f"{name} must be a string of at most 1,000 characters, got {type(value).__name__}")
     # Losses of others are looked up when one is made: a network can be used where their package is not.
-    if choices and text not in choices and not (name == "loss" and text.endswith("Loss")):
+    if choices and text not in choices and not (name == "loss" and re.match(r"\w+Loss($|\()", text)):
         raise ValueError(f"{name} must be one of {', '.join(choices)}; got {text!r:.60}")
     return text
 
@@ -189,33 +193,69 @@ def _suggest(name: str, names: list[str]) -> str:
 def make_loss(recipe: Recipe, classes: int = 0) -> nn.Module:
     """Return the loss of a recipe: one of this package's or a class of ``pytorch_metric_learning.losses``.
 
-    Those of proxies (such as "ProxyAnchorLoss") have weights of their own, one row for each of the training `classes`,
-    to be trained with the network's. The margin is passed on to losses that have one, if the recipe has one. A loss
-    that is unknown, or needs more than a recipe holds, is a ValueError.
+    The latter may have arguments, as in "MultiSimilarityLoss(beta=10)"; it has the margin of the recipe if it takes
+    one. Those of proxies (such as "ProxyAnchorLoss") have weights of their own, one row for each of the training
+    `classes`, to be trained with the network's. A miner replaces the triplets of the sampler by those it chooses in
+    each batch. A loss or a miner that is unknown, or needs more than a recipe holds, is a ValueError.
     """
     margin = {} if recipe.margin is None else {"margin": recipe.margin}
     if recipe.loss == "sst":
-        return SSTLoss(k=recipe.k)
-    if recipe.loss == "triplet":
-        return TripletLoss(k=recipe.k, **margin)
-    if recipe.loss == "contrastive":
-        return ContrastiveLoss(**margin)
+        loss = SSTLoss(k=recipe.k)
+    elif recipe.loss == "triplet":
+        loss = TripletLoss(k=recipe.k, **margin)
+    elif recipe.loss == "contrastive":
+        loss = ContrastiveLoss(**margin)
+    else:
+        loss = _of_pml("losses", recipe.loss, num_classes=classes, embedding_size=recipe.dim, **margin)
+    if recipe.miner is None:
+        return loss
+    from pytorch_metric_learning.distances import LpDistance
+
+    squared = LpDistance(normalize_embeddings=recipe.normalize, power=2)
+    return _Mined(_of_pml("miners", recipe.miner, distance=squared, **margin), loss)
+
+
+class _Mined(nn.Module):
+    """A loss of the triplets that a miner chooses in each batch."""
+
+    def __init__(self, miner: nn.Module, loss: nn.Module) -> None:
+        super().__init__()
+        self.miner, self.loss = miner, loss
+
+    def forward(self, embeddings: Tensor, labels: Tensor, indices_tuple: Any = None) -> Tensor:
+        return self.loss(embeddings, labels, self.miner(embeddings.detach(), labels))
+
+
+def _of_pml(kind: str, call: str, **known: Any) -> nn.Module:
+    """Make a loss or a miner of pytorch-metric-learning: `call` is its name, with arguments or without.
+
+    What is `known` is passed on to those that take it.
+    """
+    what = {"losses": "loss", "miners": "miner"}[kind]
     try:
-        from pytorch_metric_learning import losses
+        package = import_module(f"pytorch_metric_learning.{kind}")
     except ImportError:
         raise ValueError(
-            f"the loss {recipe.loss} needs pytorch-metric-learning, which is not installed; "
+            f"the {what} {call} needs pytorch-metric-learning, which is not installed; "
             "run pip install pytorch-metric-learning, or choose sst, triplet or contrastive"
         ) from None
-    if not hasattr(losses, recipe.loss):
-        names = [name for name in dir(losses) if name.endswith("Loss")]
-        raise ValueError(f"unknown loss {recipe.loss!r}; {_suggest(recipe.loss, names)}")
-    cls = getattr(losses, recipe.loss)
-    known = {"num_classes": classes, "embedding_size": recipe.dim, **margin}
+    name, arguments = call.partition("(")[::2]
+    if not hasattr(package, name):
+        names = [name for name in dir(package) if name.endswith(what.capitalize())]
+        raise ValueError(f"unknown {what} {name!r}; {_suggest(name, names)}")
     try:
-        return cls(**{name: value for name, value in known.items() if name in inspect.signature(cls).parameters})
+        words = ast.parse(f"f({arguments or ')'}", mode="eval").body.keywords
+        asked = {word.arg: ast.literal_eval(word.value) for word in words}
+    except (SyntaxError, ValueError, AttributeError):
+        raise ValueError(
+            f"{what} must be a name, or one with numbers such as {name}(margin=0.1); got {call!r}"
+        ) from None
+    cls = getattr(package, name)
+    fitting = {name: value for name, value in known.items() if name in inspect.signature(cls).parameters}
+    try:
+        return cls(**fitting | asked)
     except TypeError as error:
-        raise ValueError(f"the loss {recipe.loss} needs more than a recipe holds ({error}); choose another") from None
+        raise ValueError(f"the {what} {call} needs more than a recipe holds ({error}); choose another") from None
 
 
 def make_model(recipe: Recipe) -> EmbeddingNet:
@@ -228,7 +268,7 @@ def make_sampler(recipe: Recipe, labels: list[int]) -> LocalSampler | ClassBalan
     """Return the sampler of a recipe."""
     if recipe.sampler == "local":
         # Losses of others choose their pairs themselves.
-        positives = recipe.positives if recipe.loss in LOSSES else "batch"
+        positives = recipe.positives if recipe.loss in LOSSES and not recipe.miner else "batch"
         return LocalSampler(labels, recipe.batch_size, recipe.k, positives=positives, seed=recipe.seed)
     if recipe.sampler == "balanced":
         return balanced_sampler(recipe, labels)

@@ -8,9 +8,9 @@ from dataclasses import replace
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -18,11 +18,7 @@ from . import distributed
 from .checkpoints import checkpoint_path, differing, load_checkpoint, load_model
 from .checks import whole_number
 from .datasets import load
-from .datasets.base import ArrayDataset
-from .datasets.images import picture_sides
-from .datasets.subsets import Readable, innermost
 from .embedding import embed_readable
-from .files import resolve
 from .models import device
 from .recipes import MODERN, Recipe, recipe_for, view
 from .training import Step, fit
@@ -80,7 +76,7 @@ def run(
     if resume:
         chosen, options = _resumed(out, data, recipe, part, values)
     else:
-        suited, why = suit_pictures(data, recipe, where, values)
+        suited, why = _photos("head").suit_pictures(data, recipe, where, values)
         lines += [why] if why else []
         chosen, options = plan(data, suited, part, where, **values)
         if processes > 1 and "neighborhoods" not in values:
@@ -98,32 +94,22 @@ def run(
     if progress:
         print(*lines, sep="\n", flush=True)
     if cache and not options:
-        dataset = cache_photos(dataset, chosen, **how)
+        dataset = _photos("cache").cache_photos(dataset, chosen, **how)
     about = {"name": data, "options": options}
-    fit_head = import_module(".photos.head", __package__).fit_head  # by name: the method needs no room
-    train = fit_head if chosen.head == "only" else fit
+    train = _photos("head").fit_head if chosen.head == "only" else fit
     return train(dataset, chosen, out=out, resume=resume, data=about, where=where, **how)
 
 
-def cache_photos(
-    dataset: Dataset, recipe: Recipe, *, strict: bool = False, workers: int = 0, progress: bool = True
-) -> Dataset:
-    """Return photographs resized once to what a recipe reads of them; other data sets as they are.
-
-    See :func:`sstutils.photos.cache.cache_resized`. With `strict`, an image that cannot be read is an error.
-    """
-    if not recipe.resize or isinstance(innermost(dataset), ArrayDataset):
-        return dataset
-    files = dataset if strict else Readable(dataset)
-    cache_resized = import_module(".photos.cache", __package__).cache_resized  # by name: the method needs no room
-    return distributed.rank_zero_first(lambda: cache_resized(files, recipe.resize, workers=workers, progress=progress))
+def _photos(name: str) -> ModuleType:
+    """Return a module of photographs, by its name: the method needs no room."""
+    return import_module(f".photos.{name}", __package__)
 
 
 def plan(
     data: str, recipe: str = "default", part: int | str = "auto", where: str | None = None, **values: Any
 ) -> tuple[Recipe, dict[str, int]]:
     """Return what :func:`run`, whose parameters these are, trains with: the recipe, and options of the data set."""
-    chosen = recipe_for(data, suit_pictures(data, recipe, where, values)[0], **values)
+    chosen = recipe_for(data, _photos("head").suit_pictures(data, recipe, where, values)[0], **values)
     if part == "auto":
         part = PART if chosen.resize and device(where).type == "cpu" else "all"
     if part == "all":
@@ -133,28 +119,6 @@ def plan(
     except ValueError:
         raise ValueError(f"part must be a number of images, auto or all; got {part!r}") from None
     return replace(chosen, **(ON_A_PART | values if chosen.resize else {})), {"part": part}
-
-
-def suit_pictures(data: str, recipe: str, where: str | None, values: dict[str, Any]) -> tuple[str, str]:
-    """Choose the recipe for a folder of one's own by the size of its pictures, unless one is asked for.
-
-    It is "small" for a median side of at most 64 pixels; for photographs "modern" on a GPU, else "features". Returned
-    are its name and the reason in one line, which is empty if nothing was chosen.
-    """
-    kind, _, folder = data.partition(":")
-    if recipe != "default" or kind.lower() != "folder" or "backbone" in values:
-        return recipe, ""
-    if not (sides := picture_sides(resolve(folder))):
-        return recipe, ""
-    side = int(np.median(sides))
-    if side <= 64:
-        return "small", f"small pictures (median side {side} pixels): a small network, from scratch"
-    if device(where).type != "cpu":
-        return "modern", f"photographs (median side {side} pixels) and a GPU: all of a network is trained (modern)"
-    return "features", (
-        f"photographs (median side {side} pixels) and no GPU: a head is trained on features of a network for ImageNet; "
-        "--recipe small, paper or modern trains a whole network"
-    )
 
 
 def embed_checkpoint(

@@ -39,7 +39,7 @@ from .state import Run
 class Step:
     """One step of training, as :func:`train` yields it.
 
-    A row of its history holds epoch, loss, lr, items, seconds; of these, the seconds of sampling (embedding the
+    A row of its history holds epoch, loss, lr, items, steps, seconds; of these, the seconds of sampling (embedding the
     training set and finding neighborhoods); with held-out classes, their recall@1 and the seconds of validation;
     "unreadable" images, if any. "processor": seconds of computing by the threads of this process, without validation,
     which do not depend on what else the machine does.
@@ -315,7 +315,8 @@ def complete_epoch(run: Run) -> Iterator[Step]:
         )
     for weights in (*run.model.state_dict().values(), *run.loss.parameters()):  # no later loss sees the last step
         check_finite(weights, "the weights")
-    row |= {"loss": losses / count, "lr": step.lr, "items": items, "processor": time.process_time() - processor}
+    row |= {"loss": losses / count, "lr": step.lr, "items": items, "steps": step.batch + 1}
+    row["processor"] = time.process_time() - processor
     if run.held_out:
         with timed(row, "validation"):
             validate(run)

@@ -42,7 +42,7 @@ from sstutils.index import Index, load_pictures
 from sstutils.models import EmbeddingNet
 from sstutils.photos import fashion, omniglot
 from sstutils.photos.archives import fetch
-from sstutils.runs import suit_pictures
+from sstutils.photos.head import suit_pictures
 
 RNG = np.random.default_rng(7)
 

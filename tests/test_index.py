@@ -12,7 +12,8 @@ from PIL import Image
 
 import sstutils as sst
 from sstutils import cli
-from sstutils.index import Index, index_pictures, load_pictures, nearest, render_page
+from sstutils.index import Index, index_pictures, load_pictures, nearest
+from sstutils.index.page import render_page
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ IMAGES = RNG.integers(0, 256, (96, 16, 16, 3), dtype=np.uint8)
 LAYOUT = RNG.normal(size=(96, 2)) + 4 * np.stack([LABELS % 3, LABELS // 3], axis=1)
 NAMES = [f"class {label}" for label in range(8)]
 HISTORY = [{"epoch": e, "loss": 1 / e, **({"recall@1": 1 - 0.9 / e} if e % 2 else {})} for e in range(1, 8)]
-CLOCKED = [{"epoch": e, "recall@1": 1 - 0.9 / e, "seconds": 2.0} for e in range(1, 8)]
+CLOCKED = [{"epoch": e, "recall@1": 1 - 0.9 / e, "steps": 9, "processor": 2.0} for e in range(1, 8)]
 RESULTS = {("SST", "local"): [0.91, 0.93, 0.92], ("SST", "shuffled"): [0.85, 0.88], ("triplet", "local"): [0.9]}
 
 PICTURES = {

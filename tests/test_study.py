@@ -45,10 +45,10 @@ def trained(monkeypatch):
         if len(counted.done) == counted.most:
             raise KeyboardInterrupt
         counted.done.append(recipe)
-        return fit(dataset, recipe, **options)
+        return training.train(dataset, recipe, **options)
 
     counted.done, counted.most = [], math.inf
-    monkeypatch.setattr(study, "fit", counted)
+    monkeypatch.setattr(study, "train", counted)
     return counted
 
 
@@ -239,14 +239,14 @@ def test_two_studies_in_one_file_are_refused(tmp_path):
 
 def test_a_diverged_run_is_counted_and_told(tmp_path, monkeypatch):
     def some(dataset, recipe, **options):
-        return fit(dataset, replace(recipe, lr=1e3) if recipe.seed == 1 else recipe, **options)
+        return training.train(dataset, replace(recipe, lr=1e3) if recipe.seed == 1 else recipe, **options)
 
-    monkeypatch.setattr(study, "fit", some)
+    monkeypatch.setattr(study, "train", some)
     plan = {"losses": ["sst"], "samplers": ["balanced"], "seeds": 3, "out": tmp_path, "progress": False, **SMALL}
     rows = study.study(**plan)
     assert ["diverged" in row for row in rows] == [False, True, False]
     assert "no longer finite" in rows[1]["diverged"] and "recall@1" not in rows[1]
-    monkeypatch.setattr(study, "fit", None)
+    monkeypatch.setattr(study, "train", None)
     assert study.study(**plan) == rows  # it is a result: not tried again
     mean = (rows[0]["recall@1"] + rows[2]["recall@1"]) / 2
     assert f"| SST | class-balanced | {mean:.3f} ±" in study.table(rows) and "| 2 of 3, 1 diverged |" in study.table(
@@ -305,8 +305,8 @@ def made(loss, sampler, seed, recall, size=200, **values):
     """A row of a study, of numbers that are known."""
     recipe = Recipe(loss=loss, sampler=sampler, seed=seed, batch_size=size, epochs=2, holdout=0.2)
     history = [
-        {"epoch": 1, "recall@1": recall - 0.1, "seconds": 2.0, "validation": 0.5, "processor": 0.7},
-        {"epoch": 2, "recall@1": recall, "seconds": 3.0, "validation": 0.5, "processor": 0.8},
+        {"epoch": 1, "recall@1": recall - 0.1, "seconds": 2.0, "validation": 0.5, "processor": 0.7, "steps": 10},
+        {"epoch": 2, "recall@1": recall, "seconds": 3.0, "validation": 0.5, "processor": 0.8, "steps": 10},
     ]
     return {
         **{"loss": loss, "sampler": sampler, "batch_size": size, "seed": seed, "epochs": 2, "data": "x", "epoch": 2},
@@ -373,10 +373,11 @@ def test_curves_are_means_against_epochs_and_training_seconds(device, clock, tmp
     rows = [made("sst", sampler, seed, r) for sampler in ("local", "shuffled") for seed, r in enumerate((0.5, 0.7))]
     rows.append(made("triplet", "local", 0, 0.5))
     study.report([{**row, "device": row["device"] | device} for row in rows], out=tmp_path)
-    by_epoch, other, by_seconds, _ = drawn["figure"].axes
-    assert [len(axes.lines) for axes in drawn["figure"].axes] == [2, 1, 2, 1] and other.get_title() == "shuffled"
+    by_epoch, other, by_steps, _, by_seconds, _ = drawn["figure"].axes
+    assert [len(axes.lines) for axes in drawn["figure"].axes] == [2, 1, 2, 1, 2, 1] and other.get_title() == "shuffled"
     np.testing.assert_allclose(by_epoch.lines[0].get_xydata(), [[1, 0.5], [2, 0.6]])
     np.testing.assert_allclose(by_seconds.lines[0].get_xydata(), np.transpose([clock, [0.5, 0.6]]))  # no validation
+    np.testing.assert_allclose(by_steps.lines[0].get_xydata(), [[10, 0.5], [20, 0.6]])
     band = by_epoch.collections[0].get_paths()[0].vertices
     assert band[:, 1].min() == pytest.approx(0.4) and band[:, 1].max() == pytest.approx(0.7)
     assert by_seconds.get_xlabel() == ("seconds of training" if device else "CPU seconds of training")
@@ -435,7 +436,7 @@ def test_photographs_without_a_gpu_are_studied_on_a_part_and_scaled_once(tmp_pat
     ],
 )
 def test_mistakes_are_told_before_anything_is_trained(options, words, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(study, "fit", None)
+    monkeypatch.setattr(study, "train", None)
     assert cli.main(["study", "glyphs", "--out", str(tmp_path / "out"), *options]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("sst: error: ") and words in line

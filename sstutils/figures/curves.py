@@ -265,20 +265,22 @@ def comparison(
 
 @styled
 def progress(
-    runs: Mapping[tuple[str, str], Sequence[Sequence[Mapping[str, float]]]], *, clock: str = "seconds of training"
+    runs: Mapping[tuple[str, str], Sequence[Sequence[Mapping[str, float]]]],
+    *,
+    clocks: Mapping[str, str] = {"epoch": "epochs", "steps": "steps", "processor": "CPU seconds"},
 ) -> Figure:
-    """Draw Recall@1 against epochs and against time, a column of panels for each group.
+    """Draw Recall@1 against epochs, steps and time: a row of panels for each clock, a column for each group.
 
     A line is the mean over the runs of a setting after each epoch, its band reaches from the lowest run to the highest.
-    Against time, an epoch stands at the mean of its runs.
+    An epoch stands at the mean of its runs.
 
     Parameters
     ----------
     runs : dict of (series, group) to training histories
         For example ``{("SST", "local"): [history, history], ...}``: groups are columns, series share a colour, a
-        marker and a line style. A history is a list of rows, one an epoch, with ``recall@1`` and ``seconds``.
-    clock : str
-        Label of the time axis.
+        marker and a line style. A history is a list of rows, one an epoch, with ``recall@1`` and the clocks.
+    clocks : dict of str to str
+        What a row holds of an epoch, and the label of its axis; all but "epoch" are added up.
 
     Raises
     ------
@@ -290,32 +292,35 @@ def progress(
     if not runs or not all(len(histories) and all(map(len, histories)) for histories in runs.values()):
         raise ValueError("each setting needs at least one run of at least one epoch")
     series, groups = _series_and_groups(runs)
-    figure = Figure(figsize=(0.9 + 2.3 * len(groups), 4.6), layout="constrained")
-    panels = figure.subplots(2, len(groups), sharey=True, sharex="row", squeeze=False)
+    figure = Figure(figsize=(0.9 + 2.3 * len(groups), 0.6 + 2 * len(clocks)), layout="constrained")
+    panels = figure.subplots(len(clocks), len(groups), sharey=True, sharex="row", squeeze=False)
     seen = []
     for (name, group), histories in runs.items():
         epochs = min(map(len, histories))  # a run may have ended before the others
         recall = np.array([[row["recall@1"] for row in history[:epochs]] for history in histories])
-        seconds = np.array([[row["seconds"] for row in history[:epochs]] for history in histories])
         mark = line_look(series.index(name)) | {"markersize": 4, "markeredgewidth": 0}
         mark["markevery"] = max(1, epochs // 10)
         # Many bands overlap: pale ones without an edge.
         band = {"errorbar": ("pi", 100), "err_kws": {"alpha": 0.12, "linewidth": 0}}
-        by_epoch, by_time = panels[:, groups.index(group)]
-        for axes, x in ((by_epoch, np.arange(1, epochs + 1)), (by_time, seconds.cumsum(axis=1).mean(axis=0))):
+        for axes, clock in zip(panels[:, groups.index(group)], clocks, strict=True):
+            spent = np.mean([[row[clock] for row in history[:epochs]] for history in histories], axis=0)
+            x = spent if clock == "epoch" else spent.cumsum()
             sns.lineplot(x=np.tile(x, len(recall)), y=recall.ravel(), ax=axes, **band, **mark)
         mean = recall.mean(axis=0)
-        seen.append(f"{name}, {group}: {mean[0]:.3f} to {mean[-1]:.3f} in {seconds.sum(axis=1).mean():.0f} seconds")
-    titles = words(figure, groups).values()
-    for by_epoch, by_time, title in zip(*panels, titles, strict=True):
-        by_epoch.set(title=title, xlabel="epoch")
-        by_epoch.xaxis.get_major_locator().set_params(integer=True)
-        by_epoch.grid(True, axis="y", **GRID)
-        by_time.set(xlabel=words(figure, [clock])[clock], xlim=(0, None))
-        by_time.grid(True, axis="y", **GRID)
+        seen.append(f"{name}, {group}: {mean[0]:.3f} to {mean[-1]:.3f} in {x[-1]:.0f} {clocks[clock]}")
+    drawn = words(figure, [*groups, *clocks.values()])
+    for axes, group in zip(panels[0], groups, strict=True):
+        axes.set_title(drawn[group])
+    for row, (clock, label) in zip(panels, clocks.items(), strict=True):
+        for axes in row:
+            axes.set(xlabel=drawn[label], xlim=(None if clock == "epoch" else 0, None))
+            axes.grid(True, axis="y", **GRID)
+            if clock == "epoch":
+                axes.xaxis.get_major_locator().set_params(integer=True)
     figure.supylabel("Recall@1 of held-out classes", fontsize=8)
     _legend(figure, series, 2 * len(groups))
-    figure.alt = f"Recall@1 of held-out classes against epochs and {clock}, means over runs. {'; '.join(seen)}."
+    spoken = ", ".join(clocks.values())
+    figure.alt = f"Recall@1 of held-out classes against {spoken}, means over runs. {'; '.join(seen)}."
     return figure
 
 

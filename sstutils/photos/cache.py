@@ -20,12 +20,14 @@ from PIL import features
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
+from .. import distributed
 from ..checks import whole_number
 from ..datasets.base import ArrayDataset
 from ..datasets.reading import iterate, resize_to_square
 from ..datasets.source import KS
-from ..datasets.subsets import innermost, labelled, unreadable
+from ..datasets.subsets import Readable, innermost, labelled, unreadable
 from ..files import atomic_write, digest, exclusive, one_line, resolve
+from ..recipes import Recipe
 
 _FORMAT = "2"  # to be raised when other bytes come of the same files
 _DAY = 86_400  # seconds
@@ -199,3 +201,16 @@ class Resized(ArrayDataset):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = state | {"data": np.asarray(np.load(state["path"], mmap_mode="r"))}
+
+
+def cache_photos(
+    dataset: Dataset, recipe: Recipe, *, strict: bool = False, workers: int = 0, progress: bool = True
+) -> Dataset:
+    """Return photographs resized once to what a recipe reads of them; other data sets as they are.
+
+    See :func:`sstutils.photos.cache.cache_resized`. With `strict`, an image that cannot be read is an error.
+    """
+    if not recipe.resize or isinstance(innermost(dataset), ArrayDataset):
+        return dataset
+    files = dataset if strict else Readable(dataset)
+    return distributed.rank_zero_first(lambda: cache_resized(files, recipe.resize, workers=workers, progress=progress))

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset, Subset
 
 from ..checkpoints import load_checkpoint, write
 from ..datasets.base import ArrayDataset, LabelledImages
+from ..datasets.images import picture_sides
 from ..datasets.subsets import Readable, innermost, split_classes, unreadable
 from ..embedding import embed
 from ..evaluation import recall_at_k
@@ -196,3 +197,25 @@ class _Grey(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return images.float().mean(1).flatten(1) / 255
+
+
+def suit_pictures(data: str, recipe: str, where: str | None, values: dict[str, Any]) -> tuple[str, str]:
+    """Choose the recipe for a folder of one's own by the size of its pictures, unless one is asked for.
+
+    It is "small" for a median side of at most 64 pixels; for photographs "modern" on a GPU, else "features". Returned
+    are its name and the reason in one line, which is empty if nothing was chosen.
+    """
+    kind, _, folder = data.partition(":")
+    if recipe != "default" or kind.lower() != "folder" or "backbone" in values:
+        return recipe, ""
+    if not (sides := picture_sides(resolve(folder))):
+        return recipe, ""
+    side = int(np.median(sides))
+    if side <= 64:
+        return "small", f"small pictures (median side {side} pixels): a small network, from scratch"
+    if device(where).type != "cpu":
+        return "modern", f"photographs (median side {side} pixels) and a GPU: all of a network is trained (modern)"
+    return "features", (
+        f"photographs (median side {side} pixels) and no GPU: a head is trained on features of a network for ImageNet; "
+        "--recipe small, paper or modern trains a whole network"
+    )

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, replace
 from functools import partial
@@ -20,18 +21,23 @@ from threading import RLock, Thread
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm.auto import tqdm
 
 from ..checkpoints import hardware, versions
 from ..checks import whole_number
+from ..clustering import kmeans
 from ..datasets import info, load
 from ..datasets.subsets import protocol_ks, split_classes
-from ..embedding import embed_readable
-from ..evaluation import evaluate
+from ..embedding import embed, embed_readable
+from ..evaluation import evaluate, top_k
 from ..files import atomic_write, check_output, digest, exclusive, one_line
+from ..photos.cache import cache_photos
 from ..recipes import Recipe, make_loss, recipe_for, view
-from ..runs import ON_A_PART, cache_photos, default_workers
+from ..runs import ON_A_PART, default_workers
 from ..runs import plan as plan_run
-from ..training import fit
+from ..training import train
 from .forecast import format_duration
 from .saved import differences, read_rows, unique_name, write_rows
 from .tables import NAMES, render, spread
@@ -119,8 +125,6 @@ def study(
     OSError
         If the data cannot be read, the file cannot be written, or another study is writing it.
     """
-    from tqdm.auto import tqdm
-
     whole_number("jobs", jobs, 1, 256)
     path = study_path(data, out, name)
     chosen, options = plan_run(data, recipe, part, where, **values)
@@ -140,17 +144,41 @@ def study(
     kinds, read = ("comparison.png", "comparison.svg", "curves.png", "curves.svg"), info(data)["where"]
     for file in (path, path.with_suffix(".md"), *(Path(out) / "figures" / f"{path.stem}_{kind}" for kind in kinds)):
         check_output(file, *read)
-    fingerprint = digest(training.fingerprint, test.fingerprint)
     workers = default_workers(workers, where)
     if cache:  # a part, too: every run reads it
         training = cache_photos(training, chosen, workers=workers, progress=progress)
+    how = {"where": where, "workers": workers, "jobs": jobs, "progress": progress}
+    return train_cells(path, training, test, plan, options=options, **how)
+
+
+def train_cells(
+    path: Path,
+    training: Dataset,
+    test: Dataset | None,
+    plan: Sequence[Recipe],
+    *,
+    options: Mapping[str, Any] | None = None,
+    overlap: bool = False,
+    where: str | None = None,
+    workers: int = 0,
+    jobs: int = 1,
+    progress: bool = True,
+) -> list[dict[str, Any]]:
+    """Train the runs of a plan that the file `path` does not hold yet, and save each as it ends; return all rows.
+
+    Without a `test` data set nothing is evaluated: rows have the best Recall@1 of the held-out classes alone. With
+    `overlap` they also have the :func:`local_overlap` of the training classes halfway and at the end. Other parameters
+    are those of :func:`study`; `options` are kept in the rows.
+    """
+    fingerprint = digest(training.fingerprint, test.fingerprint if test else "")
+    train = partial(_train_cell, training, test, overlap=overlap, where=where, workers=workers)
     with exclusive(path):
         done = read_rows(path)
         rows = [next((row for row in done if not differences(row, cell, fingerprint)), None) for cell in plan]
         with tqdm(total=len(plan), initial=sum(map(bool, rows)), desc="runs", unit="run", disable=not progress) as bar:
             missing = {number: cell for number, cell in enumerate(plan) if not rows[number]}
-            for number, row in _train_cells(training, test, missing, where, workers, jobs):
-                rows[number] = {"data": fingerprint, "options": options, **row}
+            for number, row in _train_each(train, missing, jobs):
+                rows[number] = {"data": fingerprint, "options": options or {}, **row}
                 done.append(rows[number])
                 write_rows(path, done)
                 bar.set_postfix_str(f"{row['loss']}, {row['sampler']}, B = {row['batch_size']}, seed {row['seed']}")
@@ -204,18 +232,18 @@ def _try_loss(recipe: Recipe) -> torch.nn.Module:
     return loss
 
 
-def _train_cells(training: Any, test: Any, cells: dict[int, Recipe], where: str | None, workers: int, jobs: int) -> Any:
+def _train_each(train: Any, cells: dict[int, Recipe], jobs: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """Train runs; yield the number and the row of each as it ends. Several at once are processes of one thread each."""
     if jobs == 1:
-        yield from ((number, _train_cell(training, test, cell, where, workers)) for number, cell in cells.items())
+        yield from ((number, train(cell)) for number, cell in cells.items())
         return
     others = active_children()
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _start_job, (partial(_train_cell, training, test),)) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _start_job, (train,)) as pool:
         # Ctrl-C waits until the others are started; they inherit that they do not get it.
         if posix := hasattr(signal, "pthread_sigmask"):
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            futures = {pool.submit(_train_in_job, cell, where, workers): number for number, cell in cells.items()}
+            futures = {pool.submit(_train_in_job, cell): number for number, cell in cells.items()}
             if posix:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
             yield from ((futures[future], future.result()) for future in as_completed(futures))
@@ -227,8 +255,6 @@ def _train_cells(training: Any, test: Any, cells: dict[int, Recipe], where: str 
 
 def _start_job(train: Any) -> None:
     """Prepare a process for its runs: one thread, and it ends with the process that started it."""
-    from tqdm import tqdm
-
     global _train_in_this_job
     _train_in_this_job = train
     tqdm.set_lock(RLock())  # its own would be a semaphore that outlives a process that is stopped
@@ -236,29 +262,63 @@ def _start_job(train: Any) -> None:
     Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
 
 
-def _train_in_job(recipe: Recipe, where: str | None, workers: int) -> dict[str, Any]:
-    return _train_in_this_job(recipe, where, workers)
+def _train_in_job(recipe: Recipe) -> dict[str, Any]:
+    return _train_in_this_job(recipe)
 
 
-def _train_cell(training: Any, test: Any, recipe: Recipe, where: str | None, workers: int) -> dict[str, Any]:
+def _train_cell(
+    training: Dataset, test: Dataset | None, recipe: Recipe, overlap: bool, where: str | None, workers: int
+) -> dict[str, Any]:
     """Train one run and evaluate its chosen epoch; return its row."""
     row: dict[str, Any] = {key: getattr(recipe, key) for key in ("loss", "sampler", "batch_size", "seed", "epochs")}
     about = {"recipe": asdict(recipe), "device": hardware(where), "versions": versions()}
+    own, overlaps, spent = training, {}, 0.0
+    if overlap:
+        own = split_classes(training, recipe.holdout, recipe.seed)[0] if recipe.holdout else training
     try:
-        step = fit(training, recipe, progress=False, where=where, workers=workers)
+        for step in train(training, recipe, where=where, workers=workers):
+            if overlap and step.batch == step.batches - 1 and step.epoch + 1 == recipe.epochs // 2:
+                started = time.process_time()
+                overlaps["halfway"] = local_overlap(embed(step.model, own, **view(recipe)), own.targets)
+                spent = time.process_time() - started
     except FloatingPointError as error:
         return {**row, "diverged": str(error), **about}
+    if spent:
+        step.history[recipe.epochs // 2 - 1]["processor"] -= spent
     # As in training: the first of the best.
     best = max(step.history, key=lambda entry: entry["recall@1"]) if recipe.holdout else step.history[-1]
-    embeddings, test = embed_readable(step.model, test, **view(recipe), workers=workers)
-    row |= {"epoch": best["epoch"], **evaluate(embeddings, test.targets, protocol_ks(test))}
+    row["epoch"] = best["epoch"]
+    if test is None:
+        row["held-out recall@1"] = best["recall@1"]
+    else:
+        embeddings, test = embed_readable(step.model, test, **view(recipe), workers=workers)
+        row |= evaluate(embeddings, test.targets, protocol_ks(test))
+    if overlap:
+        overlaps["end"] = local_overlap(embed(step.model, own, **view(recipe)), own.targets)
+        row["overlap"] = overlaps
     row["seconds"] = sum(entry["seconds"] - entry.get("validation", 0.0) for entry in step.history)
-    row |= {key: sum(entry[key] for entry in step.history) for key in ("processor", "items")}
+    row |= {key: sum(entry[key] for entry in step.history) for key in ("processor", "items", "steps")}
     row["history"] = [
         {key: value if isinstance(value, int) else float(f"{value:.6g}") for key, value in entry.items()}
         for entry in step.history
     ]
     return {**row, **about}
+
+
+def local_overlap(
+    embeddings: Tensor, labels: Sequence[int] | Tensor, *, size: int = 200, k: int = 10
+) -> list[tuple[int, float]]:
+    """Measure by how much classes overlap in each region of the embedding.
+
+    The regions are the N // `size` clusters that k-means finds. Each is returned as the number of its items and the
+    share of other classes among the `k` nearest neighbors of one, the mean over these items; the least overlap first.
+    """
+    foreign = torch.as_tensor(labels)
+    foreign = (foreign[top_k(embeddings, k)[1]] != foreign[:, None]).double().mean(1)
+    _, cluster, _ = kmeans(embeddings, max(1, len(embeddings) // size), seed=0)
+    sizes = torch.bincount(cluster)
+    shares = torch.bincount(cluster, weights=foreign) / sizes
+    return [(int(sizes[i]), round(float(shares[i]), 4)) for i in shares.argsort() if sizes[i]]
 
 
 def study_path(data: str, out: str | PathLike = "output", name: str | None = None) -> Path:
@@ -385,16 +445,15 @@ def _figures(rows: Sequence[Row]) -> dict[str, plots.Figure]:
     figures = {"comparison": plots.comparison(recalls, measure="Recall@1 of the test classes")}
     if all("recall@1" in run["history"][0] for runs in groups.values() for run in runs):
         clock, seconds = _clock(rows)
-        wait = "validation" if clock == "seconds" else ""
-        histories = {
-            labels[key]: [
-                [{"recall@1": row["recall@1"], "seconds": row[clock] - row.get(wait, 0.0)} for row in run["history"]]
-                for run in runs
-            ]
-            for key, runs in groups.items()
-        }
-        figures["curves"] = plots.progress(histories, clock=f"{seconds} of training")
+        histories = {labels[key]: [_training_time(run["history"]) for run in runs] for key, runs in groups.items()}
+        clocks = {"epoch": "epochs", "steps": "steps", clock: f"{seconds} of training"}
+        figures["curves"] = plots.progress(histories, clocks=clocks)
     return figures
+
+
+def _training_time(history: Sequence[Row]) -> list[dict[str, float]]:
+    """Return a history whose seconds are those of training, without validation."""
+    return [{**row, "seconds": row["seconds"] - row.get("validation", 0.0)} for row in history]
 
 
 def _facts(rows: Sequence[Row], data: str) -> dict[str, Any]:

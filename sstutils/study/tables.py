@@ -69,7 +69,7 @@ def spread(values: Sequence[float], form: str = ".3f") -> str:
     """Return the mean of some values and its 95 % confidence interval: the mean alone of one value, a dash of none."""
     from ..figures.plots import interval
 
-    if not values:
+    if not len(values):
         return "–"
     mean, half = interval(values)
     return f"{mean:{form}}" + (f" ±\N{NO-BREAK SPACE}{half:{form.lstrip('+')}}" if math.isfinite(half) and half else "")

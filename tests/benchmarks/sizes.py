@@ -21,7 +21,7 @@ SIZES, EQUAL = (50, 100, 400), {100: 0.5, 400: 2}
 
 def flat(row: dict) -> dict:
     """Return what lecture 09 reads of a run; Recall@1 of one that diverged is 0."""
-    beside = ("epoch", "processor", "history", "recipe", "device", "versions", "options")
+    beside = ("epoch", "steps", "processor", "history", "recipe", "device", "versions", "options")
     row = {key: value for key, value in row.items() if key not in beside}
     return {"recall@1": 0.0, **row} if "diverged" in row else row
 

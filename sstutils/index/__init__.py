@@ -5,12 +5,9 @@ It is one file, mapped into memory when it is read, so that it may be larger tha
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from types import NoneType
 from typing import Any
 
@@ -20,17 +17,17 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from .checkpoints import check_content, load_model
-from .checks import finite_matrix, item_numbers, whole_number
-from .datasets import load
-from .datasets.base import FileDataset, LabelledImages
-from .datasets.images import open_image
-from .datasets.reading import as_picture
-from .datasets.source import list_pictures
-from .datasets.subsets import labelled, unwrap
-from .embedding import embed
-from .files import atomic_write, check_archive, digest, exclusive, not_found, resolve, whole_file
-from .recipes import Recipe, view
+from ..checkpoints import check_content, load_model
+from ..checks import finite_matrix, item_numbers, whole_number
+from ..datasets import load
+from ..datasets.base import FileDataset, LabelledImages
+from ..datasets.images import open_image
+from ..datasets.reading import as_picture
+from ..datasets.source import list_pictures
+from ..datasets.subsets import labelled, unwrap
+from ..embedding import embed
+from ..files import atomic_write, check_archive, digest, exclusive, not_found, resolve, whole_file
+from ..recipes import Recipe, view
 
 FORMAT = 1  # of index files
 _PLAIN = {"network": str, "checkpoint": str, "folder": str, "size": int | NoneType, "crop": int | NoneType}
@@ -356,113 +353,6 @@ def index_pictures(data: str, checkpoint: str | os.PathLike, out: str | os.PathL
         index.removed = 0 if known is None else len(set(known.names) - set(index.names))
         index.save(out)
     return index
-
-
-def render_page(found: Sequence[dict[str, Any]]) -> str:
-    """Render what :meth:`Index.describe` returns as a page of HTML that needs no other file."""
-    import jinja2
-
-    made = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return made.from_string(_PAGE).render(found=found, thumbnail=_thumbnail)
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Nearest pictures</title>
-<link rel="icon" href="data:,">
-<style>
-body { max-width: 72rem; margin: auto; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif; color-scheme: light dark; }
-h2 { overflow-wrap: anywhere; font-size: 1.1rem; border-top: 1px solid #888; padding-top: 1rem; }
-ol { display: flex; flex-wrap: wrap; gap: 0.8rem; padding: 0; list-style-position: inside; }
-li, figure { width: 9rem; margin: 0; font-size: 0.85rem; overflow-wrap: anywhere; }
-img { display: block; width: 9rem; height: 9rem; object-fit: contain; background: #8882; }
-</style>
-<main>
-<h1>Nearest pictures</h1>
-{% for one in found %}
-<h2>{{ one.query }}</h2>
-<figure><img src="{{ thumbnail(one.query) }}" alt="The query"></figure>
-<p>{{ one["class"] or "no class" }}: {{ "%.0f"|format(100 * one.share) }} % of the {{ one.found|length }} nearest</p>
-<ol>
-{% for near in one.found %}
-<li>{{ near["class"] or "no class" }}, {{ "%.4g"|format(near.distance) }}{{ ", the same picture" if near.same }}
-<img src="{{ thumbnail(near.file) }}" alt="Number {{ loop.index }}: {{ near["class"] or "no class" }}">
-{{ near.file }}</li>
-{% endfor %}
-</ol>
-{% endfor %}
-</main>
-</html>
-"""
-
-
-def draw_found(found: Sequence[dict[str, Any]]) -> Any:
-    """Draw what :meth:`Index.describe` returns: a row for each query, with the pictures found for it."""
-    from .figures.style import styled  # only now: a search without it loads no matplotlib
-
-    return styled(_draw_found)(found)
-
-
-def _draw_found(found: Sequence[dict[str, Any]]) -> Any:
-    """Draw a row for each query."""
-    from .figures.images import blank_sheet, read, shorten, show_image
-    from .figures.inputs import words
-
-    side, gap, below = 0.9, 0.1, 0.32
-    most = max(len(one["found"]) for one in found)
-    figure, axes = blank_sheet((most + 1) * (side + gap) + 3 * gap, len(found) * (side + below) + gap)
-    drawn = words(figure, {shorten(near["class"], side) for one in found for near in one["found"]})
-    for row, one in enumerate(found):
-        y = gap + row * (side + below)
-        texts = [(n["file"], f"{drawn[shorten(n['class'], side)]}\n{n['distance']:.3g}") for n in one["found"]]
-        for column, (path, text) in enumerate([(one["query"], "query"), *texts]):
-            x = gap + column * (side + gap) + 2 * gap * (column > 0)
-            show_image(axes, read(figure, FileDataset([path], [0], [""], ""), 0), x, y, side)
-            axes.text(x + side / 2, y + side + 0.05, text, ha="center", va="top", fontsize=7)
-    figure.alt = f"{len(found)} pictures, each followed by the {most} nearest of an index, with class and distance."
-    return figure
-
-
-def list_queries(paths: Sequence[str | os.PathLike]) -> list[str]:
-    """List pictures to search for: files as they are, and of folders all pictures that can be read."""
-    queries = []
-    for path in paths:
-        if not os.path.isdir(path):
-            queries.append(str(path))
-            continue
-        for name in list_pictures(path):
-            try:
-                open_image(os.path.join(path, name))
-            except OSError as error:
-                warnings.warn(f"{error}; it is left out", stacklevel=2)
-            else:
-                queries.append(os.path.join(path, name))
-    if not queries:
-        raise not_found("pictures", paths, "Give a picture, or a folder of some.")
-    return queries
-
-
-def find_index(folder: str | os.PathLike) -> Path:
-    """Return the only index in a folder."""
-    found = sorted(Path(folder).glob("*.index"))
-    if len(found) != 1:
-        there = ", ".join(map(str, found)) or f"none in {folder}"
-        raise ValueError(f"give the index to search as --index FILE; there is {there}")
-    return found[0]
-
-
-def _thumbnail(path: str, side: int = 288) -> str:
-    """Make a small JPEG of a picture, as the address that holds it; of one that is gone, an empty image."""
-    try:
-        image = open_image(path)
-    except OSError:
-        return "data:,"
-    image.thumbnail((side, side))
-    image.save(raw := io.BytesIO(), "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(raw.getvalue()).decode()}"
 
 
 def nearest(embeddings: Tensor, queries: Tensor, k: int, without: Tensor | None = None) -> tuple[Tensor, Tensor]:

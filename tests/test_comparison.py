@@ -1,0 +1,152 @@
+"""The comparison: equal tuning on held-out training classes, runs paired by seed, and differences as scipy has them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+
+from sstutils import Glyphs, study
+from sstutils.figures.plots import interval
+from sstutils.study import comparison
+
+SMALL = {"batch_size": 32, "dim": 16, "precision": "float32"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A comparison of two methods on 12 + 12 letters: its folder, and the data that each run was given."""
+    root = tmp_path_factory.mktemp("data")
+    splits = {split: Glyphs(root, split, classes=24, images=8, difficulty=0.5) for split in ("train", "test")}
+    out, given, train_cells = tmp_path_factory.mktemp("out"), [], comparison.train_cells
+
+    def watched(path, training, test, plan, **options):
+        given.append((path.stem, training, test, plan))
+        return train_cells(path, training, test, plan, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        budget = {"part": 64, "trial": 2, "epochs": 2, "classes": (6,), "sizes": (16,)}
+        patch.setattr(comparison, "BUDGETS", {"glyphs": budget})
+        patch.setattr(comparison, "RATES", (1e-3, 3e-3))
+        kept = ("SST", "triplet", "multi-similarity")
+        few = {name: (fixed, own[:2]) for name, (fixed, own) in comparison.METHODS.items() if name in kept}
+        patch.setattr(comparison, "METHODS", {name: (fixed | SMALL, own) for name, (fixed, own) in few.items()})
+        patch.setattr(comparison, "load", lambda name, split, download=False: splits[split])
+        patch.setattr(comparison, "train_cells", watched)
+        comparison.compare("glyphs", out, seeds=2)
+        again = len(given)
+        before = {path: path.stat().st_mtime_ns for path in out.rglob("*.json")}
+        comparison.compare("glyphs", out, seeds=2)
+        assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*.json")}  # nothing was trained again
+    return out, given[:again], splits
+
+
+def test_every_method_has_as_many_trials():
+    for data in comparison.BUDGETS:
+        trials = comparison.trials(data)
+        assert {len(set(recipes)) for recipes in trials.values()} == {12}
+        for recipes in trials.values():  # only the learning rate and one number vary
+            names = [name for name in vars(recipes[0]) if len({getattr(recipe, name) for recipe in recipes}) > 1]
+            assert len(names) == 2
+            assert "lr" in names
+
+
+def test_trials_never_see_the_test_classes_and_the_best_on_held_out_ones_is_chosen(made):
+    out, given, _ = made
+    (tried,) = (entry for entry in given if entry[0] == "glyphs_trials")
+    assert tried[2] is None
+    rows = study.read_rows(out / "studies" / "glyphs_trials.json")
+    assert all(
+        "recall@1" not in row and row["held-out recall@1"] == max(h["recall@1"] for h in row["history"]) for row in rows
+    )
+    runs = study.read_rows(out / "studies" / "glyphs.json")
+    for method in ("SST", "multi-similarity"):
+        best = max(
+            (row for row in rows if comparison.method_of(row) == method), key=lambda row: row["held-out recall@1"]
+        )
+        used = {
+            (r["recipe"]["lr"], r["recipe"]["scale"], r["recipe"]["loss"])
+            for r in runs
+            if comparison.method_of(r) == method
+        }
+        assert used == {tuple(best["recipe"][name] for name in ("lr", "scale", "loss"))}
+
+
+def test_runs_are_paired_by_seed(made):
+    out, given, _ = made
+    runs = pd.read_csv(out / "studies" / "glyphs.csv")
+    settings = runs.groupby(["method", "batches", "classes", "batch_size"])
+    assert (settings.seed.apply(sorted).map(tuple) == (0, 1)).all()
+    # three methods with four kinds of batches; of two also two starts, and one size and one number twice each
+    assert len(settings) == 3 * 4 + 2 * (2 + 2 + 2)
+    some = [training for _, training, _, plan in given if len(training.classes) == 6]
+    assert len(some) == 2
+    assert list(some[0].classes) != list(some[1].classes)  # another choice with another seed
+
+
+def test_differences_and_intervals_are_those_of_a_paired_t_test(made):
+    runs = pd.read_csv(made[0] / "studies" / "glyphs.csv")
+    runs["recall@1"] = np.random.default_rng(0).uniform(size=len(runs))
+    found = comparison.questions(runs)
+    a, b = ("SST", "shuffled"), ("triplet", "shuffled")
+    one, other = (
+        runs.query("method == @m and batches == @s and classes == 12 and batch_size == 32").sort_values("seed")[
+            "recall@1"
+        ]
+        for m, s in (a, b)
+    )
+    mean, half = interval(found["SST - triplet", "shuffled"])
+    expected = stats.ttest_rel(one, other).confidence_interval()
+    assert np.allclose((mean - half, mean + half), expected)
+    gain = comparison.gains(runs)["SST", "B = 16"]
+    local, balanced = (
+        runs.query("method == 'SST' and batches == @s and batch_size == 16").set_index("seed")["recall@1"]
+        for s in ("local after 50%", "class-balanced")
+    )
+    assert np.allclose(gain, local - balanced)
+
+
+def test_a_budget_between_two_epochs_is_interpolated():
+    row = {"history": [{"steps": 10, "recall@1": 0.2}, {"steps": 10, "recall@1": 0.6}]}
+    assert comparison.recall_at(row, "steps", 15) == pytest.approx(0.4)
+
+
+def test_the_overlap_of_regions_is_that_of_a_loop():
+    x = torch.cat([torch.randn(30, 4, generator=torch.Generator().manual_seed(i)) + 20 * i for i in range(3)])
+    labels = torch.tensor([0] * 30 + [0, 1] * 15 + [0, 1, 2] * 10)
+    distances = torch.cdist(x, x).fill_diagonal_(torch.inf)
+    expected = []
+    for region in range(3):
+        items = range(30 * region, 30 * region + 30)
+        share = np.mean([(labels[distances[i].argsort()[:10]] != labels[i]).double().mean() for i in items])
+        expected.append((30, round(float(share), 4)))
+    assert study.local_overlap(x, labels, size=30) == sorted(expected, key=lambda region: region[1])
+
+
+def test_the_overlap_halfway_is_that_of_a_run_that_ends_there(made):
+    """Until local sampling begins, a run is the class-balanced one; measuring in between changes nothing."""
+    rows = study.read_rows(made[0] / "studies" / "glyphs.json")
+    of = {
+        (comparison.method_of(r), comparison.sampler_of(r), r["seed"]): r
+        for r in rows
+        if not r["options"] and r["batch_size"] == 32
+    }
+    for method, seed in (("SST", 0), ("triplet", 1)):
+        local, balanced = (of[method, name, seed] for name in ("local after 50%", "class-balanced"))
+        assert local["overlap"]["halfway"] == balanced["overlap"]["halfway"]
+        assert sum(count for count, _ in local["overlap"]["end"]) == 10 * 8  # two of twelve letters are held out
+    for row in of.values():
+        if "overlap" in row and row["epoch"] == 1:  # the chosen epoch is evaluated, here that of halfway
+            assert row["overlap"]["end"] == row["overlap"]["halfway"]
+
+
+def test_the_report_has_every_trial_and_every_difference(made):
+    out = made[0]
+    text = (out / "studies" / "glyphs.md").read_text()
+    for row in study.read_rows(out / "studies" / "glyphs_trials.json"):
+        assert f"{row['held-out recall@1']:.3f}" in text
+    assert "| SST - triplet | class-balanced |" in text
+    assert "| local from the start - class-balanced | multi-similarity |" in text
+    for kind in ("comparison", "questions", "gains", "curves", "overlap"):
+        assert (out / "figures" / f"glyphs_{kind}.png").stat().st_size > 10_000
+        assert f"../figures/glyphs_{kind}.png" in text

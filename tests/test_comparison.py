@@ -87,7 +87,7 @@ def test_runs_are_paired_by_seed(made):
 def test_differences_and_intervals_are_those_of_a_paired_t_test(made):
     runs = pd.read_csv(made[0] / "studies" / "glyphs.csv")
     runs["recall@1"] = np.random.default_rng(0).uniform(size=len(runs))
-    found = comparison.questions(runs)
+    found = comparison.claims(runs)
     a, b = ("SST", "shuffled"), ("triplet", "shuffled")
     one, other = (
         runs.query("method == @m and batches == @s and classes == 12 and batch_size == 32").sort_values("seed")[
@@ -95,10 +95,10 @@ def test_differences_and_intervals_are_those_of_a_paired_t_test(made):
         ]
         for m, s in (a, b)
     )
-    mean, half = interval(found["SST - triplet", "shuffled"])
+    mean, half = interval(found["losses"]["SST less triplet", "shuffled"])
     expected = stats.ttest_rel(one, other).confidence_interval()
     assert np.allclose((mean - half, mean + half), expected)
-    gain = comparison.gains(runs)["SST", "B = 16"]
+    gain = found["circumstances"]["SST", "B = 16"]
     local, balanced = (
         runs.query("method == 'SST' and batches == @s and batch_size == 16").set_index("seed")["recall@1"]
         for s in ("local after 50%", "class-balanced")
@@ -145,8 +145,8 @@ def test_the_report_has_every_trial_and_every_difference(made):
     text = (out / "studies" / "glyphs.md").read_text()
     for row in study.read_rows(out / "studies" / "glyphs_trials.json"):
         assert f"{row['held-out recall@1']:.3f}" in text
-    assert "| SST - triplet | class-balanced |" in text
-    assert "| local from the start - class-balanced | multi-similarity |" in text
-    for kind in ("comparison", "questions", "gains", "curves", "overlap"):
+    assert "| SST less triplet | class-balanced |" in text
+    assert "| local from the start | multi-similarity |" in text
+    for kind in ("comparison", "losses", "samplers", "circumstances", "curves", "overlap"):
         assert (out / "figures" / f"glyphs_{kind}.png").stat().st_size > 10_000
         assert f"../figures/glyphs_{kind}.png" in text

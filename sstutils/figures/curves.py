@@ -256,6 +256,8 @@ def comparison(
         xlabel=words(figure, [measure], formulas=True)[measure], ylabel="", ylim=(len(groups) * height - 1.2, -0.8)
     )
     axes.margins(x=0.12)
+    if min(x) < 0:  # differences: on which side of zero?
+        axes.axvline(0, color=GREY, linewidth=0.8)
     axes.grid(True, axis="x", **GRID)
     axes.set_axisbelow(True)
     _legend(figure, series, len(series), linestyle="none")

@@ -66,6 +66,11 @@ BUDGETS: dict[str, dict[str, Any]] = {
     "omniglot": {"part": 4000, "trial": 6, "epochs": 4, "classes": (50, 200), "sizes": (100, 400)},
     "glyphs": {"part": 2400, "trial": 6, "epochs": 36, "classes": (), "sizes": ()},
 }
+DIFFERENCES = {
+    "losses": "difference in Recall@1",
+    "samplers": "gain in Recall@1 over class-balanced batches",
+    "circumstances": "gain in Recall@1 over class-balanced batches",
+}
 HELD_OUT = 0.1  # of the training classes, drawn with the seed
 
 
@@ -191,31 +196,34 @@ def recalls(runs: pd.DataFrame, **setting: Any) -> pd.Series:
     return runs[chosen].set_index("seed")["recall@1"].dropna()
 
 
-def gains(runs: pd.DataFrame) -> dict[tuple[str, str], pd.Series]:
-    """Return what local sampling gains over class-balanced batches, by method and circumstance."""
-    circumstances = {f"{n} classes": {"classes": n} for n in sorted(runs["classes"].unique())}
-    circumstances |= {f"B = {n}": {"batch_size": n} for n in sorted(runs["batch_size"].unique())}
+def claims(runs: pd.DataFrame) -> dict[str, dict[tuple[str, str], pd.Series]]:
+    """Return the differences in Recall@1, by seed, that the paper's claims are about.
+
+    "losses" is SST less triplet with each kind of batches, "samplers" what local batches gain over class-balanced ones
+    with each method, "circumstances" this gain by the number of classes, the size of a batch, and the start.
+    """
+
+    def gain(**setting: Any) -> pd.Series:
+        other = recalls(runs, **setting | {"batches": "class-balanced"})
+        return (recalls(runs, **{"batches": PAIR[0], **setting}) - other).dropna()
+
     starts = sorted(name for name in runs["batches"].unique() if name.startswith("local"))
-    found = {}
-    for name, values in [(name, {"batches": PAIR[0], **some}) for name, some in circumstances.items()] + [
-        (name, {"batches": name}) for name in starts[-1:] + starts[:-1]
-    ]:
-        for method in FEW:
-            other = recalls(runs, method=method, **values | {"batches": "class-balanced"})
-            found[method, name] = (recalls(runs, method=method, **values) - other).dropna()
-    return {key: gap for key, gap in found.items() if len(gap)}
-
-
-def questions(runs: pd.DataFrame) -> dict[tuple[str, str], pd.Series]:
-    """Return the differences that the paper's claims are about: SST against triplet, local against class-balanced."""
+    varied: list[tuple[str, dict[str, Any]]] = []
+    for form, column in (("{:,} classes", "classes"), ("B = {}", "batch_size")):
+        values = sorted(runs[column].unique().tolist())
+        varied += [(form.format(value), {column: value}) for value in values if len(values) > 1]
+    varied += [(name, {"batches": name}) for name in starts[-1:] + starts[:-1]]
     found = {
-        ("SST - triplet", b): recalls(runs, method="SST", batches=b) - recalls(runs, method="triplet", batches=b)
-        for b in SAMPLERS
+        "losses": {
+            ("SST less triplet", batches): recalls(runs, method="SST", batches=batches).sub(
+                recalls(runs, method="triplet", batches=batches)
+            )
+            for batches in SAMPLERS
+        },
+        "samplers": {(local, m): gain(method=m, batches=local) for m, local in product(METHODS, list(SAMPLERS)[1:3])},
+        "circumstances": {(method, name): gain(method=method, **some) for name, some in varied for method in FEW},
     }
-    for method, local in product(METHODS, list(SAMPLERS)[1:3]):
-        other = recalls(runs, method=method, batches="class-balanced")
-        found[f"{local} - class-balanced", method] = recalls(runs, method=method, batches=local) - other
-    return {key: gap.dropna() for key, gap in found.items() if gap.notna().any()}
+    return {name: {key: gap.dropna() for key, gap in gaps.items() if gap.notna().any()} for name, gaps in found.items()}
 
 
 def recall_at(row: Row, key: str, budget: float) -> float:
@@ -262,9 +270,12 @@ def draw(rows: Sequence[Row], runs: pd.DataFrame) -> dict[str, plots.Figure]:
     measured = {key: [row["recall@1"] for row in some] for key, some in groups.items()}
     figures = {
         "comparison": plots.comparison(measured, measure="Recall@1 of the test classes"),
-        "questions": plots.comparison(questions(runs), measure="difference in Recall@1, paired by seed"),
-        "gains": plots.comparison(gains(runs), measure="gain of local over class-balanced batches, paired by seed"),
         "curves": plots.progress({key: [row["history"] for row in some] for key, some in groups.items()}),
+    }
+    figures |= {
+        name: plots.comparison(gaps, measure=f"{DIFFERENCES[name]}, by seed")
+        for name, gaps in claims(runs).items()
+        if gaps
     }
     at = np.linspace(0, 1, 21)  # shares of the items, from the region with the least overlap on
     overlaps = {}
@@ -302,6 +313,7 @@ def _facts(data: str, rows: Sequence[Row], runs: pd.DataFrame, tried: Sequence[R
     titles += [f"at {least['steps']:,} steps", f"at {least['processor']:.0f} CPU seconds", "CPU seconds", "seeds"]
     best = choose(data, tried)
     found = {Recipe(**row["recipe"]): row.get("held-out recall@1") for row in tried}
+    found_claims = claims(runs)
     return {
         "budget": budget,
         "classes": len(trained.classes),
@@ -312,13 +324,21 @@ def _facts(data: str, rows: Sequence[Row], runs: pd.DataFrame, tried: Sequence[R
         "runs": len(rows),
         "trials": [_trial_table(method, recipes, found, best[method]) for method, recipes in trials(data).items()],
         "results": table(titles, lines, text=2),
-        "questions": _gap_table(questions(runs)),
-        "gains": _gap_table(gains(runs)),
-        "comparisons": len(questions(runs)),
+        "claims": {name: _gap_table(gaps) for name, gaps in found_claims.items()},
+        "comparisons": sum(map(len, found_claims.values())),
+        "edges": [method for method, recipe in best.items() if _at_an_edge(method, recipe)],
         "spent": format_duration(sum(row.get("processor", 0) for row in (*rows, *tried))),
         "device": rows[0]["device"]["processor"] or "an unnamed processor",
         "versions": rows[0]["versions"],
     }
+
+
+def _at_an_edge(method: str, best: Recipe) -> bool:
+    """Tell whether the best trial of a method has the first or the last of the values that were tried."""
+    tried = METHODS[method][1]
+    name = next(iter(tried[0]))
+    values = [own[name] for own in tried]
+    return best.lr in (RATES[0], RATES[-1]) or getattr(best, name) in (values[0], values[-1])
 
 
 def _trial_table(method: str, recipes: Sequence[Recipe], found: Mapping[Recipe, float | None], best: Recipe) -> Any:
@@ -343,7 +363,7 @@ def _gap_table(gaps: Mapping[tuple[str, str], Any]) -> Any:
         mean, half = interval(gap)
         sure = "" if not half < abs(mean) else "above zero" if mean > 0 else "below zero"
         lines.append([what, where, spread(gap, "+.3f"), sure, len(gap)])
-    return table(["difference", "with", "Recall@1", "95 % interval", "seeds"], lines, text=2)
+    return table(["", "", "difference in Recall@1", "95 % interval", "seeds"], lines, text=2)
 
 
 def main() -> None:

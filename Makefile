@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Threads of torch that spin while they wait make a busy machine five times slower.
 export GOMP_SPINCOUNT ?= 0
 
-.PHONY: figures readme lint check test test-full lab bench compare sizes notebooks recordings site site.zip slides editions clean
+.PHONY: figures readme lint check test test-full lab bench study notebooks recordings site site.zip slides editions clean
 .DELETE_ON_ERROR:
 
 figures: $(VENV)/.base  ## regenerate the figures of the paper, training included
@@ -41,15 +41,9 @@ lab: $(VENV)/.base  ## open JupyterLab on the notebooks
 bench: $(VENV)/.bench  ## measure speed against other libraries, as in output/benchmarks.md
 	$(BIN)/python -m tests.benchmarks
 
-COMPARED := --losses sst triplet contrastive MultiSimilarityLoss ProxyAnchorLoss --proxy-lr 3
-
-compare: $(VENV)/.bench  ## train loss x sampler x seeds on three data sets, and write tables and figures
-	$(BIN)/sst study digits $(COMPARED) --epochs 6
-	$(BIN)/sst study fashion $(COMPARED) --epochs 8 --images 100 --batch-size 50 --download
-	$(BIN)/sst study glyphs $(COMPARED) --epochs 8 --images 12 --batch-size 60
-
-sizes: $(VENV)/.base  ## train on batches of several sizes, for lecture 09
-	$(BIN)/python -m tests.benchmarks.sizes
+study: $(VENV)/.bench  ## tune, train and compare losses and samplers on Omniglot and Glyphs; it takes a night, and continues
+	$(BIN)/python -m sstutils.study.comparison omniglot --download
+	$(BIN)/python -m sstutils.study.comparison glyphs
 
 notebooks: $(VENV)/.test  ## run the notebooks in place, as they are committed
 	$(BIN)/python tests/run_notebooks.py

@@ -206,13 +206,13 @@ def make_loss(recipe: Recipe, classes: int = 0) -> nn.Module:
     elif recipe.loss == "contrastive":
         loss = ContrastiveLoss(**margin)
     else:
-        loss = _of_pml("losses", recipe.loss, num_classes=classes, embedding_size=recipe.dim, **margin)
+        loss = _of_pml("loss", recipe.loss, num_classes=classes, embedding_size=recipe.dim, **margin)
     if recipe.miner is None:
         return loss
     from pytorch_metric_learning.distances import LpDistance
 
     squared = LpDistance(normalize_embeddings=recipe.normalize, power=2)
-    return _Mined(_of_pml("miners", recipe.miner, distance=squared, **margin), loss)
+    return _Mined(_of_pml("miner", recipe.miner, distance=squared, **margin), loss)
 
 
 class _Mined(nn.Module):
@@ -226,14 +226,10 @@ class _Mined(nn.Module):
         return self.loss(embeddings, labels, self.miner(embeddings.detach(), labels))
 
 
-def _of_pml(kind: str, call: str, **known: Any) -> nn.Module:
-    """Make a loss or a miner of pytorch-metric-learning: `call` is its name, with arguments or without.
-
-    What is `known` is passed on to those that take it.
-    """
-    what = {"losses": "loss", "miners": "miner"}[kind]
+def _of_pml(what: str, call: str, **known: Any) -> nn.Module:
+    """Make a loss or a miner of pytorch-metric-learning by its name, with arguments or without, and what is known."""
     try:
-        package = import_module(f"pytorch_metric_learning.{kind}")
+        package = import_module("pytorch_metric_learning." + {"loss": "losses", "miner": "miners"}[what])
     except ImportError:
         raise ValueError(
             f"the {what} {call} needs pytorch-metric-learning, which is not installed; "

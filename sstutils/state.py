@@ -1,5 +1,6 @@
 """The state of a run: what a recipe trains with, and its way into a checkpoint and back."""
 
+import warnings
 from dataclasses import asdict, replace
 from os import PathLike
 from typing import Any
@@ -56,6 +57,8 @@ class Run:
         with torch.no_grad():  # a size that the backbone cannot take is found before anything is written
             self.model.eval()(torch.zeros(1, 3, recipe.size, recipe.size, device=where))
         self.loss = make_loss(recipe, len(self.training.classes)).to(where, torch.float32)
+        if recipe.turn and any(True for _ in self.loss.parameters()):
+            warnings.warn("turn moves each class about, and its proxy cannot follow; set turn=False", stacklevel=3)
         if recipe.compile:
             self.model.backbone.compile()
         self.network, self.objective = distributed.parallel(self.model), distributed.parallel(self.loss)

@@ -78,7 +78,8 @@ def study(
     All runs train for the same number of epochs from the same initial weights with the same schedule. (Local sampling
     leaves out what exceeds a neighborhood and so sees fewer items, which each row counts.) Runs of one seed hold out
     the same classes. Losses that see embeddings at unit length (those of pytorch-metric-learning) train a network
-    with unit embeddings, so that retrieval uses the same distance; ``normalize`` overrides this.
+    with unit embeddings, so that retrieval uses the same distance; those with proxies see no class turned.
+    ``normalize`` and ``turn`` override this.
 
     Parameters
     ----------
@@ -209,12 +210,15 @@ def cells(
         if chosen is not None and (not chosen or len(set(chosen)) < len(chosen)):
             raise ValueError(f"{what} must be distinct and at least one; got {', '.join(map(str, chosen)) or 'none'}")
     common = recipe_for(data, recipe, **{**DEFAULTS, **values})
-    unit = {}  # whether a loss sees embeddings at unit length
+    suited: dict[str, dict[str, bool]] = {}
     for loss in losses:
-        distance = getattr(_try_loss(replace(common, loss=loss)), "distance", None)
-        unit[loss] = values.get("normalize", bool(getattr(distance, "normalize_embeddings", common.normalize)))
+        made = _try_loss(replace(common, loss=loss))
+        unit = getattr(getattr(made, "distance", None), "normalize_embeddings", common.normalize)
+        # A class that is turned as a whole, differently in each batch, has no one place for a proxy.
+        suited[loss] = {"normalize": bool(unit), "turn": common.turn and not any(True for _ in made.parameters())}
+        suited[loss] |= {name: values[name] for name in suited[loss] if name in values}
     return [
-        replace(common, loss=loss, sampler=sampler, batch_size=size, seed=seed, normalize=unit[loss])
+        replace(common, loss=loss, sampler=sampler, batch_size=size, seed=seed, **suited[loss])
         for seed, loss, sampler, size in product(range(seeds), losses, samplers, sizes or (common.batch_size,))
     ]
 
@@ -459,7 +463,7 @@ def _training_time(history: Sequence[Row]) -> list[dict[str, float]]:
 def _facts(rows: Sequence[Row], data: str) -> dict[str, Any]:
     """Return what the report says of how a study was made."""
     recipe = asdict(Recipe(**rows[0]["recipe"]))
-    of_a_cell = ("loss", "sampler", "batch_size", "seed", "normalize", "epochs", "holdout")
+    of_a_cell = ("loss", "sampler", "batch_size", "seed", "normalize", "turn", "epochs", "holdout")
     usual = asdict(recipe_for(data))
     unit = {row["loss"]: row["recipe"]["normalize"] for row in rows}
     return {
@@ -476,5 +480,6 @@ def _facts(rows: Sequence[Row], data: str) -> dict[str, Any]:
         ),
         "threads": sorted({row["device"]["threads"] for row in rows}),
         "spent": format_duration(sum(row.get("seconds", 0) for row in rows)),
+        "still": [row["loss"] for row in rows if usual["turn"] and not row["recipe"]["turn"] and not row["seed"]],
         "unit": [_short(loss) for loss, one in unit.items() if one] if not all(unit.values()) else [],
     }

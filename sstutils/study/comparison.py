@@ -239,7 +239,9 @@ def report(data: str, out: str | PathLike = "output") -> list[Path]:
     ``OUT/figures/DATA_*`` as PNG and SVG.
     """
     path = study_path(data, out)
-    rows, trained = read_rows(path), load(data, "train")
+    if not (rows := read_rows(path)):
+        raise ValueError(f"{path} holds no runs to report; compare trains them")
+    trained = load(data, "train")
     runs = tidy(rows, len(trained.classes))
     tried = read_rows(study_path(data, out, f"{data}_trials"))
     text = render("comparison.md.j2", data=data, **_facts(data, rows, runs, tried, trained))

@@ -212,7 +212,7 @@ def claims(runs: pd.DataFrame) -> dict[str, dict[tuple[str, str], pd.Series]]:
     for form, column in (("{:,} classes", "classes"), ("B = {}", "batch_size")):
         values = sorted(runs[column].unique().tolist())
         varied += [(form.format(value), {column: value}) for value in values if len(values) > 1]
-    varied += [(name, {"batches": name}) for name in starts[-1:] + starts[:-1]]
+    varied += [(name, {"batches": name}) for name in starts[-1:] + starts[:-1] if len(starts) > 2]
     found = {
         "losses": {
             ("SST less triplet", batches): recalls(runs, method="SST", batches=batches).sub(
@@ -276,8 +276,8 @@ def draw(rows: Sequence[Row], runs: pd.DataFrame) -> dict[str, plots.Figure]:
     }
     figures |= {
         name: plots.comparison(gaps, measure=f"{DIFFERENCES[name]}, by seed")
-        for name, gaps in claims(runs).items()
-        if gaps
+        for name, all_gaps in claims(runs).items()
+        if (gaps := {key: gap for key, gap in all_gaps.items() if len(gap) > 2 or runs["seed"].nunique() < 3})
     }
     at = np.linspace(0, 1, 21)  # shares of the items, from the region with the least overlap on
     overlaps = {}
@@ -315,15 +315,16 @@ def _facts(data: str, rows: Sequence[Row], runs: pd.DataFrame, tried: Sequence[R
     titles += [f"at {least['steps']:,} steps", f"at {least['processor']:.0f} CPU seconds", "CPU seconds", "seeds"]
     best = choose(data, tried)
     found = {Recipe(**row["recipe"]): row.get("held-out recall@1") for row in tried}
-    found_claims = claims(runs)
+    found_claims, seeds = claims(runs), runs["seed"].nunique()
     return {
         "budget": budget,
         "classes": len(trained.classes),
         "images": len(trained),
-        "seeds": runs["seed"].nunique(),
+        "seeds": seeds,
         "held_out": HELD_OUT,
         "diverged": [row for row in (*rows, *tried) if "diverged" in row],
         "runs": len(rows),
+        "planned": sum(map(len, cells(data, best, seeds))) + 4 * seeds * len(budget["classes"]),
         "trials": [_trial_table(method, recipes, found, best[method]) for method, recipes in trials(data).items()],
         "results": table(titles, lines, text=2),
         "claims": {name: _gap_table(gaps) for name, gaps in found_claims.items()},

@@ -158,9 +158,7 @@ _SUITED: dict[str, dict[str, Any]] = {
     "glyphs": {"turn": True, "epochs": 36},
     "omniglot": {"turn": True},
     "digits": {"batch_size": 100},
-    "cub200": PAPER,
-    "cars196": PAPER,
-    "sop": PAPER,
+    **dict.fromkeys(("cub200", "cars196", "sop"), PAPER),
 }
 
 

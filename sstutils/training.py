@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import accumulate
+from math import ceil
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -367,31 +369,30 @@ def count_unreadable(run: Run) -> None:
 
 
 def fit(dataset: Dataset, recipe: Recipe | None = None, *, progress: bool = True, **options: Any) -> Step:
-    """Train to the end, with a progress bar.
+    """Train to the end with a progress bar; return the last step, its ``model`` trained and in evaluation mode.
 
-    Parameters are those of :func:`train`. The bar shows epochs, time left, loss and Recall@1 of held-out classes.
-
-    Returns
-    -------
-    Step
-        The last one: its ``model`` is trained and in evaluation mode, its ``history`` complete.
+    Parameters are those of :func:`train`. The bar shows what is done, time left, loss, Recall@1 of held-out classes.
     """
     from tqdm.auto import tqdm
 
-    recipe = check_recipe(recipe)
-    step = None
+    recipe, step = check_recipe(recipe), None
     quiet = not progress or distributed.world()[0] > 0
-    form = "{l_bar}{bar}| {n:.1f}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"  # parts of an epoch count
-    # The mean speed (smoothing 0) predicts the time left; the latest does not, as epochs begin with a pause to sample.
-    with tqdm(total=recipe.epochs, desc="training", unit="epoch", bar_format=form, disable=quiet, smoothing=0) as bar:
+    first = ceil(recipe.warmup * recipe.epochs) if recipe.sampler == "local" else recipe.epochs
+    search = [i == first or (i > first and i % recipe.refresh == 0) for i in range(recipe.epochs)]
+    # To embed the training set for new neighborhoods is a forward pass, a third of what it takes to train on it.
+    work = [0, *accumulate(1 + new / 3 for new in search)]
+    form = "{l_bar}{bar}| [{elapsed}<{remaining}{postfix}]"
+    with tqdm(total=work[-1], desc="training", bar_format=form, disable=quiet, smoothing=0) as bar:  # 0: mean speed
         for step in train(dataset, recipe, **options):
             if not bar.n:
-                bar.initial = bar.n = step.epoch  # of a run that is resumed, the epochs before took no time now
-            shown = {"loss": f"{step.loss:.4f}"}
-            if step.history and "recall@1" in step.history[-1]:
-                shown["recall@1"] = f"{step.history[-1]['recall@1']:.3f}"
-            bar.set_postfix(shown, refresh=False)
-            bar.update(step.epoch + (step.batch + 1) / step.batches - bar.n)
+                bar.initial = bar.n = work[step.epoch]  # of a run that is resumed, the epochs before took no time now
+            recall = {name: row[name] for row in step.history[-1:] for name in row if name == "recall@1"}
+            bar.set_postfix({"loss": step.loss, **recall}, refresh=False)
+            bar.set_description(f"epoch {step.epoch + 1} of {recipe.epochs}", refresh=False)
+            left = step.batches - step.batch - 1
+            bar.update(work[step.epoch + 1] - left / step.batches - bar.n)
+            if not left and any(search[step.epoch + 1 : step.epoch + 2]):
+                bar.set_description(f"neighborhoods for epoch {step.epoch + 2} of {recipe.epochs}")
     if step is None:
         raise ValueError("nothing is left to train: every neighborhood holds one class only")
     return step

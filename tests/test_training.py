@@ -290,19 +290,42 @@ def test_the_loop_fits_on_a_screen():
     assert sum(bool(line) and not line.startswith("#") for line in lines) <= 40
 
 
-def test_the_time_left_counts_the_epochs_of_this_run_only(glyphs, tmp_path, monkeypatch):
-    bars = []
+@pytest.fixture
+def bars(monkeypatch):
+    """Progress bars that are shown, each with what it has told."""
+    shown = []
 
     class Bar(tqdm.auto.tqdm):
         def __init__(self, *args, **options):
             super().__init__(*args, **options)
-            bars.append(self)
+            self.told = []
+            shown.append(self)
 
-    recipe, how = Recipe(**TINY), {"out": tmp_path / "net.pt", "where": "cpu"}
-    fit(glyphs["train"], replace(recipe, epochs=2), progress=False, **how)
+        def set_description(self, text, **options):
+            super().set_description(text, **options)
+            self.told += [] if text in self.told else [text]
+
     monkeypatch.setattr(tqdm.auto, "tqdm", Bar)
+    return shown
+
+
+def test_the_time_left_counts_the_epochs_of_this_run_only(glyphs, tmp_path, bars):
+    recipe, how = Recipe(**TINY), {"out": tmp_path / "net.pt", "where": "cpu"}
+    fit(glyphs["train"], replace(recipe, epochs=2), **how)
     fit(glyphs["train"], recipe, resume=True, **how)
-    assert [(bar.initial, bar.n) for bar in bars] == [(2, pytest.approx(3))]
+    one, other = bars
+    assert other.initial == pytest.approx(one.n) and one.n == pytest.approx(one.total)
+    assert other.n == pytest.approx(other.total) and other.total > one.total
+
+
+@pytest.mark.parametrize("sampler, total", [("local", 6 + 2 / 3), ("balanced", 6)])
+def test_the_time_left_knows_of_the_neighborhoods_to_come(glyphs, bars, sampler, total):
+    recipe = Recipe(**{**TINY, "epochs": 6, "warmup": 0.5, "refresh": 2, "sampler": sampler})
+    fit(glyphs["train"], recipe, where="cpu")
+    assert bars[0].n == pytest.approx(bars[0].total) == pytest.approx(total)  # an embedding is a third of an epoch
+    searches = [f"neighborhoods for epoch {number} of 6" for number in (4, 5) if sampler == "local"]
+    assert [text for text in bars[0].told if "neighborhoods" in text] == searches
+    assert len(bars[0].told) == 6 + len(searches)
 
 
 def test_hostile_checkpoint_is_not_executed(tmp_path):

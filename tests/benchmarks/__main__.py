@@ -1,7 +1,7 @@
 """Every speed claim, measured against its peers in one run, and written to ``output/benchmarks.md``.
 
 ``python -m tests.benchmarks``; with names (``losses disturbed``) only those are measured and printed, and nothing is
-written. It fails if a target is missed.
+written. It fails if a target is missed. ``python -m tests.benchmarks gpu`` measures on a GPU.
 """
 
 import os
@@ -26,7 +26,35 @@ def load_average() -> str:
     return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
 
 
+def write(path: Path, title: str, about: tuple[str, str], before: str, lines: Sequence[str]) -> None:
+    """Write tables, how they came about and what they were measured on."""
+    machine, of = hardware(), versions()
+    about = (
+        f"Written by `{about[0]}` on {date.today().isoformat()}: {machine['processor']}, {machine['cores']} cores, "
+        f"{machine['threads']} threads of torch, {machine.get('gpu', 'no GPU')}; load average {before} at the start, "
+        f"{load_average()} at the end; Python {of['python']}, torch {of['torch']}. {about[1]}"
+    )
+    with atomic_write(path) as temporary:
+        temporary.write_text("\n".join([f"# {title}", "", about, "", *lines, ""]), encoding="utf-8")
+    print(path)
+
+
+def on_gpu(small: bool) -> None:
+    """Measure on a GPU, and write ``output/benchmarks-gpu.md``; a trial at a small size has a file of its own."""
+    from tests.benchmarks import bench_gpu
+
+    before, lines = load_average(), []
+    for line in bench_gpu.lines(small):
+        print(line, flush=True)
+        lines.append(line)
+    about = "python -m tests.benchmarks gpu" + " --small" * small, bench_gpu.ABOUT
+    write(OUT.with_name(f"benchmarks-gpu{'-small' * small}.md"), "Benchmarks on a GPU", about, before, lines)
+
+
 def main(names: Sequence[str] = ()) -> int:
+    if names and names[0] == "gpu":
+        on_gpu(small="--small" in names)
+        return 0
     if unknown := set(names) - set(NAMES):
         raise SystemExit(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     before, missed = load_average(), 0
@@ -47,17 +75,8 @@ def main(names: Sequence[str] = ()) -> int:
             print(lines[-1], flush=True)
             missed += not row["ok"]
     if not names:
-        machine, of = hardware(), versions()
-        gpu = machine.get("gpu", "no GPU")
-        about = (
-            f"Written by `make bench` on {date.today().isoformat()}: {machine['processor']}, {machine['cores']} cores, "
-            f"{machine['threads']} threads of torch, {gpu}; load average {before} at the start, {load_average()} at "
-            f"the end; Python {of['python']}, torch {of['torch']}. Each claim is measured against its peers in one "
-            "process, in turns; medians."
-        )
-        with atomic_write(OUT) as temporary:
-            temporary.write_text("\n".join(["# Benchmarks", "", about, "", *lines, ""]), encoding="utf-8")
-        print(OUT)
+        about = "make bench", "Each claim is measured against its peers in one process, in turns; medians."
+        write(OUT, "Benchmarks", about, before, lines)
     return min(missed, 1)
 
 

@@ -313,7 +313,9 @@ def make(ids: Iterable[str | int] | None = None, **options: Any) -> list[Path]:
         raise OSError(f"cannot create the folder {folder} ({error.strerror}): choose another with --out") from error
     written: list[Path] = []
     failed: dict[str, Exception] = {}
-    for row in tqdm(rows, "figures", disable=not context.progress, bar_format="{desc}: {n}/{total} |{bar}|"):
+    bar = tqdm(rows, disable=not context.progress, bar_format="{desc}: {n}/{total} |{bar}|")
+    for row in bar:
+        bar.set_description(f"figures, {row.name}")
         if row.needs != "nothing":
             context = prepare(context)  # without a network nothing else can be drawn
         try:

@@ -48,7 +48,9 @@ def on_gpu(small: bool) -> None:
         print(line, flush=True)
         lines.append(line)
     about = "python -m tests.benchmarks gpu" + " --small" * small, bench_gpu.ABOUT
-    write(OUT.with_name(f"benchmarks-gpu{'-small' * small}.md"), "Benchmarks on a GPU", about, before, lines)
+    path = OUT.parent / "cache" / "benchmarks-gpu.md" if small else OUT.with_name("benchmarks-gpu.md")
+    path.parent.mkdir(exist_ok=True)
+    write(path, "Benchmarks on a GPU", about, before, lines)
 
 
 def main(names: Sequence[str] = ()) -> int:

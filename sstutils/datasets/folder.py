@@ -56,7 +56,7 @@ class Folder(Source):
             raise ValueError(f"{folder} holds one class only ({names[0]}): {remedy}")
         middle = (len(names) + 1) // 2
         classes = {"train": names[:middle], "test": names[middle:], "all": names}[split]
-        if empty := [folder / name for name in classes if name not in pictures]:
+        if empty := [folder / name for name in names if name not in pictures]:
             what = f"pictures ({', '.join(ending[1:] for ending in PICTURES)})"
             places = [*empty[:3], *["..."] * (len(empty) > 3)]
             raise not_found(what, places, "Add or convert some, or move the folder elsewhere.")

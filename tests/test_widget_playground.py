@@ -20,8 +20,8 @@ SMALL = {"B": 40, "lr": 0.01}
 
 
 def run_to(page, step, timeout=60_000):
-    """Train as fast as it goes until a step is reached, and pause."""
-    page.get_by_label("as fast as it goes").check()
+    """Train full speed until a step is reached, and pause."""
+    page.get_by_label("full speed").check()
     page.get_by_role("button", name="Play", exact=True).click()
     page.wait_for_function(
         "step => Number(/Step (\\d+)/.exec(document.querySelector('.sst-pg-state').textContent)?.[1]) >= step",
@@ -113,8 +113,8 @@ def test_what_differs_is_named_in_words(functions_of):
     def difference(**other):
         return page.evaluate("([a, b]) => m.difference(a, b)", [playground.SETTINGS, playground.SETTINGS | other])
 
-    assert difference(loss="triplet", margin=2).startswith(
-        "What differs: loss SST (A) and triplet (B); margin 0.2 (A) and 2 (B). The first network"
+    assert difference(loss="triplet", margin=2) == (
+        "What differs: loss SST (A) and triplet (B); margin 0.2 (A) and 2 (B)."
     )
     assert "Nothing differs" in difference(margin=2)  # SST has none
     assert "batches local (A) and shuffled (B)" in difference(sampler="shuffled", warmup=3)
@@ -152,9 +152,9 @@ def test_tables_of_points_are_read(functions_of):
     x = np.array(found["x"]).reshape(-1, 2)
     assert np.abs(x).max() < 2.5  # standardised
     assert "fewer than two lines" in read("1,2,a")
-    assert "columns 1 and 3 hold words" in read("a,1,b\nc,2,d\ne,3,f")
+    assert "columns 1 and 3 contain words" in read("a,1,b\nc,2,d\ne,3,f")
     assert "line 3 has 2 columns, the others have 3" in read("1,2,a\n1,3,b\n1,2\n1,2,b")
-    assert "found 1 classes" in read("1,2,a\n1,3,a")
+    assert "only one class has two items or more" in read("1,2,a\n1,3,a")
 
 
 def test_hulls(functions_of):
@@ -219,14 +219,14 @@ def test_a_question_is_committed_to_before_it_is_answered(page_of):
     )
     assert play.is_disabled() and commit.is_disabled()
     assert EXPERIMENTS[0].because not in page.locator("body").inner_text()
-    page.get_by_label("Collapsed: all points").check()
+    page.get_by_label("Collapsed, with all points").check()
     page.get_by_label("20 steps/s").check()
     commit.click()
-    page.get_by_label("as fast as it goes").check()
+    page.get_by_label("full speed").check()
     page.locator(".sst-pg-wrong").wait_for(timeout=60_000)
     assert page.model("step") == 200 and page.model("chosen") == 2
     text = page.locator(".sst-pg-verdict").inner_text()
-    assert text.startswith("✗ No. The margin still demands") and EXPERIMENTS[0].because in text
+    assert text.startswith("✗ No. Even a small margin demands") and EXPERIMENTS[0].because in text
     page.get_by_label("Experiment").select_option("no-scale")
     assert play.is_disabled() and page.locator(".sst-pg-question").inner_text() == EXPERIMENTS[2].question
     page.get_by_label("Experiment").select_option("")
@@ -241,10 +241,34 @@ def test_who_commits_before_the_data_are_unpacked_is_answered_too(page_of):
         await new Promise((done) => setTimeout(done, 1500)); return read.call(this); } }"""
     )
     page.get_by_label("Experiment").select_option("margin-too-small")
-    page.get_by_label("Collapsed: all points").check()
+    page.get_by_label("Collapsed, with all points").check()
     page.get_by_role("button", name="Commit and run").click()
     page.locator(".sst-pg-wrong").wait_for(timeout=60_000)
     assert page.model("step") == 200 and not page.bad
+
+
+def test_an_answer_says_that_dials_were_moved(page_of):
+    page = page_of(widgets.Playground("margin-too-small", settings={"seed": 3}))
+    page.get_by_label("Collapsed, with all points").check()
+    page.get_by_role("slider", name="Margin").press("ArrowRight")
+    page.get_by_role("button", name="Commit and run").click()
+    assert page.evaluate("document.activeElement.textContent") == "Pause"  # the pressed button is gone
+    page.get_by_label("full speed").check()
+    page.locator(".sst-pg-verdict p").nth(2).wait_for(timeout=60_000)
+    assert page.locator(".sst-pg-verdict").inner_text().startswith("These dials are not those of the experiment")
+    assert not page.bad
+
+
+def test_the_name_of_an_experiment_is_link_enough(tab, tmp_path):
+    file = tmp_path / "playground.html"
+    file.write_text(page_of_its_own(), encoding="utf-8")
+    page = tab()
+    page.goto(file.as_uri() + "#experiment=margin-too-large&seed=5")
+    page.get_by_text(re.compile("A: Step 0")).wait_for()
+    settings, rival = (page.evaluate("name => sst.model(sst.ids[0]).get(name)", name) for name in ("settings", "rival"))
+    assert settings == playground.SETTINGS | EXPERIMENTS[1].settings | {"seed": 5}
+    assert rival == settings | {"margin": 3}
+    assert page.locator(".sst-pg-question").inner_text() == EXPERIMENTS[1].question and not page.bad
 
 
 def test_slow_motion_walks_to_and_fro(page_of):
@@ -252,7 +276,7 @@ def test_slow_motion_walks_to_and_fro(page_of):
     page.get_by_text(re.compile("^Step 0")).wait_for()
     page.get_by_role("button", name="Slow motion").click()
     pictures, box = [], page.locator(".sst-pg-stations")
-    for name in ("The batch is chosen", "Distances", "Nearest positives", "Triplets", "The forces", "The move"):
+    for name in ("The batch", "Distances", "Nearest positives", "Triplets", "The forces", "The move"):
         page.wait_for_timeout(120)
         assert name in box.locator("[aria-current]").inner_text()
         assert "training.py, line" in box.inner_text()
@@ -265,8 +289,9 @@ def test_slow_motion_walks_to_and_fro(page_of):
     page.locator("[data-walk=next]").click()
     page.locator("[data-walk=next]").click()
     page.wait_for_function("sst.model(sst.ids[0]).get('step') === 1")
-    assert "The batch is chosen" in box.locator("[aria-current]").inner_text()
+    assert "The batch" in box.locator("[aria-current]").inner_text()
     page.get_by_label("one epoch").check()
+    assert page.evaluate("document.activeElement.parentElement.textContent") == "one epoch"
     for name in ("Embed", "Cluster", "Visit"):
         assert name in box.locator("[aria-current]").inner_text()
         page.locator("[data-walk=next]").click()
@@ -300,7 +325,7 @@ def test_embeddings_of_every_dimension_and_triplets(page_of, dim):
     page.get_by_role("button", name="Next anchor").click()
     page.wait_for_timeout(400)
     assert re.search(
-        r"Anchor \d+ of \d+, \d\. The triplet that is drawn has s = 0\.\d\d", page.locator(".sst-said").inner_text()
+        r"Anchor \d+ of \d+, \d\. The triplet drawn has s = 0\.\d\d", page.locator(".sst-said").inner_text()
     )
     assert canvas.screenshot() != before
     if dim == 3:
@@ -328,13 +353,13 @@ def test_data_of_ones_own(page_of, tmp_path):
             Image.fromarray(values).save(tmp_path / "pictures" / name / f"{i}.png")
     page = page_of(widgets.Playground(settings={"B": 20}))
     page.locator("input[type=file]").first.set_input_files(table)
-    page.get_by_text("60 points to train on and 30 unseen ones of the same classes, of 3 classes").wait_for(
+    page.get_by_text("3 classes: 60 points to train on, and 30 unseen ones of the same classes.").wait_for(
         state="attached"
     )
     steps(page, 5)
     assert page.model("settings")["data"] == "own" and "own" in page.model("link")
     page.locator("input[webkitdirectory]").set_input_files(tmp_path / "pictures")
-    page.get_by_text("24 pictures to train on and 12 unseen ones of the same classes, of 3 classes").wait_for(
+    page.get_by_text("3 classes: 24 pictures to train on, and 12 unseen ones of the same classes.").wait_for(
         state="attached"
     )
     steps(page, 5)
@@ -346,12 +371,46 @@ def test_data_of_ones_own(page_of, tmp_path):
         }""",
         "\n".join(f"{i % 7},{i % 5},{'abcdef'[i % 6]}" for i in range(60)),
     )
-    told = page.get_by_text("40 points to train on and 20 unseen ones of other classes, of 6 classes")
+    told = page.get_by_text("6 classes: 40 points to train on, and 20 unseen ones of other classes.")
     told.wait_for(state="attached")
     bad = tmp_path / "bad.csv"
     bad.write_text("a,b,c\nd,e,f\n")
     page.locator("input[type=file]").first.set_input_files(bad)
-    page.get_by_text("These files cannot be used: columns 1 and 2 and 3 hold words").first.wait_for()
+    page.get_by_text("These files cannot be used: columns 1, 2 and 3 contain words").first.wait_for()
+    assert not page.bad
+
+
+def drop(page, *paths):
+    """Drop files or folders on the page, as a hand does."""
+    session, box = page.context.new_cdp_session(page), page.locator(".sst-pg-plane").first.bounding_box()
+    data = {"items": [], "files": list(map(str, paths)), "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        at = {"x": box["x"] + 40, "y": box["y"] + 40}
+        session.send("Input.dispatchDragEvent", {"type": kind, **at, "data": data})
+
+
+def test_folders_of_pictures_are_dropped(page_of, tmp_path):
+    rng, album = np.random.default_rng(0), tmp_path / "album"
+    for number, name in enumerate(("cats", "dogs", "owls")):
+        inside = album / name / "2024" if name == "owls" else album / name
+        inside.mkdir(parents=True)
+        for i in range(12):
+            Image.fromarray(rng.integers(0, 80, (30, 40), dtype=np.uint8) + 70 * number).save(inside / f"{i}.PNG")
+    (album / "cats" / "notes.md").write_text("no picture")
+    page = page_of(widgets.Playground(settings={"B": 20}))
+    page.get_by_text(re.compile("^Step 0")).wait_for()
+    drop(page, album / "cats", album / "dogs")  # a folder for each class
+    page.get_by_text("2 classes: 16 pictures to train on, and 8 unseen").wait_for(state="attached")
+    legend = page.locator(".sst-pg-legend span")
+    assert legend.all_inner_texts() == ["cats", "dogs"]
+    steps(page, 2)
+    drop(page, album)  # or one with all of them
+    page.get_by_text("3 classes: 24 pictures to train on, and 12 unseen").wait_for(state="attached")
+    assert legend.all_inner_texts() == ["cats", "dogs", "owls"]  # whatever folders there are inside
+    drop(page, album / "cats" / "0.PNG", album / "dogs" / "0.PNG")
+    page.get_by_text("no class has two items or more; at least two such classes are needed").first.wait_for()
+    drop(page, album / "cats" / "notes.md")
+    page.get_by_text("These files cannot be used: none of these files is a picture").first.wait_for()
     assert not page.bad
 
 

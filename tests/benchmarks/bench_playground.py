@@ -1,6 +1,6 @@
 """Training in the page, in headless Chromium: ``python -m tests.benchmarks playground``.
 
-The letters, batches of 200 with 5 positives, as fast as it goes, for some seconds. A key that is pressed meanwhile is
+The letters, batches of 200 with 5 positives, full speed, for some seconds. A key that is pressed meanwhile is
 answered when all that it causes has run; the time counts from the press. Clock times need a quiet machine. Processor
 times hardly depend on what else runs: of a step, in the Worker (where the system tells it: Linux), and of the
 page's own thread from frame to frame, while it draws.
@@ -53,7 +53,7 @@ def measure(dim: int, seconds: float = 6.0) -> tuple[float, float, float, float]
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.goto(f"{file.as_uri()}#data=letters&B=200&k=5&dim={dim}")
         page.locator("[data-ready]").wait_for(state="attached")
-        page.get_by_label("as fast as it goes").check()
+        page.get_by_label("full speed").check()
         page.get_by_role("button", name="Play", exact=True).click()
         page.wait_for_timeout(2000)  # until the code is compiled
         page.evaluate(LISTEN)

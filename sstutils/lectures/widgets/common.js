@@ -60,7 +60,7 @@ const unique = () => `sst-${Date.now().toString(36)}-${serial++}`;
 /** A slider with its name and its value; `set` moves it from outside. */
 function slider(parent, { label, min, max, step, value, format = String, onInput }) {
   const id = unique();
-  const shown = h("output", { for: id }, format(value));
+  const shown = h("output", { for: id, "aria-live": "off" }, format(value)); // the slider says it itself;
   const input = h("input", { type: "range", id, min, max, step, "aria-valuetext": format(value) });
   input.value = value;
   const show = (x) => { shown.textContent = format(x); input.setAttribute("aria-valuetext", format(x)); };
@@ -162,7 +162,7 @@ function canvas(parent, width, height, attributes = {}) {
 
 /** Colours of the style sheet (--sst-ink ...) as the browser resolves them now, light or dark. */
 function colours(root, names) {
-  const probe = h("span", { style: "display:none" });
+  const probe = h("span", { style: "display:none;forced-color-adjust:none" }); // colours are data: high contrast keeps them;
   root.append(probe);
   const found = names.map((name) => {
     probe.style.color = `var(--sst-${name})`;

@@ -551,7 +551,7 @@ function engine(uniform = random) { // `random` of common.js; in a Worker it is 
       if (local) run.plan = localBatches(run.embed(), train.n, settings.dim, train.labels, B, settings.k, draw);
       else if (settings.sampler === "shuffled") run.plan = { batches: shuffledBatches(train.n, B, draw) };
       else run.plan = { batches: balancedBatches(train.labels, B, perClassOf(B, classes), draw) };
-      if (!run.plan.batches.length) run.ended = "Every neighborhood holds one class only: nothing is left to pull or to push.";
+      if (!run.plan.batches.length) run.ended = "Every neighborhood now contains a single class: there is nothing left to pull or push.";
     }
 
     /** Prepare the next step: its batch, embeddings, pairs and loss, and the gradient at each embedding; null at the end. */

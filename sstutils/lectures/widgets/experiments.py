@@ -70,21 +70,21 @@ EXPERIMENTS = (
     Experiment(
         name="margin-too-small",
         title="A margin that is too small",
-        question="Digits on a sphere, triplet loss. The runs differ in the margin only: 0.3 (A) and 0.01 (B). "
-        "How will B end?",
+        question="Digits on a sphere, triplet loss. The two runs differ only in the margin: 0.3 (A) and 0.01 (B). "
+        "Where does B end up?",
         options=(
-            "Like A: it just takes a little longer",
-            "With classes that are barely apart, and almost no triplet left that matters",
-            "Collapsed: all points in one place",
+            "Where A does: it just takes a little longer",
+            "With classes barely apart, and hardly a triplet left that matters",
+            "Collapsed, with all points in one place",
         ),
         answer=1,
         feedback={
-            0: "More time does not help: what does not matter has no gradient.",
-            2: "The margin still demands some distance.",
+            0: "More time does not help: triplets that do not matter have no gradient.",
+            2: "Even a small margin demands some distance.",
         },
         because="A negative only has to be farther away than the positive by 0.01. As soon as it is, its triplet is "
-        "inactive. B runs out of gradient with less than half of A's spread. Its Recall@1 on training classes is high "
-        "all the same: they are in order, only without any room to spare.",
+        "inactive, and B runs out of gradient with less than half of A's spread. Its Recall@1 on the training classes "
+        "is high all the same: they are in the right order, but with no room to spare.",
         settings={**_SPHERE, "loss": "triplet", "margin": 0.3},
         rival={"margin": 0.01},
         steps=200,
@@ -93,21 +93,21 @@ EXPERIMENTS = (
     Experiment(
         name="margin-too-large",
         title="A margin that is too large",
-        question="The same sphere, where no two points have a squared distance above 4. Margins: 0.3 (A) and 3 (B). "
-        "How will B end?",
+        question="Digits on a sphere, where no squared distance exceeds 4, and the triplet loss. Margins: 0.3 (A) and "
+        "3 (B). Where does B end up?",
         options=(
-            "Better than A: its classes are farther apart",
-            "At rest, like A: a few triplets matter in the end",
+            "Ahead of A: its classes are farther apart",
+            "At rest, like A: in the end, few triplets matter",
             "Never at rest, and with a lower Recall@1 than A",
         ),
         answer=2,
         feedback={
-            0: "Seven classes cannot all lie opposite to each other.",
-            1: "For that, every two classes would have to be almost opposite to each other.",
+            0: "Seven classes cannot all lie opposite one another.",
+            1: "For that, any two classes would have to lie almost opposite each other.",
         },
-        because="The demand cannot be met for seven classes at once. Most triplets stay active with full weight, pull "
-        "on the points of some class until it lies on another, and the loss remains far above zero. A's triplets are "
-        "satisfied and rest.",
+        because="No arrangement of seven classes can meet this demand. Most triplets stay active with full weight, and "
+        "keep pulling until some class lies on top of another; the loss remains far above zero. A's triplets are "
+        "satisfied, and come to rest.",
         settings={**_SPHERE, "loss": "triplet", "margin": 0.3},
         rival={"margin": 3},
         steps=300,
@@ -119,7 +119,7 @@ EXPERIMENTS = (
         name="no-scale",
         title="SST without a scale",
         question="SST has no margin. With embeddings of unit length, its only dial is the scale: 3 (A) and 1 (B). "
-        "What will become of B's loss?",
+        "What happens to B's loss?",
         options=(
             "It falls to zero, as A's does",
             "It stalls far above zero, and most triplets keep their weight",
@@ -127,12 +127,12 @@ EXPERIMENTS = (
         ),
         answer=1,
         feedback={
-            0: "On the unit sphere, z cannot get far below zero.",
-            2: "It learns: look at Recall@1.",
+            0: "On the unit sphere, z cannot fall far below zero.",
+            2: "It does learn: look at Recall@1.",
         },
-        because="Classes spread over the unit sphere have squared distances near 2.3, so z ends near −2.3 and the "
-        "weight s = sigmoid(z) near 0.1, however good the order is. A larger scale c multiplies z by c², as a "
-        "temperature of 1/c² would. Mind what does not follow: on these digits Recall@1 is as good in B as in A.",
+        because="Classes spread over the unit sphere have squared distances of about 2.3, so z ends near −2.3 and the "
+        "weight s = sigmoid(z) near 0.1, however good the order is. A scale of c multiplies z by c², just as a "
+        "temperature of 1/c² would. Do not conclude too much: on these digits, Recall@1 is as good in B as in A.",
         settings={**_SPHERE, "loss": "sst", "scale": 3},
         rival={"scale": 1},
         steps=300,
@@ -147,18 +147,18 @@ EXPERIMENTS = (
     Experiment(
         name="untrained-neighborhoods",
         title="Neighborhoods of an untrained network",
-        question="Digits, triplet loss, batches of 50. A takes neighborhoods from the first step on; B takes "
-        "class-balanced batches for five epochs. After 60 steps, who has the higher Recall@1 on training classes?",
-        options=("A: hard negatives from the start", "B: the class-balanced one", "Neither: they are equal"),
+        question="Digits, triplet loss, batches of 50. A uses neighborhoods from the very first step; B uses "
+        "class-balanced batches for five epochs. After 60 steps, which has the higher Recall@1 on training classes?",
+        options=("A: hard negatives from the start", "B: class-balanced batches first", "Neither: they are equal"),
         answer=1,
         feedback={
-            0: "At first, near is not alike: the network has learned nothing yet.",
-            2: "The batches differ in the classes that they hold.",
+            0: "At first, near does not mean alike: the network has learned nothing yet.",
+            2: "Their batches contain different classes, and that matters.",
         },
-        because="The neighborhoods of an untrained network are accidents, and they exclude what is far away: a step in "
-        "one neighborhood undoes what was gained in another. Class-balanced batches see the whole picture. Press Play "
-        "again: at epoch 5 B changes to neighborhoods too, and falls back for a while. (With SST the difference is "
-        "small. Try it.)",
+        because="The neighborhoods of an untrained network are accidental, and leave out whatever is far away: a step "
+        "in one neighborhood undoes what was gained in another. Class-balanced batches see the whole picture. Press "
+        "Play again: at epoch 5, B switches to neighborhoods too, and falls back for a while. (With SST the difference "
+        "is small. Try it.)",
         settings={"data": "digits", "dim": 3, "normalize": True, "loss": "triplet", "margin": 0.3, "B": 50},
         rival={"warmup": 5},
         steps=60,
@@ -167,14 +167,14 @@ EXPERIMENTS = (
     Experiment(
         name="one-class",
         title="Neighborhoods that hold one class",
-        question="Digits, neighborhoods of 10. In the first epoch there are more than 40 of them with something to "
-        "compare. How many will there be after 300 steps?",
-        options=("About as many", "Less than half as many", "More: they become harder"),
+        question="Digits, neighborhoods of 10. In the first epoch, more than 40 of them contain several classes and "
+        "become batches. How many batches does an epoch have after 300 steps?",
+        options=("About as many", "Fewer than half as many", "More, and harder ones"),
         answer=1,
-        feedback={0: "As the classes come together, neighborhoods become pure.", 2: "Harder, yes; but fewer."},
-        because="When the classes have come together, most neighborhoods of ten hold a single class: no negative, no "
-        "triplet, nothing to learn. They are left out, and an epoch shrinks to the steps at the borders between "
-        "classes. With enough training none is left at all.",
+        feedback={0: "As the classes come together, neighborhoods become pure.", 2: "Harder, yes, but fewer."},
+        because="Once the classes have come together, most neighborhoods of ten contain one class only: no negative, "
+        "no triplet, nothing to learn. They are skipped, and an epoch shrinks to the steps at the borders between "
+        "classes. Train long enough, and none is left.",
         settings={"data": "digits", "dim": 3, "B": 10},
         steps=300,
         shows=lambda a, b, batches: batches[0] > 40 and batches[1] < batches[0] / 2,
@@ -182,17 +182,21 @@ EXPERIMENTS = (
     Experiment(
         name="equal-steps",
         title="Small batches, equal numbers of steps",
-        question="Letters, SST, class-balanced batches of 20 (A) and of 200 (B), 200 steps each. "
-        "Whose Recall@1 on training classes is higher in the end?",
-        options=("A's: small batches generalise better", "B's", "They are equal: the number of steps is what counts"),
+        question="Letters, SST, class-balanced batches of 20 (A) and 200 (B), 200 steps each. "
+        "Which ends with the higher Recall@1 on the training classes?",
+        options=(
+            "A: small batches generalise better",
+            "B: it sees more images",
+            "Neither: only the number of steps counts",
+        ),
         answer=1,
         feedback={
-            0: "With equal steps, A has seen a tenth of the images.",
-            2: "A step of B has a gradient of ten times as many images.",
+            0: "After equally many steps, A has seen a tenth of the images.",
+            2: "Each of B's steps averages over ten times as many images.",
         },
-        because="With equal steps, B sees ten times as many images. Now set the curves against epochs: at epoch 5, "
-        "when both have seen the same number of images, A is ahead, because it has taken ten times as many steps. "
-        "Which batch size is better depends on what is held equal.",
+        because="With equally many steps, B sees ten times as many images. Now plot the curves against epochs: at "
+        "epoch 5, when both have seen the same number of images, A is ahead, because it has taken ten times as many "
+        "steps. Which batch size is better depends on what is held equal.",
         settings={"data": "letters", "dim": 16, "sampler": "balanced", "B": 20},
         rival={"B": 200},
         steps=200,

@@ -15,7 +15,7 @@ const VALUES = {
 const CHOICES = { data: Object.keys(DATA_NAMES), dim: [2, 3, 16], loss: Object.keys(LOSS_NAMES),
   sampler: Object.keys(SAMPLER_NAMES), optimizer: ["adam", "sgd"], normalize: [false, true] };
 const FRESH = ["data", "dim", "seed"]; // a change of these begins a new run
-const RATES = [[2, "2 steps/s"], [20, "20 steps/s"], [0, "as fast as it goes"]];
+const RATES = [[2, "2 steps/s"], [20, "20 steps/s"], [0, "full speed"]];
 const NAMES = { data: "data", dim: "dimensions", loss: "loss", margin: "margin", scale: "scale", normalize: "unit length",
   sampler: "batches", warmup: "warm-up epochs", B: "batch size B", k: "positives k", lr: "learning rate", optimizer: "optimiser", seed: "seed" };
 
@@ -65,32 +65,37 @@ export function fromLink(text) {
 }
 
 const spoken = (name, value) => (name === "loss" ? LOSS_NAMES[value] : name === "sampler" ? SAMPLER_NAMES[value]
-  : name === "normalize" ? (value ? "yes" : "no") : name === "data" ? DATA_NAMES[value] : name === "optimizer" ? { adam: "Adam", sgd: "plain descent" }[value] : String(value));
+  : name === "normalize" ? (value ? "yes" : "no") : name === "data" ? DATA_NAMES[value] : name === "optimizer" ? { adam: "Adam", sgd: "plain SGD" }[value] : String(value));
 
 /** What differs between two settings, in words; what has no effect with either is left out. */
 export function difference(a, b) {
   const idle = (s, name) => (name === "margin" && s.loss === "sst") || (name === "warmup" && s.sampler !== "local");
   const names = Object.keys(E.SETTINGS).filter((name) => a[name] !== b[name] && !(idle(a, name) && idle(b, name)));
-  return names.length ? `What differs: ${names.map((name) => `${NAMES[name]} ${spoken(name, a[name])} (A) and ${spoken(name, b[name])} (B)`).join("; ")}. ` +
-    "The first network and the random numbers are the same." : "Nothing differs yet: choose B below, and move one dial.";
+  return names.length ? `What differs: ${names.map((name) => `${NAMES[name]} ${spoken(name, a[name])} (A) and ${spoken(name, b[name])} (B)`).join("; ")}.` : "Nothing differs yet: move one of B's dials.";
 }
 
 const big = (x) => (x < 1e4 ? String(x) : x < 1e6 ? `${Math.round(x / 1e3)} thousand` : `${(x / 1e6).toFixed(x < 1e8 ? 1 : 0)} million`);
+const counted = (count, one, many) => `${count} ${count === 1 ? one : many}`;
 const percent = (x) => `${Math.round(100 * x)} %`;
 
 /** Has all fallen to one point? Compared with the widest spread so far. */
 export const collapsed = (rows) => rows.length > 1 && rows[rows.length - 1][8] < 0.05 * Math.max(...rows.map((row) => row[8]));
 
-/** The state of a run in words. */
+/** The state of a run in words: where it is, what is measured, and what is alarming. */
+function parts(run, data) {
+  const row = run.rows[run.rows.length - 1], pairs = run.settings.loss === "contrastive", batches = run.batches?.length;
+  if (!row) return ["", "", ""];
+  const loss = row[3] === null ? "" : `loss ${tidy(row[3], 3)}, `;
+  const matter = row[6] === null ? "" : `${percent(row[6])} of the ${pairs ? "pairs of different classes" : "triplets"} still matter, `;
+  return [`Step ${run.step}, epoch ${tidy(run.epoch, 1)}${batches ? ` (${counted(batches, "batch", "batches")})` : ""}`,
+    `, ${big(run.triplets)} ${pairs ? "pairs" : "triplets"}: ${loss}Recall@1 ${tidy(row[4])} (unseen ${data.others}: ${tidy(row[5])}); ` +
+    `${matter}${percent(row[7])} of the ten nearest neighbors belong to another class, spread ${tidy(row[8])}`,
+    (collapsed(run.rows) ? " The embedding has collapsed: all points lie in nearly the same place." : "") +
+    (run.ended ? ` Training has ended. ${run.ended}` : "")];
+}
 export function told(run, data) {
-  const row = run.rows[run.rows.length - 1];
-  if (!row) return "";
-  const loss = row[3] === null ? "" : `loss ${tidy(row[3], 3)}, `, matter = row[6] === null ? "" : `${percent(row[6])} of ${
-    run.settings.loss === "contrastive" ? "the pairs of different classes" : "the triplets"} still matter, `;
-  return `Step ${run.step}, epoch ${tidy(run.epoch, 1)}, ${big(run.triplets)} ${run.settings.loss === "contrastive" ? "pairs" : "triplets"}: ${loss}` +
-    `Recall@1 ${tidy(row[4])}, of unseen ${data.others} ${tidy(row[5])}; ${matter}${percent(row[7])} of the ten nearest are of another class, spread ${tidy(row[8])}.` +
-    (collapsed(run.rows) ? " The embedding has collapsed: all points lie in one place, and no loss can tell the classes apart." : "") +
-    (run.ended ? ` Training has ended. ${run.ended}` : "");
+  const [where, measured, alarm] = parts(run, data);
+  return where && `${where}${measured}.${alarm}`;
 }
 
 // -- one's own data
@@ -98,15 +103,15 @@ export function told(run, data) {
 /** Read labelled points from the text of a CSV file: numbers and, in the last or the only other column, a label. */
 export function readCSV(text) {
   const rows = text.split(/\r?\n/).map((line) => line.split(/[,;\t]/).map((cell) => cell.trim().replace(/^"(.*)"$/, "$1"))).filter((row) => row.some(Boolean));
-  if (rows.length < 2) throw new Error("the file has fewer than two lines; give one point a line: numbers and a label");
+  if (rows.length < 2) throw new Error("the file has fewer than two lines; give one point per line: numbers and a label");
   const numeric = (cell) => cell !== "" && Number.isFinite(Number(cell));
   const width = rows[1].length, words = [...Array(width).keys()].filter((c) => rows.slice(1).some((row) => !numeric(row[c] ?? "")));
-  if (words.length > 1) throw new Error(`columns ${words.map((c) => c + 1).join(" and ")} hold words; only one, the label, may`);
+  if (words.length > 1) throw new Error(`columns ${new Intl.ListFormat("en-GB").format(words.map((c) => String(c + 1)))} contain words; only one column, the label, may`);
   const label = words.length ? words[0] : width - 1, columns = [...Array(width).keys()].filter((c) => c !== label);
   const body = columns.every((c) => numeric(rows[0][c] ?? "")) && rows[0].length === width ? rows : rows.slice(1);
   const wrong = body.findIndex((row) => row.length !== width);
   if (wrong >= 0) throw new Error(`line ${wrong + 1 + rows.length - body.length} has ${body[wrong].length} columns, the others have ${width}`);
-  if (!columns.length) throw new Error("the file has one column only; give numbers and a label");
+  if (!columns.length) throw new Error("the file has only one column; give numbers and a label");
   const names = body.map((row) => row[label]), d = columns.length, x = new Float32Array(body.length * d);
   columns.forEach((c, j) => { // each column gets mean 0 and variance 1
     const values = body.map((row) => Number(row[c])), mean = values.reduce((p, q) => p + q, 0) / values.length;
@@ -123,7 +128,8 @@ function own(x, d, names, side) {
   names.forEach((name) => counts.set(name, (counts.get(name) ?? 0) + 1));
   names.forEach((name, i) => { if (counts.get(name) > 1) keep.push(i); });
   const classes = new Set(keep.map((i) => names[i]));
-  if (classes.size < 2) throw new Error(`found ${classes.size} classes with two items or more; at least two are needed`);
+  if (classes.size < 2) throw new Error(`${classes.size ? "only one class has" : "no class has"} two items or more; at least two such classes are needed${
+    side ? " (one folder per class)" : ""}`);
   const some = keep.filter((_, i) => keep.length <= MOST || Math.floor((i * MOST) / keep.length) !== Math.floor(((i - 1) * MOST) / keep.length));
   const rows = new Float32Array(some.length * d);
   some.forEach((item, r) => rows.set(x.subarray(item * d, (item + 1) * d), r * d));
@@ -146,28 +152,34 @@ async function readPictures(files) {
     all.push(...grey);
     names.push(folder);
   }
-  if (!names.length) throw new Error("there is no picture among these files");
+  if (!names.length) throw new Error("none of these files is a picture that this browser can read");
   return own(Float32Array.from(all), side * side, names, side);
 }
 
-/** The files of a drop, with the folder that each lies in. */
+/** Files { file, path } with their class: the outermost folder, or the next one where a single folder holds all. */
+function classed(found) {
+  const inner = new Set(found.map(({ path }) => path[0])).size === 1 && found.some(({ path }) => path.length > 1) ? 1 : 0;
+  return found.filter(({ path }) => path.length >= inner + 1 || !inner).map(({ file, path }) => ({ file, folder: path[inner] ?? file.name }));
+}
+
+/** The files of a drop, with the class of each. */
 async function dropped(transfer) {
   const found = [];
-  async function walk(entry, folder) {
-    if (entry.isFile) found.push({ file: await new Promise((good, bad) => entry.file(good, bad)), folder });
+  async function walk(entry, path) {
+    if (entry.isFile) found.push({ file: await new Promise((good, bad) => entry.file(good, bad)), path });
     else {
       const reader = entry.createReader();
       for (;;) {
         const some = await new Promise((good, bad) => reader.readEntries(good, bad));
         if (!some.length) break;
-        for (const one of some) await walk(one, entry.name);
+        for (const one of some) await walk(one, [...path, entry.name]);
       }
     }
   }
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   const files = [...transfer.files]; // a drop is emptied as soon as anything is awaited
-  for (const entry of entries) await walk(entry, "");
-  return found.length ? found : files.map((file) => ({ file, folder: file.name }));
+  for (const entry of entries) await walk(entry, []);
+  return classed(found.length ? found : files.map((file) => ({ file, path: [] })));
 }
 
 async function fromFiles(files) {
@@ -271,17 +283,21 @@ const CURVES = [[3, "Loss", null], [4, "Recall@1, training", 1], [5, "Recall@1, 
   [6, "Share that matters", 1], [7, "Local overlap", 1], [8, "Spread", null]];
 const AXES = [[0, "steps"], [1, "epochs"], [2, "triplets"]];
 
+/** Pixels of a canvas for each of the page, so that it is sharp on any screen, and the size of type on it: slides have larger type. */
+const sharpness = (node) => Math.max(1, Math.min(3, devicePixelRatio * (node.currentCSSZoom ?? 1)));
+const typeSize = (node) => parseFloat(getComputedStyle(node).fontSize);
+
 /** Draw one of the curves of the runs on a canvas. */
 function drawCurve(node, runs, column, top, axis, palette) {
-  const width = node.clientWidth || 200, height = 104, size = Math.max(1, Math.min(3, devicePixelRatio)), pen = node.getContext("2d");
-  if (node.width !== Math.round(width * size)) { node.width = Math.round(width * size); node.height = Math.round(height * size); }
+  const width = node.clientWidth || 200, height = node.clientHeight || 104, size = sharpness(node), pen = node.getContext("2d"), type = typeSize(node);
+  if (node.width !== Math.round(width * size) || node.height !== Math.round(height * size)) { node.width = Math.round(width * size); node.height = Math.round(height * size); }
   pen.setTransform(size, 0, 0, size, 0, 0);
   pen.clearRect(0, 0, width, height);
   const most = Math.max(...runs.flatMap((run) => run.rows.map((row) => row[axis])), axis === 0 ? 20 : axis === 1 ? 2 : 1000);
   const values = runs.flatMap((run) => run.rows.map((row) => row[column]).filter((v) => v !== null));
   const high = top ?? (values.length ? Math.max(round125(Math.max(...values, 1e-6) * 1.2), ...values) : 1);
-  const left = 34, right = 8, up = 6, low = 17, X = (v) => left + ((width - left - right) * v) / most, Y = (v) => up + (height - up - low) * (1 - v / high);
-  pen.font = "11px system-ui, sans-serif";
+  const left = 12 + 2 * type, right = 8, up = 0.5 * type + 1, low = type + 6, X = (v) => left + ((width - left - right) * v) / most, Y = (v) => up + (height - up - low) * (1 - v / high);
+  pen.font = `${type}px system-ui, sans-serif`;
   pen.strokeStyle = palette.line;
   pen.fillStyle = palette.faint;
   pen.lineWidth = 1;
@@ -324,35 +340,35 @@ const STATIONS = {
   step: ["choose", "distances", "positives", "weights", "forces", "move"],
   epoch: ["embed", "cluster", "visit"],
 };
-const STATION_NAMES = { choose: "The batch is chosen", distances: "Distances", positives: "Nearest positives", weights: "Triplets and their weight",
-  forces: "The forces add up", move: "The move", embed: "Embed", cluster: "Cluster", visit: "Visit" };
+const STATION_NAMES = { choose: "The batch", distances: "Distances", positives: "Nearest positives", weights: "Triplets and weights",
+  forces: "The forces", move: "The move", embed: "Embed", cluster: "Cluster", visit: "Visit" };
 
 function stationText(name, run, focus) {
   const { next, settings, batches } = run, n = next?.batch.length ?? 0, pairs = settings.loss === "contrastive";
   if (!next && name !== "embed") return run.ended || "There is no next step.";
   if (name === "choose") return run.owner ? `Neighborhood ${run.at + 1} of ${batches.length}: ${n} points that lie close together become the batch.`
-    : `Batch ${run.at + 1} of ${batches.length}: ${n} points, ${settings.sampler === "shuffled" ? "drawn without regard to their classes" : "the same number from each of some classes"}.`;
-  if (name === "distances") return `All ${n} × ${n} = ${big(n * n)} squared distances. The loss depends on nothing else. Drawn: those from one anchor; the darker, the nearer.`;
-  if (name === "positives") return pairs ? `The contrastive loss takes all positives: ${big(next.pairs.a.length)} pairs.`
-    : `Each anchor is paired with its ${settings.k} nearest positives${run.owner ? ", chosen when the epoch began" : ""}: ${big(next.pairs.a.length)} pairs. Those of one anchor are drawn thick.`;
+    : `Batch ${run.at + 1} of ${batches.length}: ${n} points, ${settings.sampler === "shuffled" ? "drawn without regard to their classes" : "equally many from each of several classes"}.`;
+  if (name === "distances") return `All ${n} × ${n} = ${big(n * n)} squared distances: the loss depends on nothing else. The lines show those from one anchor; the darker the line, the nearer the point.`;
+  if (name === "positives") return pairs ? `The contrastive loss uses all positives: ${big(next.pairs.a.length)} pairs.`
+    : `Each anchor is paired with its ${settings.k === 1 ? "nearest positive" : `${settings.k} nearest positives`}${run.owner ? ", chosen when the epoch began" : ""}: ${big(next.pairs.a.length)} pairs. The thick lines belong to one anchor.`;
   if (name === "weights") {
-    if (pairs) return `${big(next.terms)} pairs of different classes; ${big(next.matter)} are closer than the margin and push.`;
-    const how = settings.loss === "sst" ? "weight s = sigmoid(z): the thickness of the line" : "weight 1 if the negative is within the circle, else 0";
-    return `${big(next.terms)} triplets, ${how}. ${big(next.matter)} matter (${percent(next.matter / Math.max(next.terms, 1))}). ${focus}`;
+    if (pairs) return `${big(next.terms)} pairs of different classes; ${big(next.matter)} of them are closer than the margin, and are pushed apart.`;
+    const how = settings.loss === "sst" ? "Each has the weight s = sigmoid(z), drawn as the thickness of its line" : "Each has weight 1 if its negative lies inside the circle, and 0 otherwise";
+    return `${big(next.terms)} triplets. ${how}; ${big(next.matter)} of them (${percent(next.matter / Math.max(next.terms, 1))}) matter. ${focus}`;
   }
-  if (name === "forces") return `Each point sums what its triplets ask of it: the negative gradient of the loss (${tidy(next.value, 3)}). The longest arrow has a fixed length. The weights of the network cannot follow all of them.`;
-  if (name === "move") return `The optimiser changes the weights of the network; so all ${run.shownCount} points move, those outside the batch as well. From the ring to the dot.`;
-  if (name === "embed") return `The whole training set is embedded with the network as it is now: ${run.shownCount} points.`;
-  if (name === "cluster") return run.owner ? `k-means finds ${Math.max(...run.owner) + 1} neighborhoods. ${batches.length} of them hold a triplet and become batches.`
+  if (name === "forces") return `Each point adds up what its triplets ask of it: the negative gradient of the loss (now ${tidy(next.value, 3)}). The longest arrow always has the same length. The network cannot follow every arrow at once.`;
+  if (name === "move") return `The optimiser changes the weights of the network, so all ${run.shownCount} points move, not only the batch. Rings mark where the points of the batch were.`;
+  if (name === "embed") return `The network, as it is now, embeds the whole training set: ${run.shownCount} points.`;
+  if (name === "cluster") return run.owner ? `k-means finds ${Math.max(...run.owner) + 1} neighborhoods; ${batches.length} of them contain a triplet, and become batches.`
     : "These batches are drawn without clusters: choose local batches to see neighborhoods.";
-  return `Each batch is visited once: number ${run.at + 1} of ${batches.length} is next.`;
+  return `Each batch is visited once; number ${run.at + 1} of ${batches.length} comes next.`;
 }
 
 // -- the widget
 
 function render({ model, el }) {
   const { root, body, say } = stage(el, model,
-    "A small network is trained here, in your browser, each time anew. Its embedding of the data is drawn as it learns. Move any dial while it trains.", false);
+    "A small network trains right here, in your browser, from scratch each time. Watch its embedding change as it learns, and move any dial while it does.", false);
   const main = h("div", { class: "sst-pg" });
   body.append(main);
 
@@ -370,7 +386,7 @@ function render({ model, el }) {
   const head = h("div", { class: "sst-pg-head" });
   const pickId = unique();
   const pick = h("select", { id: pickId, change: () => begin(pick.value) });
-  pick.append(h("option", { value: "" }, "none: play freely"), ...(model.get("experiments") ?? []).map((one, i) => h("option", { value: one.name }, `${i + 1}. ${one.title}`)));
+  pick.append(h("option", { value: "" }, "None: play freely"), ...(model.get("experiments") ?? []).map((one, i) => h("option", { value: one.name }, `${i + 1}. ${one.title}`)));
   head.append(h("div", { class: "sst-control" }, h("label", { for: pickId }, "Experiment"), pick));
   const ask = h("div", { class: "sst-pg-ask" });
   main.append(head, ask);
@@ -383,8 +399,8 @@ function render({ model, el }) {
   button(bar, "Reset", () => restart(), { title: "Back to the untrained network" });
   const pace = choice(bar, { label: "Speed", options: RATES, value: rate, onChange: (value) => { rate = value; if (playing) send({ do: "play", rate, until: until() }); } });
   const slowly = button(bar, "Slow motion", () => setSlow(slow ? "" : "step"), { "aria-pressed": "false" });
-  const race = button(bar, "Race two settings", () => setRace(), { "aria-pressed": "false" });
-  const share = button(bar, "Copy link", () => copy());
+  const race = button(bar, "Race two settings", () => setRace(), { "aria-pressed": "false", class: "sst-button sst-pg-more" });
+  button(bar, "Copy link", () => copy(), { class: "sst-button sst-pg-more" });
   main.append(bar);
   const stations = h("div", { class: "sst-pg-stations", hidden: true });
   const differs = h("p", { class: "sst-pg-differs", hidden: true });
@@ -410,11 +426,15 @@ function render({ model, el }) {
     return panel;
   });
   const state = h("p", { class: "sst-pg-state" });
+  const tell = () => state.replaceChildren(...runs.flatMap((run, i) => {
+    const [where, measured, alarm] = parts(run, data);
+    return [runs.length > 1 ? `${"AB"[i]}: ` : "", where, h("span", { class: "sst-pg-measured" }, measured), `.${alarm} `];
+  }));
   const legend = h("p", { class: "sst-pg-legend" });
-  const looking = h("div", { class: "sst-controls" });
+  const looking = h("div", { class: "sst-controls sst-pg-looking" });
   const swing = slider(looking, { label: "Turn", min: -180, max: 180, step: 5, value: 30, format: (x) => `${x}°`, onInput: (x) => { turn[0] = (x * Math.PI) / 180; paint(); } });
   const shown = choice(looking, { label: "Show", options: [["train", "training"], ["unseen", "unseen"]], value: part, onChange: (value) => { part = value; focus = -1; send({ do: "show", part }); label(); } });
-  const look = choice(looking, { label: "As", options: [["pictures", "pictures"], ["marks", "marks"]], value: "pictures", onChange: (value) => { marks = value === "marks"; paint(); } });
+  const look = choice(looking, { label: "Drawn as", options: [["pictures", "pictures"], ["marks", "marks"]], value: "pictures", onChange: (value) => { marks = value === "marks"; paint(); } });
   const others = button(looking, "Next anchor", () => nextAnchor(), { title: "Draw the triplet of another anchor of the batch" });
   const curveBox = h("div", { class: "sst-pg-curves" });
   const curves = CURVES.map(([column, title, top]) => {
@@ -422,12 +442,12 @@ function render({ model, el }) {
     curveBox.append(h("div", { class: "sst-pg-curve" }, h("div", { class: "sst-pg-curve-title" }, h("span", {}, title), value), node));
     return { column, title, top, node, value };
   });
-  const along = h("div", { class: "sst-controls" });
+  const along = h("div", { class: "sst-controls sst-pg-along" });
   choice(along, { label: "Curves against", options: AXES, value: axis, onChange: (value) => { axis = value; paintCurves(); } });
   const key = h("p", { class: "sst-pg-key", hidden: true }, h("span", { class: "sst-pg-a" }, "A"), " solid, ", h("span", { class: "sst-pg-b" }, "B"), " dashed");
   seen.append(state, legend, looking, along, key, curveBox, h("p", { class: "sst-pg-hint" },
-    "Share that matters: triplets of weight s > 0.1 (SST), active triplets, or pairs of different classes within the margin (contrastive). " +
-    "Local overlap: other classes among the ten nearest. Spread: root mean square distance from the mean."));
+    "Share that matters: triplets with a weight s > 0.1 (SST), active triplets (triplet loss), or pairs of different classes closer than the margin (contrastive). " +
+    "Local overlap: the share of other classes among the ten nearest neighbors. Spread: the root mean square distance from the mean."));
 
   // -- dials
   const knobs = {};
@@ -459,17 +479,17 @@ function render({ model, el }) {
     knobs.data = { node: select.parentNode, set: (value) => { select.value = value; select.lastChild.disabled = !sets.own; } };
     const table = h("input", { type: "file", accept: ".csv,.tsv,.txt,image/*", multiple: true, hidden: true, "aria-label": "A CSV file, or pictures", change: () => bring([...table.files].map((file) => ({ file, folder: file.name }))) });
     const folder = h("input", { type: "file", webkitdirectory: true, multiple: true, hidden: true, "aria-label": "A folder of folders of pictures",
-      change: () => bring([...folder.files].map((file) => ({ file, folder: (file.webkitRelativePath || file.name).split("/").slice(-2)[0] }))) });
+      change: () => bring(classed([...folder.files].map((file) => ({ file, path: file.webkitRelativePath.split("/").slice(0, -1) })))) });
     const row = h("div", { class: "sst-control sst-pg-own" });
     button(row, "Your points (CSV) …", () => table.click());
     button(row, "Your pictures (folder) …", () => folder.click());
-    box.append(table, folder, row, h("p", { class: "sst-pg-hint" }, "Or drop them here: a CSV with one labelled point a line, or a folder for each class. Nothing leaves this page."));
+    box.append(table, folder, row, h("p", { class: "sst-pg-hint" }, "Or drop them here: a CSV file with one labelled point per line, or one folder per class. Nothing leaves this page."));
   }, options("dim", "Embedding", [[2, "2-d"], [3, "3-d"], [16, "16-d"]]));
   group("Loss", options("loss", "Loss", [["sst", "SST"], ["triplet", "triplet"], ["contrastive", "contrastive"]]), dial("margin", "Margin"), dial("scale", "Scale"),
     options("normalize", "Unit length", [["no", "no"], ["yes", "yes"]], (key) => key === "yes", (value) => (value ? "yes" : "no")));
   group("Batches", options("sampler", "Batches", [["local", "local"], ["balanced", "class-balanced"], ["shuffled", "shuffled"]]),
-    dial("warmup", "Local after", (x) => (x ? `${x} epochs` : "the start")), dial("B", "Batch size B"), dial("k", "Positives k"));
-  group("Optimiser", dial("lr", "Learning rate"), options("optimizer", "By", [["adam", "Adam"], ["sgd", "plain descent"]]), (box) => {
+    dial("warmup", "Local", (x) => (x ? `after ${counted(x, "epoch", "epochs")}` : "from the start")), dial("B", "Batch size B"), dial("k", "Positives k"));
+  group("Optimiser", dial("lr", "Learning rate"), options("optimizer", "Method", [["adam", "Adam"], ["sgd", "plain SGD"]]), (box) => {
     const name = unique(), input = h("input", { id: name, type: "number", min: 0, max: 2 ** 31 - 1, step: 1, class: "sst-pg-seed", change: () => change({ seed: Math.max(0, Math.min(2 ** 31 - 1, Math.floor(Number(input.value) || 0))) }) });
     const row = h("div", { class: "sst-control" }, h("label", { for: name }, "Seed"), input);
     button(row, "Next", () => change({ seed: (current[0].seed + 1) % 2 ** 31 }), { "aria-label": "Next seed" });
@@ -526,7 +546,7 @@ function render({ model, el }) {
       const about = (model.get("sets") ?? {})[wanted.data], view = model.get(wanted.data);
       if (!about || !view?.byteLength) {
         put(model, { settings: { ...wanted, data: "rings" } });
-        say(wanted.data === "own" ? "The link was made with data that are not in it; rings and spirals are shown." : "These data are not in this page.");
+        say(wanted.data === "own" ? "This link was made with somebody's own data, which no link contains: here are rings and spirals instead." : "These data are not in this page.");
         return open();
       }
       const bytes = await inflated(view);
@@ -572,7 +592,7 @@ function render({ model, el }) {
     current = [current[0], ...(on ? [{ ...current[0] }] : [])];
     edited = on ? 1 : 0;
     fold();
-    say(on ? "Two runs from the same network. The dials are those of B." : "One run.");
+    say(on ? "Two runs from the same network. The dials now belong to B." : "One run.");
   }
   function setSlow(level) {
     slow = level;
@@ -611,15 +631,16 @@ function render({ model, el }) {
   }
 
   // -- experiments
-  function begin(name) {
-    const found = (model.get("experiments") ?? []).find((one_) => one_.name === name);
+  /** The settings of the runs of an experiment as it is meant. */
+  const meant = (found, seed = 0) => [found.settings, ...(found.rival ? [{ ...found.settings, ...found.rival }] : [])].map((values) => ({ ...E.SETTINGS, ...values, seed }));
+  function begin(name, seed = 0) {
+    const found = (model.get("experiments") ?? []).find((one_) => one_.name === name), [a, b = null] = found ? meant(found, seed) : [];
     over = false;
     edited = 0;
     slow = "";
     put(model, { experiment: name, chosen: null, committed: false, changes: [[], []],
-      ...(found ? { settings: { ...found.settings }, rival: found.rival ? { ...found.settings, ...found.rival } : null } : {}) });
+      ...(found ? { settings: a, rival: b } : {}) });
     own_ = JSON.stringify([model.get("settings"), model.get("rival")]);
-    if (found?.show) { axis = found.axis ?? 0; }
     question();
     open();
     if (found) say(found.question);
@@ -648,9 +669,10 @@ function render({ model, el }) {
       pace.set(rate);
       question();
       toggle(true);
+      play.focus({ preventScroll: true }); // the button that was pressed is gone
     }, { class: "sst-button sst-pg-main" });
     commit.disabled = model.get("chosen") === null || model.get("chosen") === undefined;
-    row.append(h("span", { class: "sst-pg-hint" }, `It then trains for ${found.steps} steps.`));
+    row.append(h("span", { class: "sst-pg-hint" }, `Then it trains for ${found.steps} steps.`));
     if (!committed) ask.append(row);
     verdict_ = h("div", { class: "sst-pg-verdict" });
     ask.append(verdict_);
@@ -659,7 +681,9 @@ function render({ model, el }) {
     const found = task();
     if (!verdict_ || verdict_.childElementCount) return;
     const right = model.get("chosen") === found.answer, told_ = found.feedback?.[model.get("chosen")] ?? "";
-    const sentence = right ? `✓ Yes: ${found.options[found.answer]}.` : `✗ No. ${told_ ? `${told_} ` : ""}Right is: ${found.options[found.answer]}.`;
+    const sentence = right ? `✓ Yes: ${found.options[found.answer]}.` : `✗ No. ${told_ ? `${told_} ` : ""}The right answer: ${found.options[found.answer]}.`;
+    const asked = meant(found, runs[0].settings.seed), moved_ = asked.length !== runs.length || runs.some((run, i) => run.changes.length || JSON.stringify(cleaned(run.settings)) !== JSON.stringify(cleaned(asked[i])));
+    if (moved_) verdict_.append(h("p", {}, "These dials are not those of the experiment, so your runs may look different. As it was set up:"));
     verdict_.append(h("p", { class: right ? "sst-pg-right" : "sst-pg-wrong" }, sentence), h("p", {}, found.because));
     say(`${sentence} ${found.because}`);
   }
@@ -676,23 +700,21 @@ function render({ model, el }) {
       question();
       await open();
       const { train, unseen, classes, others: kind } = sets.own;
-      say(`${train.n} ${sets.own.side ? "pictures" : "points"} to train on and ${unseen.n} unseen ${kind === "classes" ? "ones of other classes" : "ones of the same classes"}, of ${classes.length} classes.`);
+      say(`${classes.length} classes: ${train.n} ${sets.own.side ? "pictures" : "points"} to train on, and ${unseen.n} unseen ones of ${kind === "classes" ? "other" : "the same"} classes.`);
     } catch (error) {
       say(`These files cannot be used: ${error.message}.`);
       state.textContent = `These files cannot be used: ${error.message}.`;
     }
   }
-  root.addEventListener("dragover", (event) => { event.preventDefault(); root.classList.add("sst-pg-drop"); });
-  root.addEventListener("dragleave", () => root.classList.remove("sst-pg-drop"));
-  root.addEventListener("drop", async (event) => {
-    event.preventDefault();
-    root.classList.remove("sst-pg-drop");
-    bring(await dropped(event.dataTransfer));
-  });
+  const target = model.get("address") ? document.documentElement : root; // on its own page a drop may miss the widget
+  const drops = { dragover(event) { event.preventDefault(); root.classList.add("sst-pg-drop"); }, dragleave: () => root.classList.remove("sst-pg-drop"),
+    async drop(event) { event.preventDefault(); root.classList.remove("sst-pg-drop"); bring(await dropped(event.dataTransfer)); } };
+  for (const [name, handler] of Object.entries(drops)) target.addEventListener(name, handler);
 
   async function copy() {
-    const link = model.get("link"), text = model.get("address") ? location.href : `playground.html#${link}`;
-    try { await navigator.clipboard.writeText(text); say("The link is copied. It opens this experiment, and its curves will be the same."); }
+    const page = `playground.html#${model.get("link")}`, home = document.querySelector("a.home"); // a lecture of the site
+    const text = model.get("address") ? location.href : home ? new URL(page, home.href).href : page;
+    try { await navigator.clipboard.writeText(text); say("Link copied. It opens the same experiment, with the same curves."); }
     catch { prompt("Copy this link:", text); }
   }
 
@@ -719,7 +741,7 @@ function render({ model, el }) {
     stations.hidden = !slow;
     if (!slow || !runs[0]) return;
     const name = names()[station], lines = (model.get("lines") ?? {})[name] ?? {}, triplet = focus >= 0 || name === "weights" ? tripletOf(runs[0], focus) : null;
-    const held = document.activeElement?.dataset?.walk;
+    const parts_ = () => [...stations.querySelectorAll("input, button")], held = parts_().indexOf(document.activeElement);
     stations.replaceChildren();
     const top = h("div", { class: "sst-controls" });
     choice(top, { label: "Take apart", options: [["step", "one step"], ["epoch", "one epoch"]], value: slow, onChange: (value) => setSlow(value) });
@@ -729,8 +751,9 @@ function render({ model, el }) {
     stations.append(top, h("ol", { class: "sst-pg-road" }, names().map((other, i) => h("li", { "aria-current": i === station ? "step" : null },
       h("button", { type: "button", click: () => { station = i; moveFrom = performance.now(); label(); paint(); sayStation(); } }, STATION_NAMES[other])))),
     h("p", {}, stationText(name, runs[0], triplet ? triplet.words : "")),
-    h("p", { class: "sst-pg-line" }, lines.algorithm ? `${lines.algorithm} ` : "", lines.code ? h("code", {}, lines.code) : "", lines.place ? ` (${lines.place})` : ""));
-    if (held) stations.querySelector(`[data-walk=${held}]`)?.focus({ preventScroll: true });
+    h("p", { class: "sst-pg-line" }, lines.algorithm && (runs[0].owner || !["embed", "cluster", "visit", "choose"].includes(name)) ? `${lines.algorithm} ` : "", // of local sampling
+      lines.code ? h("code", {}, lines.code) : "", lines.place ? ` (${lines.place})` : ""));
+    if (held >= 0) (parts_()[held].disabled ? forth : parts_()[held]).focus({ preventScroll: true });
   }
 
   // -- triplets
@@ -756,9 +779,9 @@ function render({ model, el }) {
     for (const p of positives) for (const n of negatives) { const value = score(p, n); if (!best || value > best.value) best = { p, n, value }; }
     if (!best) return null;
     const s = 1 / (1 + Math.exp(-best.value));
-    const words = loss === "sst" ? `The triplet that is drawn has s = ${tidy(s)}: the negative is ${best.value > 0 ? "inside" : "outside"} the sphere.`
-      : loss === "triplet" ? `The triplet that is drawn is ${best.value > 0 ? "active: its negative is inside the circle" : "inactive: its negative is outside the circle"}.`
-        : `The nearest other class is ${best.value > 0 ? "inside the circle: it is pushed" : "outside the circle: it is left alone"}.`;
+    const words = loss === "sst" ? `The triplet drawn has s = ${tidy(s)}: its negative lies ${best.value > 0 ? "inside" : "outside"} the sphere.`
+      : loss === "triplet" ? `The triplet drawn is ${best.value > 0 ? "active: its negative lies inside" : "inactive: its negative lies outside"} the circle.`
+        : `The nearest item of another class lies ${best.value > 0 ? "inside the circle, and is pushed away" : "outside the circle, and is left alone"}.`;
     const all = negatives.map((n) => ({ n, weight: Math.max(...positives.map((p) => { const v = score(p, n); return loss === "sst" ? 1 / (1 + Math.exp(-v)) : v > 0 ? 1 : 0; })) }));
     return { a, ...best, s, words, positives, all, apart: gap(a, best.p), item: (i) => batch[i] };
   }
@@ -785,7 +808,7 @@ function render({ model, el }) {
     slowly.setAttribute("aria-pressed", String(Boolean(slow)));
     race.setAttribute("aria-pressed", String(two));
     differs.hidden = key.hidden = !two;
-    differs.textContent = two ? difference(...current) : "";
+    differs.replaceChildren(two ? difference(...current) : "", h("span", { class: "sst-pg-measured" }, " Both start from the same network and draw the same random numbers."));
     panels[1].box.hidden = !two;
     panels[2].box.hidden = two || !data || data.d !== 2;
     pair.classList.toggle("sst-pg-alone", !two && panels[2].box.hidden);
@@ -823,7 +846,8 @@ function render({ model, el }) {
   }
 
   function fit(panel) {
-    const width = Math.floor(panel.node.parentNode.clientWidth) || 240, size = Math.max(1, Math.min(2, devicePixelRatio));
+    const width = Math.floor(panel.node.parentNode.clientWidth) || 240, size = Math.min(2, sharpness(panel.node));
+    if (panel.width !== width) panel.type = typeSize(panel.node);
     panel.width = width;
     panel.height = Math.round(width * (panel.side === 2 && width === main.clientWidth ? 0.55 : pair.classList.contains("sst-pg-alone") ? 0.72 : 0.95));
     if (panel.node.width !== Math.round(width * size) || panel.node.height !== Math.round(panel.height * size)) {
@@ -839,7 +863,7 @@ function render({ model, el }) {
     if (!runs.length || !data) return;
     runs.forEach((run, i) => paintRun(run, panels[i]));
     if (!panels[2].box.hidden) paintInput(runs[0], panels[2]);
-    state.textContent = runs.map((run, i) => (runs.length > 1 ? `${"AB"[i]}: ` : "") + told(run, data)).join(" ");
+    tell();
     if (slow && names()[station] === "move" && !still.matches && performance.now() - moveFrom < 900) requestAnimationFrame(paint);
   }
 
@@ -931,10 +955,15 @@ function render({ model, el }) {
     pen.moveTo(10, height - 10);
     pen.lineTo(10 + bar_ * zoom, height - 10);
     pen.stroke();
-    pen.font = "11px system-ui, sans-serif";
+    pen.font = `${panel.type}px system-ui, sans-serif`;
     pen.fillText(`${Number(bar_.toPrecision(1))} in the embedding`, 10, height - 15);
-    const where = dim === 16 ? `16-d, the plane of greatest variance: ${percent(view.share)} of it` : dim === 3 ? "3-d: drag to turn" : "the embedding";
-    panel.caption.textContent = `${runs.length > 1 ? `${panel.name}: ` : ""}${where}${batch ? `; lifted: the batch that comes next, ${batch.length} points` : ""}`;
+    if (runs.length > 1) { // in the colour of its curves
+      pen.font = `700 ${panel.type + 4}px system-ui, sans-serif`;
+      pen.fillStyle = palette[panel.side ? "vermilion" : "blue"];
+      pen.fillText(panel.name, 8, panel.type + 10);
+    }
+    const where = dim === 16 ? `16-d, seen in the plane of greatest variance (${percent(view.share)} of it)` : dim === 3 ? "3-d: drag to turn it" : "the embedding";
+    panel.caption.textContent = `${runs.length > 1 ? `${panel.name}: ` : ""}${where}${batch ? `; standing out: the next batch, ${batch.length} points` : ""}`;
     panel.node.setAttribute("aria-label", `${runs.length > 1 ? `${panel.name}. ` : ""}The embedding of ${n} ${data.side ? "pictures" : "points"}. ${told(run, data)}`);
   }
 
@@ -975,7 +1004,7 @@ function render({ model, el }) {
       pen.stroke();
       pen.setLineDash([]);
       const text = loss === "sst" ? `s = ${tidy(found.s)}` : found.value > 0 ? "active" : "inactive";
-      pen.font = "600 13px system-ui, sans-serif";
+      pen.font = `600 ${panel.type + 2}px system-ui, sans-serif`;
       pen.lineWidth = 4;
       pen.strokeStyle = palette.paper;
       pen.fillStyle = palette.ink;
@@ -1027,7 +1056,7 @@ function render({ model, el }) {
     }
     pen.globalAlpha = 1;
     ring(pen, X[hovered], Y[hovered], 9);
-    panel.caption.textContent = "the data, as the network gets them";
+    panel.caption.textContent = "the data as the network gets them";
     panel.node.setAttribute("aria-label", `The input: ${n} points of ${data.classes.length} classes in the plane.`);
   }
 
@@ -1036,8 +1065,9 @@ function render({ model, el }) {
     for (const { column, title, top, node, value } of curves) {
       drawCurve(node, runs, column, top, axis, palette);
       const last = runs.map((run) => run.rows.map((row) => row[column]).filter((v) => v !== null).pop());
-      value.textContent = last.map((v) => (v === undefined ? "–" : column === 6 || column === 7 ? percent(v) : tidy(v, column === 3 ? 3 : 2))).join(" / ");
-      node.setAttribute("aria-label", `${title}: ${value.textContent}, after ${runs[0].rows.length} measurements`);
+      const words = last.map((v) => (v === undefined ? "–" : column === 6 || column === 7 ? percent(v) : tidy(v, column === 3 ? 3 : 2)));
+      value.replaceChildren(...words.flatMap((text, i) => [i ? " / " : "", h("span", { class: words.length > 1 ? `sst-pg-${"ab"[i]}` : null }, text)]));
+      node.setAttribute("aria-label", `${title}: ${value.textContent}, after ${counted(runs[0].rows.length, "measurement", "measurements")}`);
     }
   }
 
@@ -1099,8 +1129,10 @@ function render({ model, el }) {
     if (!model.get("address") || location.hash.length < 2) return;
     const found = fromLink(location.hash);
     if (toLink(found) === model.get("link")) return;
-    const known = (model.get("experiments") ?? []).some((one_) => one_.name === found.experiment);
-    put(model, { experiment: known ? found.experiment : "", settings: found.settings, rival: found.rival, changes: found.changes, chosen: null, committed: false });
+    const named = (model.get("experiments") ?? []).find((one_) => one_.name === found.experiment);
+    const bare = [...new URLSearchParams(location.hash.slice(1)).keys()].every((name) => ["experiment", "seed"].includes(name));
+    if (named && bare) return begin(named.name, found.settings.seed); // typed by hand: its own settings
+    put(model, { experiment: named ? found.experiment : "", settings: found.settings, rival: found.rival, changes: found.changes, chosen: null, committed: false });
     own_ = JSON.stringify([model.get("settings"), model.get("rival")]);
     question();
     open(found.changes);
@@ -1117,6 +1149,7 @@ function render({ model, el }) {
   return () => {
     worker.end();
     removeEventListener("hashchange", address);
+    for (const [name, handler] of Object.entries(drops)) target.removeEventListener(name, handler);
     resized.disconnect();
     ends.forEach((end) => end());
   };

@@ -61,12 +61,12 @@ _STATIONS = {
     "cluster": ("Step 2: k-means, with N / B clusters.", "find_neighborhoods(sampler, embeddings)"),
     "visit": ("Step 3: each cluster is a batch, and is visited once.", "for number, neighborhoods in enumerate(read)"),
     "choose": (
-        "Step 3: at most B points of a cluster are the batch.",
+        "Step 3: at most B points of a cluster form the batch.",
         "for images, labels, pairs, weight in neighborhoods",
     ),
     "distances": ("The squared distances of the embedded batch.", "embeddings = run.network(images)"),
     "positives": ("Step 4: each anchor keeps its k nearest positives.", "find_neighborhoods(sampler, embeddings)"),
-    "weights": ("The loss, the mean over all triplets.", "loss = weight * run.objective(embeddings, labels, pairs)"),
+    "weights": ("The loss: the mean over all triplets.", "loss = weight * run.objective(embeddings, labels, pairs)"),
     "forces": ("Its gradient, in closed form.", "loss.backward()"),
     "move": ("A step down the gradient.", "run.optimizer.step()"),
 }

@@ -9,6 +9,8 @@ from importlib import import_module
 import torch
 from torch import Tensor, nn
 
+from .files import one_line
+
 SIDES = (224, 32, 64, 96, 128, 256, 299)  # of images that networks are made for
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation of RGB in 0..1
 # Backbones that torchvision lacks: the module with a function of that name, imported only when it is needed.
@@ -115,10 +117,9 @@ def _count_features(backbone: nn.Module) -> int:
 
 def no_download(name: str, error: Exception) -> OSError:
     """Return the error of weights that cannot be downloaded."""
-    cause = getattr(error, "reason", error)  # of an address that cannot be reached; its strerror has no number
     return OSError(
-        f"the weights of {name} cannot be downloaded ({getattr(cause, 'strerror', None) or cause}); connect to the "
-        "network, give their file as weights, or train from scratch with weights=None (--weights none)"
+        f"the weights of {name} cannot be downloaded ({one_line(error)}); connect to the network, give their file as "
+        "weights, or train from scratch with weights=None (--weights none)"
     )
 
 

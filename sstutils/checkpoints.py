@@ -53,10 +53,7 @@ def hardware(where: str | torch.device | None = None) -> dict[str, Any]:
 
 def write(content: dict[str, Any], path: str | PathLike) -> None:
     """Write a checkpoint, whole or not at all: after an OSError, what was there before stays."""
-    _save({"format": FORMAT, **content, "versions": versions()}, path)
-
-
-def _save(content: dict[str, Any], path: str | PathLike) -> None:
+    content = {"format": FORMAT, "versions": versions(), **content}
     raw = io.BytesIO()  # torch itself tells a full disk by an error that names nothing
     torch.save(content, raw)
     check_content(content, raw.getbuffer().nbytes)  # what could not be loaded is not written
@@ -82,8 +79,7 @@ def load_checkpoint(path: str | PathLike) -> dict[str, Any]:
     -------
     dict
         ``recipe`` (dict), ``data`` (name, options, fingerprint), ``model`` (weights), ``history`` (list of rows),
-        ``versions``, ``training`` (what resuming needs; of a file by :func:`save_weights` only how it ended) and, since
-        it is kept, ``hardware`` (of the last epoch).
+        ``versions``, ``training`` (what resuming needs, or how it ended) and, if kept, ``hardware`` (last epoch).
 
     Raises
     ------
@@ -159,15 +155,6 @@ def _check(value: Any, schema: Any, name: str) -> None:
 def unfinished(content: dict[str, Any]) -> bool:
     """Tell whether the training of a checkpoint was stopped before its end."""
     return len(content["history"]) < content["recipe"]["epochs"] and not content["training"]["ended"]
-
-
-def save_weights(content: dict[str, Any], path: str | PathLike) -> None:
-    """Write a checkpoint without what only resuming needs, weights in half precision: a sixth of the size.
-
-    :func:`load_checkpoint`, which `content` comes from, and :func:`load_model` read it as any other.
-    """
-    thin = {"model": _weights(content["model"], torch.float16), "training": {"ended": content["training"]["ended"]}}
-    _save(content | thin, path)
 
 
 def _weights(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:

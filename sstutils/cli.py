@@ -120,6 +120,10 @@ _TYPES: dict[str, Any] = {
 }
 
 
+# Control characters, and those that turn the direction of writing; progress bars move up by ESC [A.
+_COMMANDS = re.compile("\x1b(?!\\[A)|[\0-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
 def main(argv: Iterable[str] | None = None) -> int:
     """Run the command line; return the exit status: 0, 2 after a user's mistake, 130 after Ctrl-C."""
     with redirect_stdout(_Stream(sys.stdout)), redirect_stderr(_Stream(sys.stderr)), _warning_in_a_line():
@@ -140,7 +144,6 @@ def main(argv: Iterable[str] | None = None) -> int:
                 if not is_out_of_memory(error):
                     raise
                 text = f"out of memory ({text[:200]}); use smaller batches or images, or on a GPU, use --device cpu"
-            text = "".join(sign if sign.isprintable() else "?" for sign in text)  # no commands to the terminal
             print(f"sst: error: {text if len(text) <= 1000 else text[:600] + ' ... ' + text[-300:]}", file=sys.stderr)
             return 2
         except KeyboardInterrupt as stop:
@@ -160,7 +163,10 @@ def _warning_in_a_line() -> Iterator[None]:
 
 
 class _Stream:
-    """A stream for printing: replaces what its encoding lacks, and goes on when its reader (`| head -1`) has left."""
+    """A stream for printing: replaces what its encoding lacks, and goes on when its reader (`| head -1`) has left.
+
+    Names of files and classes give no commands to the terminal.
+    """
 
     def __init__(self, stream: TextIO | None) -> None:
         self.stream = stream or open(os.devnull, "w")  # noqa: SIM115 - the caller may have closed stdout or stderr
@@ -179,7 +185,7 @@ class _Stream:
                 raise
 
     def write(self, text: str) -> int:
-        return self._try("write", text) or 0
+        return self._try("write", _COMMANDS.sub("?", text)) or 0
 
     def flush(self) -> None:
         self._try("flush")
@@ -339,6 +345,7 @@ def _train(data: str, out: Path | None = None, overwrite: bool = False, **option
 
 def _report_own(checkpoint: Path, where: str | None) -> None:
     """Say what training was worth on the test classes of a folder of one's own, and draw the worst confusions."""
+    from .evaluation import check_measurable
     from .figures import plots
     from .files import atomic_write
     from .photos.head import compare_with_untrained
@@ -346,6 +353,11 @@ def _report_own(checkpoint: Path, where: str | None) -> None:
     from .runs import embed_checkpoint
 
     embeddings, dataset, content = embed_checkpoint(checkpoint, where=where, progress=False)
+    try:
+        check_measurable(dataset.targets)
+    except ValueError as error:
+        print(f"the test pictures cannot measure it: {error}")
+        return
     measured = compare_with_untrained(dataset, embeddings, Recipe(**content["recipe"]), where)
     print(f"Recall@1 on {len(dataset)} pictures of {len(dataset.classes)} classes that were not trained on:")
     print(*(f"  {name:<20} {value:.3f}" for name, value in measured.items()), sep="\n")
@@ -425,12 +437,17 @@ def _index(data: str, checkpoint: Path | None = None, out: Path | None = None, *
 
     Only new and changed pictures are embedded; deleted ones leave.
     """
-    from .checkpoints import checkpoint_path
-    from .files import file_name
+    from .checkpoints import checkpoint_path, load_checkpoint
+    from .files import file_name, resolve
     from .index import index_pictures
     from .runs import default_workers
 
-    checkpoint = checkpoint or checkpoint_path(data)
+    if not checkpoint:
+        checkpoint = checkpoint_path(data)
+        theirs = load_checkpoint(checkpoint)["data"]["name"]
+        here, there = (resolve(name.partition(":")[2]).resolve() for name in (data, theirs))
+        if here != there:  # another folder of this name
+            raise ValueError(f"{checkpoint} was trained on {theirs}: choose a network with --checkpoint")
     out = out or Path("output", "indexes", f"{file_name(data)}.index")
     _check_output(out, data, checkpoint)
     where, workers = options.get("where"), options.get("workers")
@@ -465,7 +482,7 @@ def _search(
     found = loaded.describe(queries, *loaded.search(queries, k or max(1, min(10, len(loaded) - 1))))
     if html:
         with atomic_write(html) as temporary:
-            temporary.write_text(render_page(found), encoding="utf-8")
+            temporary.write_text(render_page(found), encoding="utf-8", errors="replace")
     if png:
         with atomic_write(png) as temporary:
             draw_found(found).savefig(temporary, format="png")

@@ -66,14 +66,21 @@ def _double_rows(x: Tensor, queries: Tensor) -> Iterator[tuple[Tensor, Tensor, T
         yield chunk, scores.scatter_(1, chunk[:, None], -math.inf), slack
 
 
+def check_measurable(labels: Sequence[int] | Tensor) -> None:
+    """Raise ValueError unless something can be found among items of these classes, and missed."""
+    sizes = class_labels(labels).unique(return_counts=True)[1]
+    if len(sizes) < 2:
+        raise ValueError("all items are of one class, so that any ranking is right; add items of another class")
+    if sizes.max() < 2:
+        raise ValueError(f"each of the {len(labels)} items has a class of its own; add items to these classes")
+
+
 def _by_class(embeddings: Tensor, labels: Sequence[int] | Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return embeddings by class, small classes first, and rescaled; ascending classes; other items of the class."""
     x = finite_matrix(embeddings)
-    _, classes, sizes = class_labels(labels, len(x)).cpu().unique(return_inverse=True, return_counts=True)
-    if len(sizes) < 2:
-        raise ValueError("all items are of one class: any ranking is perfect, so that there is nothing to measure")
-    if sizes.max() < 2:
-        raise ValueError(f"each of the {len(x)} items has a class of its own: there is nothing to find for any of them")
+    labels = class_labels(labels, len(x)).cpu()
+    check_measurable(labels)
+    _, classes, sizes = labels.unique(return_inverse=True, return_counts=True)
     by_size = sizes.argsort(stable=True)
     classes = by_size.argsort()[classes]
     order = classes.argsort(stable=True)
@@ -229,9 +236,8 @@ def nmi(embeddings: Tensor, labels: Sequence[int] | Tensor, *, restarts: int | N
 
     x = finite_matrix(embeddings)
     labels = class_labels(labels, len(x)).cpu()
+    check_measurable(labels)
     classes = len(labels.unique())
-    if classes < 2:
-        raise ValueError("all items are of one class: there is nothing to measure")
     if restarts is None:
         restarts = max(1, min(10, 10**8 // (len(x) * classes)))
     _, cluster, _ = kmeans(x, classes, iterations=100, restarts=restarts, seed=seed)

@@ -27,6 +27,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
 
 from . import checks
 from .checks import full_precision
@@ -159,7 +160,7 @@ def contrastive_loss(
         short, active = _hinge(margin - d2)
         return (near * d2 + far * short).sum(), near - far * active
 
-    return _OfDistances.apply(embeddings, objective)
+    return _of_distances(embeddings, objective)
 
 
 class _Loss(nn.Module):
@@ -235,6 +236,14 @@ class _OfDistances(torch.autograd.Function):
             return *torch.autograd.grad(value, embeddings, grad, create_graph=True), None
 
 
+def _of_distances(embeddings: Tensor, objective: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
+    """Compute a function of D; where torch transforms functions (torch.func, forward mode), as plain operations."""
+    if unpack_dual(embeddings).tangent is None and not torch._C._are_functorch_transforms_active():  # as torch asks
+        return _OfDistances.apply(embeddings, objective)
+    with full_precision():
+        return objective(_centred_distances(embeddings)[1])[0]
+
+
 def _sums(d2: Tensor, i: Tensor, j: Tensor, values: Tensor) -> Tensor:
     """Add up the values listed for each (i, j), in a matrix like `d2`."""
     return torch.zeros_like(d2).view(-1).index_add_(0, i * len(d2) + j, values).view_as(d2)
@@ -244,7 +253,8 @@ def _sums(d2: Tensor, i: Tensor, j: Tensor, values: Tensor) -> Tensor:
 
 
 def _logistic(z: Tensor) -> tuple[Tensor, Tensor]:
-    if z.requires_grad:  # as plain as it can be, for second derivatives; beyond the threshold it is exactly z
+    if z.requires_grad or unpack_dual(z).tangent is not None:
+        # As plain as it can be, for second derivatives; beyond the threshold it is exactly z.
         return F.softplus(z, threshold=50), z.detach().sigmoid()
     # log(1 + exp(z)) = max(0, z) - log(sigmoid(|z|)): safe for all z, and up to six times faster than log1p.
     value = z.clamp_min(0).sub_(z.abs().sigmoid_().log_())
@@ -272,7 +282,7 @@ def _triplet_mean(
         far = sum(_sums(d2, end, n, slope) for end in ends) / len(ends)
         return value.sum() / max(len(a), 1), _sums(d2, a, p, slope) - far
 
-    return _OfDistances.apply(embeddings, objective)
+    return _of_distances(embeddings, objective)
 
 
 def _over_negatives(
@@ -321,7 +331,7 @@ def _checked(
     k is None or checks.whole_number("k", k)
     indices = () if indices_tuple is None else checks.index_tuple(indices_tuple, embeddings)
     if labels is not None:
-        labels = checks.class_labels(labels, len(embeddings)).to(embeddings.device)
+        labels = checks.class_labels(labels, len(embeddings)).to(embeddings.device, copy=True)
     elif len(indices) <= 2:
         raise ValueError("labels are None: they may be left out only if indices_tuple holds 3 or 4 tensors")
     if len(indices) == 2:

@@ -4,7 +4,6 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Container
 from functools import cache
 from os import PathLike
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch.func import functional_call
 
 from .backbones import SIDES, make_backbone
 from .checks import one_of, real_number, true_or_false, whole_number
-from .files import check_archive, one_line
+from .files import cause, check_archive
 
 HEADS = ("trained", "frozen", "only")  # what is trained of a network
 
@@ -76,10 +75,9 @@ def load_tensors(path: str | PathLike) -> Any:
 def load_weights(network: nn.Module, state: dict[str, Tensor] | str | Path, source: str = "") -> None:
     """Load weights into a backbone, or say what does not match.
 
-    It accepts a ``state_dict``, also within dictionaries (under "state_dict", "model", ...), with names prefixed by
-    what wraps and training scripts put before them ("module.", "_orig_mod.", "model.", "encoder.", "backbone." and
-    their combinations), with a classifier (which is skipped), and with leading dimensions of 1, as some ported weights
-    have.
+    It accepts a ``state_dict``, also within dictionaries (the one that fits best), with names prefixed by whatever
+    wraps and training scripts put before them ("module.", "_orig_mod.", "encoder_q."), with a classifier (which is
+    skipped), and with leading dimensions of 1, as some ported weights have.
 
     Parameters
     ----------
@@ -104,18 +102,14 @@ def load_weights(network: nn.Module, state: dict[str, Tensor] | str | Path, sour
             raise FileNotFoundError(f"weights file {source} not found") from None
         except Exception as error:  # whatever the bytes are taken for
             raise ValueError(
-                f"{source} holds no weights that can be read safely ({one_line(error)[:100]}): "
+                f"{source} holds no weights that can be read safely ({cause(error)[:100]}): "
                 "save a state_dict with torch.save"
             ) from None
-    for _ in range(4):  # dictionaries in dictionaries; an odd file may hold itself
-        inner = (state[key] for key in _NESTED if isinstance(state, dict) and isinstance(state.get(key), dict))
-        state = next(inner, state)
-    if isinstance(state, dict):
-        state = {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Tensor)}
-    if not state or not isinstance(state, dict):
-        raise ValueError(f"{source} holds no weights: expected tensors by name, as network.state_dict() gives them")
     own = network.state_dict()
-    state = _strip_prefix(state, own)
+    found = [_strip_prefix(inner, own) for inner in _dictionaries(state)]
+    state = max(found, key=lambda names: (len(own.keys() & names.keys()), len(names)), default={})
+    if not state:
+        raise ValueError(f"{source} holds no weights: expected tensors by name, as network.state_dict() gives them")
     # Old files lack the counters of batches, which nothing needs.
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
     classifier = ("fc.", "last_linear.", "classifier.", "head.", "heads.", "aux1.", "aux2.", "AuxLogits.")
@@ -128,27 +122,30 @@ def load_weights(network: nn.Module, state: dict[str, Tensor] | str | Path, sour
         fitting[name] = value
         if value.shape != own[name].shape:
             misshapen.append(f"{name} {tuple(value.shape)}, expected {tuple(own[name].shape)}")
-        elif not is_finite(value):
+        elif value.is_floating_point() != own[name].is_floating_point() or not is_finite(value):
             odd.append(name)
-    found = {"missing": missing, "unknown": unknown, "of another shape": misshapen, "not finite": odd}
+    found = {"missing": missing, "unknown": unknown, "of another shape": misshapen, "not finite floats": odd}
     if problems := [f"{len(names)} {what}, such as {min(names)}" for what, names in found.items() if names]:
         raise ValueError(f"the weights {source} do not fit the backbone: {'; '.join(problems)}")
     network.load_state_dict(fitting, strict=False)
 
 
-_NESTED = ("state_dict", "model_state_dict", "model", "network", "net")
-_WRAP = re.compile(r"(_orig_mod|module|model|encoder|backbone|network|net)\.")
+def _dictionaries(state: Any) -> list[dict]:
+    """List a dictionary and all within it, each once: an odd file may hold itself."""
+    found = [state] if isinstance(state, dict) else []
+    seen = {id(state)}
+    for one in found:
+        inner = {id(value): value for value in one.values() if isinstance(value, dict) and id(value) not in seen}
+        seen |= inner.keys()
+        found += inner.values()
+    return found
 
 
-def _strip_prefix(state: dict[str, Tensor], own: Container[str]) -> dict[str, Tensor]:
+def _strip_prefix(state: dict, own: dict[str, Tensor]) -> dict[str, Tensor]:
     """Remove the prefix that most names carry before a network's own names; other names are left out with it."""
-    found = Counter()
-    for name in state:
-        rest = name
-        while rest not in own and (wrap := _WRAP.match(rest)):
-            rest = rest[wrap.end() :]
-        if rest in own:
-            found[name.removesuffix(rest)] += 1
+    state = {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    tails = ((name, name.split(".", cut)[-1]) for name in state for cut in range(name.count(".") + 1))
+    found = Counter(name.removesuffix(tail) for name, tail in tails if tail in own)
     prefix = max(found, key=found.__getitem__, default="")
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 

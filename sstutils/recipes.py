@@ -274,7 +274,7 @@ def balanced_sampler(recipe: Recipe, labels: list[int]) -> ClassBalancedSampler:
     most = min(recipe.batch_size, len(labels))
     if most < 4:
         what = f"batch_size is {most}" if most < len(labels) else f"there are {most} images to train on"
-        raise ValueError(f"class-balanced batches need 4 images, two of each of two classes; {what}")
+        raise ValueError(f"class-balanced batches (of warmup, too) need 4 images, 2 of each of 2 classes; {what}")
     classes = max(2, min(len(set(labels)), most // recipe.per_class))
     return ClassBalancedSampler(labels, most // classes * classes, most // classes, seed=recipe.seed)
 

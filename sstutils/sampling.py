@@ -38,7 +38,7 @@ class _Epochs(Sampler[list[int]]):
         self.epoch += 1
         return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
-    def refresh(self, embeddings: Tensor | None = None, labels: Sequence[int] | Tensor | None = None) -> Self:
+    def refresh(self, embeddings: Tensor | None = None) -> Self:
         """Do nothing, and return the sampler: its batches do not depend on embeddings. See `LocalSampler.refresh`."""
         return self
 
@@ -123,14 +123,13 @@ class LocalSampler(_Epochs):
         self.batches: list[Tensor] | None = None
 
     @full_precision()
-    def refresh(self, embeddings: Tensor, labels: Sequence[int] | Tensor | None = None) -> Self:
+    def refresh(self, embeddings: Tensor) -> Self:
         """Find new neighborhoods, and return the sampler.
 
         The (N, d) embeddings are finite, and in the order of the whole data set; the work is done on their device.
-        Labels are other ones than those given before, from now on.
         """
         x = checks.finite_matrix(embeddings)
-        labels = checks.class_labels(self.labels if labels is None else labels, len(x)).cpu()
+        labels = checks.class_labels(self.labels, len(x))
         random = self._next_epoch()
         count = math.ceil(len(x) / self.batch_size) if self.balanced else max(1, len(x) // self.batch_size)
         # Many more classes than clusters: seeds spread by k-means++ end no better than random ones, for five times the
@@ -150,7 +149,7 @@ class LocalSampler(_Epochs):
                 batches.append(batch)
         if self.shuffle:
             batches = [batches[i] for i in torch.randperm(len(batches), generator=random)]
-        self.labels, self.batches, self.pairs = labels, batches, None
+        self.batches, self.pairs = batches, None
         if self.positives == "epoch":
             distances = (squared_distances(rescale(x[batch.to(x.device)])[0]) for batch in batches)
             found = [nearest_positives(d2, labels[i], self.k) for d2, i in zip(distances, batches, strict=True)]

@@ -39,7 +39,7 @@ class Run:
         processes, dataset = distributed.world()[1], labelled(dataset)
         if len(dataset.classes) < 2:
             raise ValueError(
-                f"training needs at least 2 classes, got {len(dataset.classes)}; add images of other classes"
+                f"training needs at least 2 classes, got {len(dataset.classes)}; a folder gives half of its to testing"
             )
         if recipe.neighborhoods % processes:
             raise ValueError(

@@ -313,7 +313,7 @@ def complete_epoch(run: Run) -> Iterator[Step]:
             return
         raise ValueError(
             f"no batch of {run.recipe.batch_size} holds a class with two images and another class; "
-            "check the labels, or change batch_size"
+            "add images to the classes, or change batch_size"
         )
     for weights in (*run.model.state_dict().values(), *run.loss.parameters()):  # no later loss sees the last step
         check_finite(weights, "the weights")

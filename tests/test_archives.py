@@ -13,9 +13,8 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from sstutils.datasets.source import Download
 from sstutils.photos import archives
-from sstutils.photos.archives import fetch, unpack
+from sstutils.photos.archives import Download, fetch, unpack
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 MD5 = hashlib.md5(CONTENT).hexdigest()

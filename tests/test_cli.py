@@ -113,6 +113,66 @@ def test_a_small_folder_of_pictures_goes_all_the_way(folder, sampler, tmp_path, 
     assert (tmp_path / "output/figures/pets_TSNE.png").exists()
 
 
+@pytest.mark.parametrize(("classes", "each"), [(3, 2), (8, 1)])
+def test_a_folder_too_small_to_measure_is_trained_and_told(classes, each, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_tree(tmp_path / "few", classes, each)
+    assert cli.main(["train", "folder:few", "--epochs", "1"]) == 0
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told.startswith("the test pictures cannot measure it: ") and "; add items" in told
+    again = ["evaluate", "output/checkpoints/few.pt"], ["paper", "--data", "folder:few"], ["study", "folder:few"]
+    for command in again:
+        assert "; add items" in fails(capsys, *command)
+    assert not list((tmp_path / "output").glob("[ps]*"))  # neither paper nor studies: found before the work
+
+
+def make_tree(root, classes, each, level=0):
+    """A folder of pictures, all of one size in bytes."""
+    for name in "abcdefgh"[:classes]:
+        (root / name).mkdir(parents=True)
+        for i in range(each):
+            noise = np.random.default_rng([level, ord(name), i]).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(root / name / f"{i}.bmp")
+
+
+def test_two_classes_are_too_few_to_train(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_tree(tmp_path / "two", 2, 4)
+    for command in (["train", "folder:two"], ["paper", "--data", "folder:two"], ["study", "folder:two"]):
+        line = fails(capsys, *command)
+        assert "a folder gives half of its to testing" in line or "add items of another class" in line
+
+
+def test_an_index_by_the_network_of_another_folder_of_its_name_is_no_default(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for top in "AB":
+        make_tree(tmp_path / top / "pets", 4, 2)
+    assert cli.main(["train", "folder:A/pets", "--epochs", "1"]) == 0
+    assert "pets.pt was trained on folder:A/pets" in fails(capsys, "index", "folder:B/pets")
+    for folder in ("A/pets", "A/../A/pets/", str(tmp_path / "A" / "pets")):
+        assert cli.main(["index", f"folder:{folder}"]) == 0
+    command = ["index", "folder:B/pets", "--checkpoint", "output/checkpoints/pets.pt", "--out", "b.index"]
+    assert cli.main(command) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_give_no_commands_to_the_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_tree(tmp_path / "t", 4, 2)
+    (tmp_path / "t" / "a").rename(tmp_path / "t" / "\x1b[31mred\u202e")
+    os.rename(b"t/b/0.bmp", b"t/b/\xe4\x9b.bmp")
+    assert cli.main(["train", "folder:t", "--epochs", "1"]) == 0
+    assert cli.main(["index", "folder:t"]) == 0
+    picture = os.fsdecode(b"t/b/\xe4\x9b.bmp")
+    assert cli.main(["search", picture, "-k", "7", "--html", "found.html", "--png", "found.png"]) == 0
+    (tmp_path / "t" / "c" / "0.bmp").write_bytes(b"")
+    (tmp_path / "t" / "c" / "0.bmp").rename(tmp_path / "t" / "c" / "\x9b2J.bmp")
+    with pytest.warns(UserWarning, match="cannot be read"):
+        assert cli.main(["search", "t/c", "-k", "3"]) == 0
+    seen = capsys.readouterr()
+    assert "?[31mred?" in seen.out and not {"\x1b", "\x9b", "\u202e"} & {*seen.out, *seen.err.replace("\x1b[A", "")}
+
+
 def test_data_that_changed_are_noticed(folder, tmp_path, capsys):
     assert cli.main(["train", folder, "--epochs", "1", "--out", str(tmp_path / "net.pt")]) == 0
     (tmp_path / "pets" / "ape").mkdir()

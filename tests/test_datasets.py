@@ -7,6 +7,7 @@ import inspect
 import io
 import os
 import pickle
+import re
 import shutil
 import struct
 import subprocess
@@ -35,13 +36,12 @@ from sstutils import Recipe, datasets, embed, fit
 from sstutils.datasets import reading, subsets
 from sstutils.datasets.base import ArrayDataset
 from sstutils.datasets.images import open_image, scale_grey, to_rgb
-from sstutils.datasets.source import Download
 from sstutils.embedding import embed_readable
 from sstutils.files import atomic_write, cached_arrays, digest
 from sstutils.index import Index, load_pictures
 from sstutils.models import EmbeddingNet
 from sstutils.photos import fashion, omniglot
-from sstutils.photos.archives import fetch
+from sstutils.photos.archives import Download, fetch
 from sstutils.photos.head import suit_pictures
 
 RNG = np.random.default_rng(7)
@@ -197,7 +197,7 @@ def test_any_damage_to_a_cache_is_seen(tmp_path):
 def test_cache_without_a_key_is_made_again(tmp_path):
     path = tmp_path / "cache.npz"
     np.savez(path, data=np.zeros(2))
-    with pytest.warns(UserWarning, match="is corrupt .*targets.*making it again"):
+    with pytest.warns(UserWarning, match="is corrupt .*making it again"):
         found = cached_arrays(path, lambda: {"data": np.ones(2), "targets": np.ones(2)}, ["data", "targets"])
     assert found["data"].sum() == 2
 
@@ -1382,6 +1382,29 @@ def test_folder_fingerprint(tmp_path):
     assert len({before, renamed, datasets.load(f"folder:{moved}").fingerprint}) == 3
 
 
+def test_another_picture_of_the_same_size_is_another_folder(tmp_path):
+    root = picture_tree(tmp_path / "pictures")
+    for path in (root / "dog").iterdir():
+        path.unlink()
+    seen = set()
+    for level in (0, 100, 200):
+        Image.fromarray(np.full((200, 200, 3), level, np.uint8)).save(root / "dog" / "0.bmp")
+        seen.add(datasets.load(f"folder:{root}").fingerprint)
+    assert len(seen) == 3
+    os.utime(root / "dog" / "0.bmp", (0, 0))
+    assert datasets.load(f"folder:{root}").fingerprint in seen
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have names in Unicode only")
+def test_names_that_are_not_utf_8(tmp_path):
+    root = os.fsencode(picture_tree(tmp_path))
+    os.rename(os.path.join(root, b"emu"), os.path.join(root, b"em\xfc"))
+    os.rename(os.path.join(root, b"dog", b"0.jpg"), os.path.join(root, b"dog", b"\xe4.jpg"))
+    dataset = datasets.load(f"folder:{os.fsdecode(root)}")
+    assert len(dataset.fingerprint) == 12 and dataset.classes == ["dog", "em\udcfc"]
+    assert len([dataset[i] for i in range(len(dataset))]) == 6
+
+
 LITTER = (".git", "lost+found", ".ipynb_checkpoints", "__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information")
 
 
@@ -1503,6 +1526,47 @@ def test_folder_errors(tmp_path):
     picture_tree(nested / "val")
     assert f"not classes: give {nested / 'train'}" in message(ValueError, nested)
     assert "does not exist" in datasets.info(f"folder:{tmp_path / 'none'}")["problem"]
+
+
+def damaged(kind: str, whole: bytes) -> bytes:
+    """A damaged picture, of which PIL has something to say."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    text = chunk(b"zTXt", b"k\0\0" + zlib.compress(b"a" * 5_000_000))
+    huge = chunk(b"IHDR", struct.pack(">IIBBBBB", 2**31 - 1, 2**31 - 1, 8, 2, 0, 0, 0))
+    return {
+        "cut": whole[: len(whole) // 2],
+        "huge text": whole[:33] + text + whole[33:],
+        "huge": whole[:8] + huge + whole[33:],
+        "few bytes": b"P6 16 16 255\n" + b"a" * 10,
+        "many levels": b"P5 4 4 70000\n" + b"a" * 64,
+        "webp": b"RIFF\x10\0\0\0WEBPVP8 ",
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["cut", "huge text", "huge", "few bytes", "many levels", "webp"])
+def test_damage_is_told_in_our_own_words(kind, tmp_path):
+    Image.fromarray(RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes(damaged(kind, (tmp_path / "a.png").read_bytes()))
+    with all_warnings() as caught, pytest.raises(OSError) as error:
+        open_image(tmp_path / "a.png")
+    found = re.search(r"cannot be read \((.*)\): repair it", str(error.value))[1]
+    huge = "its header promises more than 100,000,000 pixels"
+    assert found == (huge if kind == "huge" else "it is damaged, or something else")
+    assert not caught
+
+
+def test_what_pil_says_of_damaged_tags_is_no_news(tmp_path):
+    Image.fromarray(RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(tmp_path / "a.jpg")
+    whole = (tmp_path / "a.jpg").read_bytes()
+    far, long = b"\xff\xff\xff\x7f", b"\x08\0\0\0\x01\0\x12\x01\x02\0" + b"\xff" * 4 + b"\0" * 4
+    for tags in (b"Exif\0\0II*\0" + far, b"Exif\0\0II*\0" + long):
+        (tmp_path / "a.jpg").write_bytes(whole[:2] + b"\xff\xe1" + struct.pack(">H", len(tags) + 2) + tags + whole[2:])
+        with all_warnings() as caught:
+            assert open_image(tmp_path / "a.jpg").size == (16, 16)
+        assert not caught
 
 
 @pytest.mark.parametrize("damage", ["cut", "other", "gone"])

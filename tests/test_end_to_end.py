@@ -18,7 +18,7 @@ from test_photos import CASES, archive_of
 
 from sstutils import load_checkpoint
 from sstutils.cli import main
-from sstutils.datasets.source import Download
+from sstutils.photos.archives import Download
 
 FIGURES = {"cub200": ("cub200", "cub200"), "cars196": ("cars196", "cars196"), "sop": ("stanford", "stand")}
 RECIPE = (

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pytorch_metric_learning import losses as peers
 from pytorch_metric_learning import miners, reducers
 from pytorch_metric_learning.distances import LpDistance
+from torch.autograd import forward_ad
 
 from sstutils import geometry
 from sstutils import losses as module
@@ -196,6 +197,33 @@ def test_second_derivatives(loss, form):
     pair, n = (y[a][:, None] != y).nonzero().unbind(1)
     indices = {"nearest": None, "pairs": (a, p), "triplets": (a[pair], p[pair], n), "pairs of pairs": (a, p, a, a - 1)}
     assert torch.autograd.gradgradcheck(lambda x: loss(x, y, indices[form]), x)
+
+
+@pytest.mark.parametrize("loss", ALL_LOSSES)
+@pytest.mark.parametrize("collapsed", [False, True])
+def test_derivatives_by_the_transforms_of_torch(loss, collapsed):
+    x, y = batch(LABELS["single members"])
+    x = x.detach() * (not collapsed)
+    direction = torch.arange(x.numel(), dtype=x.dtype).view_as(x)
+    slope = torch.autograd.functional.jacobian(lambda x: loss(x, y), x)
+    hessian = torch.autograd.functional.hessian(lambda x: loss(x, y), x)
+    torch.testing.assert_close(torch.func.grad(loss)(x, y), slope)
+    torch.testing.assert_close(torch.func.jacrev(loss)(x, y), slope)
+    torch.testing.assert_close(torch.func.jvp(lambda x: loss(x, y), (x,), (direction,))[1], (slope * direction).sum())
+    torch.testing.assert_close(torch.func.hessian(loss)(x, y), hessian)
+    with forward_ad.dual_level():
+        value = loss(forward_ad.make_dual(x, direction), y)
+        torch.testing.assert_close(forward_ad.unpack_dual(value).tangent, (slope * direction).sum())
+
+
+@pytest.mark.parametrize("loss", ALL_LOSSES)
+def test_what_happens_to_the_labels_later_changes_no_second_derivative(loss):
+    x, y = batch(LABELS["single members"])
+    (expected,) = torch.autograd.grad(loss(x, y), x)
+    later = y.clone()
+    value = loss(x, later)
+    later[:] = later.flip(0)  # a loader that uses its memory again
+    torch.testing.assert_close(torch.autograd.grad(value, x, create_graph=True)[0], expected)
 
 
 @pytest.mark.parametrize("loss", ALL_LOSSES)

@@ -147,10 +147,11 @@ def test_published_weights_load(tmp_path):
             assert torch.equal(net.backbone.state_dict()[name], value[0] if "_bn." in name else value)
 
 
-NESTS = [(), ("state_dict",), ("model",), ("model", "state_dict")]
+NESTS = [(), ("state_dict",), ("model", "state_dict"), ("student",), (*"abcde", "weights")]
 PREFIXES = [
     "", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.", "encoder.", "backbone.",
     "module.encoder.", "model.backbone.", "encoder.encoder.", "module.model.encoder._orig_mod.",
+    "module.encoder_q.", "teacher.backbone.", "trunk._feature_blocks.", "0.",
 ]  # fmt: skip
 
 
@@ -194,11 +195,15 @@ def test_weights_are_found_within_what_scripts_wrap_them_in(prefix, nest):
 def test_weights_that_are_no_numbers_or_a_dictionary_that_holds_itself():
     state = Vision().state_dict()
     state["module.weight"][0, 0] = torch.nan
-    with pytest.raises(ValueError, match=r"do not fit the backbone: 1 not finite, such as module\.weight"):
+    with pytest.raises(ValueError, match=r"do not fit the backbone: 1 not finite floats, such as module\.weight"):
         load_weights(Vision(), state, "w")
     state["module.weight"] = torch.zeros(1).expand(4, 3)  # four bytes that look like twelve numbers
     with pytest.raises(ValueError, match="1 not finite"):
         load_weights(Vision(), state, "w")
+    for kind in (torch.int8, torch.complex64):
+        state["module.weight"] = torch.ones(4, 3, dtype=kind)
+        with pytest.raises(ValueError, match="1 not finite floats"):
+            load_weights(Vision(), state, "w")
     state["module.weight"] = 3
     with pytest.raises(ValueError, match=r"1 missing, such as module\.weight"):
         load_weights(Vision(), state, "w")
@@ -206,6 +211,14 @@ def test_weights_that_are_no_numbers_or_a_dictionary_that_holds_itself():
     circle["model"] = circle
     with pytest.raises(ValueError, match="holds no weights"):
         load_weights(Vision(), circle, "w")
+
+
+def test_of_two_networks_in_one_file_the_first_is_taken():
+    query, key, network = Vision(), Vision(), Vision()
+    state = {f"module.encoder_q.{name}": value for name, value in query.state_dict().items()}
+    state |= {f"module.encoder_k.{name}": value for name, value in key.state_dict().items()} | {"queue": torch.ones(2)}
+    load_weights(network, {"state_dict": state})
+    assert all(map(torch.equal, network.state_dict().values(), query.state_dict().values()))
 
 
 def test_a_flipped_bit_in_weights_is_found(tmp_path):

@@ -25,11 +25,11 @@ from sstutils import Recipe, datasets, embed, fit
 from sstutils.cli import main
 from sstutils.datasets import CUB200, Cars196, StanfordOnlineProducts, batches, split_classes, tensors, with_transform
 from sstutils.datasets.base import ArrayDataset
-from sstutils.datasets.source import Download
 from sstutils.datasets.subsets import ClassSubset, Readable, labelled, part_of, protocol_ks, unreadable
 from sstutils.models import EmbeddingNet
 from sstutils.photos import cache
 from sstutils.photos import mat as mat_files
+from sstutils.photos.archives import Download
 from sstutils.photos.cache import cache_resized
 from sstutils.photos.mat import read_mat
 

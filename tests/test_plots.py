@@ -1,6 +1,7 @@
 import functools
 import io
 import itertools
+from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
@@ -213,6 +214,22 @@ def test_signs_come_from_another_font_that_is_installed(monkeypatch, recwarn):
     assert "Ωμέγα" in texts_of(figure) and len(figure.png(50))
     assert not [w for w in recwarn if "Glyph" in str(w.message) or "font" in str(w.message)]
     assert matplotlib.rcParams["font.family"] == before
+
+
+def test_no_command_to_a_terminal_is_in_an_alternative_text():
+    class Broken:
+        def __getitem__(self, item):
+            raise OSError("image a\x1b[31m\udce4.png cannot be read")
+
+    with pytest.warns(UserWarning, match="could not be read"):
+        figure = plots.samples(Broken(), [0, 1])
+    assert "image a[31m.png cannot be read" in figure.alt and len(figure.png(50))
+    ElementTree.fromstring(figure.svg())
+
+
+def test_curves_may_have_numbers_for_names():
+    rows = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0}]
+    assert "0: loss from 2 to 1; 1: loss" in plots.history({0: rows, 1: rows}).alt
 
 
 def test_formulas_are_formulas_in_curves():

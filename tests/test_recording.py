@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from sstutils import Glyphs, Recipe, embed, load_checkpoint, load_model, recall_at_k, train
-from sstutils.checkpoints import save_weights
 from sstutils.lectures import recording
 from sstutils.lectures.__main__ import MAKERS, main
 from sstutils.recipes import make_model
@@ -209,7 +208,7 @@ def test_thin_weights_load_and_do_not_resume(glyphs, tmp_path):
     training, test = glyphs
     for _ in train(training, TINY, out=tmp_path / "full.pt"):
         pass
-    save_weights(load_checkpoint(tmp_path / "full.pt"), tmp_path / "thin.pt")
+    recording.save_weights(load_checkpoint(tmp_path / "full.pt"), tmp_path / "thin.pt")
     assert (tmp_path / "thin.pt").stat().st_size < (tmp_path / "full.pt").stat().st_size / 4
     full, thin = (load_model(tmp_path / name)[0] for name in ("full.pt", "thin.pt"))
     assert {p.dtype for p in thin.parameters()} == {torch.float32}

@@ -416,6 +416,19 @@ def test_photographs_without_a_gpu_are_studied_on_a_part_and_scaled_once(tmp_pat
     assert len(list((tmp_path / "cache").glob("folder-*-20-*.npy"))) == 1
 
 
+def test_a_few_classes_are_studied_without_held_out_ones(tmp_path):
+    for label in range(4):
+        (tmp_path / "few" / f"class{label}").mkdir(parents=True)
+        for i in range(4):
+            pixels = np.random.default_rng([label, i]).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "few" / f"class{label}" / f"{i}.png")
+    how = {"losses": ["sst"], "seeds": 1, "out": tmp_path, "progress": False, "where": "cpu", "dim": 8, "epochs": 2}
+    rows = study.study(f"folder:{tmp_path / 'few'}", samplers=["balanced"], **how)
+    assert rows[0]["recipe"]["holdout"] == 0 and rows[0]["epoch"] == 2
+    with pytest.raises(ValueError, match=r"cannot hold out 2 of 2 classes: .*; with --holdout 0 the last epoch"):
+        study.study(f"folder:{tmp_path / 'few'}", samplers=["balanced"], holdout=0.5, **how)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -113,5 +113,5 @@ class FileDataset(LabelledImages):
 
     @cached_property
     def fingerprint(self) -> str:
-        """12 hexadecimal digits of the images' names, sizes in bytes and targets."""
-        return files_digest(self.root, self.samples)
+        """12 hexadecimal digits of the images' names, sizes in bytes and targets; of one's own, of contents, too."""
+        return files_digest(self.root, self.samples, contents=not getattr(self, "counts", None))

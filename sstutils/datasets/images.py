@@ -4,14 +4,14 @@ import math
 import os
 import stat
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ..files import one_line
-from .source import list_pictures
+from ..files import cause
 
 MOST_PIXELS = 100_000_000  # of an image; what promises more is a mistake or an attack
 # What files of these endings hold. PIL would try all that it knows, and run Ghostscript on one that is PostScript.
@@ -57,17 +57,21 @@ def scale_grey(levels: np.ndarray) -> np.ndarray:
     return (levels / 2.0 ** (depth - 8)).astype(np.uint8)
 
 
+@contextmanager
+def opened(file: str | os.PathLike | BinaryIO) -> Iterator[Image.Image]:
+    """Open an image without decoding it; of sizes and damaged tags, which PIL warns of, others decide here."""
+    Image.init()  # of the formats; PIL does it by itself only where none are named
+    with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as image:
+        yield image
+
+
 def decode_image(file: str | os.PathLike | BinaryIO) -> Image.Image:
     """Decode an image, from a path or an open file, to upright RGB.
 
     The header is looked at first: not a pixel is unpacked of an image that promises more than ``MOST_PIXELS``. For what
     is damaged, too large or no image, PIL raises some ten kinds of exceptions.
     """
-    Image.init()  # of the formats; PIL does it by itself only where none are named
-    with warnings.catch_warnings():  # of large images, about which the next lines decide
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        image = Image.open(file, formats=FORMATS)
-    with image:
+    with opened(file) as image:
         if math.prod(image.size) > MOST_PIXELS:
             width, height = image.size
             raise ValueError(f"its header promises {width:,} x {height:,} pixels; at most {MOST_PIXELS:,} are read")
@@ -85,16 +89,9 @@ def open_image(path: str | os.PathLike) -> Image.Image:
     except MemoryError:  # it says something of the machine, not of the image
         raise
     except Exception as error:  # PIL raises some ten kinds
-        reason = getattr(error, "strerror", None) or one_line(error)
-        if isinstance(error, UnidentifiedImageError):
+        reason = cause(error)
+        if isinstance(error, Image.DecompressionBombError):
+            reason = f"its header promises more than {MOST_PIXELS:,} pixels"
+        elif isinstance(error, UnidentifiedImageError):
             reason = f"it is {'no image of a known format' if os.path.getsize(path) else 'empty'}"
         raise OSError(f"image {path} cannot be read ({reason}): repair it or move it away") from error
-
-
-def picture_sides(folder: str | os.PathLike) -> list[int]:
-    """List the longer side, in pixels, of some 50 pictures below a folder, spread over it; only headers are read."""
-    paths, sides = [os.path.join(folder, path) for path in list_pictures(folder)], []
-    for path in filter(os.path.isfile, paths[:: max(1, len(paths) // 50)]):  # no pipe, which would be waited for
-        with suppress(Exception), Image.open(path, formats=FORMATS) as image:
-            sides.append(max(image.size))
-    return sides

@@ -3,22 +3,13 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..files import PICTURES
 
 KS = (1, 2, 4, 8)  # K of Recall@K where a data set's own protocol has no others
 _LITTER = {"__macosx", "__pycache__", "@eadir", "$recycle.bin", "#recycle", "lost+found", "thumbs.db"}
 _LITTER |= {"system volume information"}
-
-
-class Download(NamedTuple):
-    """A file that can be fetched: name, size in bytes (None: not known), md5 or sha256, addresses that offer it."""
-
-    name: str
-    size: int | None
-    checksum: str
-    urls: tuple[str, ...]
 
 
 class Source:
@@ -47,7 +38,7 @@ class Source:
     in_files = False  # whether images are read when asked for, or held in memory
     licence = ""
     source = ""  # an address, or the package that it comes with
-    downloads: tuple[Download, ...] = ()  # what download=True fetches; none: nothing to fetch, always present
+    downloads: tuple = ()  # of photos.archives.Download: what can be fetched; none: always present
     by_hand = ""  # one sentence: which files to place where; {root} stands for the data folder
     counts: dict[str, tuple[int, int]] = {}  # noqa: RUF012 - split -> classes, images, as published
     ks: tuple[int, ...] = KS  # at which the literature reports Recall@K

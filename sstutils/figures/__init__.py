@@ -389,7 +389,7 @@ def _train_unless_done(context: Context, **how: Any) -> str:
     if theirs["fingerprint"] != found:
         raise ValueError(
             f"checkpoint {path} was trained on {theirs['name']} {theirs['fingerprint']}, but the figures are of "
-            f"{context.data} {found}: delete it to train again, or choose another checkpoint or data set"
+            f"{context.data} {found}: choose another checkpoint or data set, or another folder with --out"
         )
     if ours and unfinished(content):
         run(context.data, out=path, resume=True, **how)

@@ -147,11 +147,11 @@ class Figure(matplotlib.figure.Figure):
     @property
     def alt(self) -> str:
         """What the picture shows, in words, and what befell while it was drawn."""
-        return " ".join([self._alt, *self.notes]).strip()
+        return clean(" ".join([self._alt, *self.notes]))
 
     @alt.setter
     def alt(self, text: str) -> None:
-        self._alt = clean(text)
+        self._alt = text
 
     def savefig(self, *args: Any, **kwargs: Any) -> None:
         """Save the figure in its own style; arguments as for matplotlib."""

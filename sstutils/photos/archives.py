@@ -14,14 +14,13 @@ from contextlib import closing
 from http.client import HTTPException
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from tqdm.auto import tqdm
 
-from ..datasets.source import Download
 from ..files import exclusive, one_line
 
 _CHUNK = 1 << 20
@@ -29,6 +28,15 @@ _SILENCE = 60  # seconds without a byte before an address is given up
 _ENTRIES = 500_000  # files and folders that an archive may hold; the largest of ours holds 120,000
 _UNKNOWN = 100_000_000  # bytes that a file of unknown size may have
 _BEGINS = {".tgz": b"\x1f\x8b", ".gz": b"\x1f\x8b", ".zip": b"PK", ".mat": b"MATLAB"}  # of files, by their endings
+
+
+class Download(NamedTuple):
+    """A file that can be fetched: name, size in bytes (None: not known), md5 or sha256, addresses that offer it."""
+
+    name: str
+    size: int | None
+    checksum: str
+    urls: tuple[str, ...]
 
 
 def fetch(file: Download, folder: str | os.PathLike) -> Path:
@@ -152,7 +160,7 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike, top: str, most
             raise OSError(f"{archive} holds {error.filename} twice: refused") from error
         except (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError, RuntimeError) as error:
             # RuntimeError: zipfile, asked for a password
-            raise OSError(f"{archive} is damaged ({one_line(error)}): replace it by a whole one") from error
+            raise OSError(f"{archive} is damaged or locked by a password: replace it by a whole one") from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return target
@@ -188,7 +196,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
-        raise OSError(f"{path} is damaged ({one_line(error)}): replace it by a whole one") from error
+        raise OSError(f"{path} is damaged or no archive: replace it by a whole one") from error
     if len(archive.infolist()) > _ENTRIES:
         archive.close()
         raise _too_many(path)

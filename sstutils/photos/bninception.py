@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import Normal, no_download
-from ..datasets.source import Download
 from ..models import load_weights
-from .archives import fetch
+from .archives import Download, fetch
 
 FEATURES = 1024
 WEIGHTS = Download(

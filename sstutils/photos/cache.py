@@ -26,7 +26,7 @@ from ..datasets.base import ArrayDataset
 from ..datasets.reading import iterate, resize_to_square
 from ..datasets.source import KS
 from ..datasets.subsets import Readable, innermost, labelled, unreadable
-from ..files import atomic_write, digest, exclusive, one_line, resolve
+from ..files import atomic_write, cause, digest, exclusive, resolve
 from ..recipes import Recipe
 
 _FORMAT = "2"  # to be raised when other bytes come of the same files
@@ -124,7 +124,7 @@ def _opened(
             raise ValueError("what is known of unreadable images does not have its checksum")
     except Exception as error:  # numpy raises some ten kinds
         if warn:
-            warnings.warn(f"cache {path} is corrupt ({one_line(error)}); making it again", stacklevel=3)
+            warnings.warn(f"cache {path} is corrupt ({cause(error)}); making it again", stacklevel=3)
         return None
     return data, stand_ins
 

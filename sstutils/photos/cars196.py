@@ -4,7 +4,8 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..datasets.source import Download, list_pictures
+from ..datasets.source import list_pictures
+from .archives import Download
 from .lists import Photos, places_of, read_lines
 from .mat import read_mat
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..datasets.source import Download
+from .archives import Download
 from .lists import Photos, places_of, read_lines
 
 

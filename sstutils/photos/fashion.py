@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets.source import Download
 from ..files import resolve
 from ..files import root as default_root
-from .archives import remove_leftovers
+from .archives import Download, remove_leftovers
 from .lists import Fetched
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # the folder of Debian's package dataset-fashion-mnist

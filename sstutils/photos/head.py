@@ -4,8 +4,10 @@ The backbone stays as its weights (of ImageNet, say) are. The head starts as the
 of its features, which keeps their distances, and is trained on them as any network is on images.
 """
 
+import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import deepcopy
 from os import PathLike
 from typing import Any
@@ -17,7 +19,8 @@ from torch.utils.data import Dataset, Subset
 
 from ..checkpoints import load_checkpoint, write
 from ..datasets.base import ArrayDataset, LabelledImages
-from ..datasets.images import picture_sides
+from ..datasets.images import opened
+from ..datasets.source import list_pictures
 from ..datasets.subsets import Readable, innermost, split_classes, unreadable
 from ..embedding import embed
 from ..evaluation import recall_at_k
@@ -219,3 +222,12 @@ def suit_pictures(data: str, recipe: str, where: str | None, values: dict[str, A
         f"photographs (median side {side} pixels) and no GPU: a head is trained on features of a network for ImageNet; "
         "--recipe small, paper or modern trains a whole network"
     )
+
+
+def picture_sides(folder: str | os.PathLike) -> list[int]:
+    """List the longer side, in pixels, of some 50 pictures below a folder, spread over it; only headers are read."""
+    paths, sides = [os.path.join(folder, path) for path in list_pictures(folder)], []
+    for path in filter(os.path.isfile, paths[:: max(1, len(paths) // 50)]):  # no pipe, which would be waited for
+        with suppress(Exception), opened(path) as image:
+            sides.append(max(image.size))
+    return sides

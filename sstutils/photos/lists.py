@@ -4,9 +4,9 @@ import os
 from abc import abstractmethod
 from pathlib import Path
 
-from ..datasets.source import Download, Source
-from ..files import not_found, one_line, resolve
-from .archives import fetch, remove_leftovers, unpack
+from ..datasets.source import Source
+from ..files import cause, not_found, resolve
+from .archives import Download, fetch, remove_leftovers, unpack
 
 
 class Fetched(Source):
@@ -113,7 +113,7 @@ class Photos(Fetched):
             number = {label: i for i, label in enumerate(sorted({label for _, label in rows}))}
             classes = [names[label] for label in number]
         except Exception as error:  # scipy and csv raise many kinds
-            raise OSError(f"{cls.name}: the lists in {folder} cannot be read ({one_line(error)}): {remedy}") from error
+            raise OSError(f"{cls.name}: the lists in {folder} cannot be read ({cause(error)}): {remedy}") from error
         expected = cls.counts[split]
         if (len(classes), len(rows)) != expected:
             raise OSError(

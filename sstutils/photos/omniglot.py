@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from ..datasets.images import decode_image
-from ..datasets.source import Download, is_litter, list_pictures
-from ..files import cached_arrays, digest, one_line, resolve
-from .archives import open_zip, remove_leftovers
+from ..datasets.source import is_litter, list_pictures
+from ..files import cached_arrays, cause, digest, resolve
+from .archives import Download, open_zip, remove_leftovers
 from .lists import Fetched
 
 SIDE = 32  # pixels
@@ -116,7 +116,7 @@ def _read(place: Path, drawings: dict[str, tuple[str, int]]) -> dict[str, np.nda
             with (folder / path).open("rb") as file:
                 image = decode_image(file).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
         except Exception as error:  # PIL and zipfile raise many kinds
-            message = f"{place}: {path} cannot be read ({one_line(error)}): replace {place} by a whole one"
+            message = f"{place}: {path} cannot be read ({cause(error)}): replace {place} by a whole one"
             raise OSError(message) from error
         data[i] = np.asarray(image)[..., None]
     targets = np.array([number[_character(name)] for name in drawings], dtype=np.int64)

@@ -31,7 +31,7 @@ from ..clustering import kmeans
 from ..datasets import info, load
 from ..datasets.subsets import protocol_ks, split_classes
 from ..embedding import embed, embed_readable
-from ..evaluation import evaluate, top_k
+from ..evaluation import check_measurable, evaluate, top_k
 from ..files import atomic_write, check_output, digest, exclusive, one_line
 from ..photos.cache import cache_photos
 from ..recipes import Recipe, make_loss, recipe_for, view
@@ -137,11 +137,14 @@ def study(
         training, test = (load(data, split, download=download, **options) for split in ("train", "test"))
     except TypeError as error:
         raise ValueError(f"{data} has no option {' or '.join(options)} ({error})") from None
+    if "holdout" not in values and len(training.classes) < 4:  # too few to hold any out: the last epoch is evaluated
+        plan = [replace(cell, holdout=0.0) for cell in plan]
+    check_measurable(test.targets)
     if plan[0].holdout:  # fails now if the share leaves too few classes
         try:
-            split_classes(training, plan[0].holdout)
+            check_measurable(split_classes(training, plan[0].holdout)[1].targets)
         except ValueError as error:
-            raise ValueError(f"{error}; with holdout 0 the last epoch is evaluated, not one chosen by them") from None
+            raise ValueError(f"{error}; with --holdout 0 the last epoch is evaluated, not one chosen by them") from None
     kinds, read = ("comparison.png", "comparison.svg", "curves.png", "curves.svg"), info(data)["where"]
     for file in (path, path.with_suffix(".md"), *(Path(out) / "figures" / f"{path.stem}_{kind}" for kind in kinds)):
         check_output(file, *read)

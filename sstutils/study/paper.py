@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from html import escape, unescape
-from itertools import product
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from markupsafe import Markup
 from .. import checkpoints, figures
 from ..datasets import NAMES, info, load
 from ..datasets.subsets import protocol_ks
-from ..evaluation import evaluate
+from ..evaluation import check_measurable, evaluate
 from ..figures import plots
 from ..files import atomic_write, check_output, digest, exclusive, file_name, one_line
 from ..recipes import MODERN, PAPER, Recipe
@@ -100,8 +99,9 @@ def paper(
             f"none of the data sets of the paper is on this machine ({', '.join(DATA)}); download one with "
             f"`sst data {DATA[0]} --download`, or use included data: `sst paper --data glyphs`"
         )
-    for name, split in product(names, ("train", "test")):
-        load(name, split, download=download)  # its error names what is missing and what to do
+    for name in names:
+        load(name, "train", download=download)  # its error names what is missing and what to do
+        check_measurable(load(name, "test", download=download).targets)
     folder = Path(out) / "paper"
     stems = {name: unique_name(name) for name in names}
     for name, stem in stems.items():

@@ -709,6 +709,37 @@ def test_a_deck_of_the_notebooks_fits_or_says_that_it_scrolls(real, tab, name):
     assert not page.bad
 
 
+@pytest.mark.parametrize("number", [pytest.param(n, marks=SLOW) for n in ("02", "05")] + ["06"])
+def test_the_playground_fits_its_slide(real, tab, number):
+    """Question, answer and slow motion, without scrolling."""
+    page = tab(1280, height=720)
+    page.goto(next((real / "slides").glob(f"{number}-*.html")).as_uri(), timeout=90_000)
+    page.locator("html[data-ready]").wait_for(state="attached")
+    page.evaluate(
+        "Reveal.slide([...document.querySelectorAll('.slides > section')].findIndex(s => s.querySelector('.sst-pg')))"
+    )
+    slide = page.locator("section.present")
+
+    def fits():
+        page.wait_for_timeout(300)
+        boxes = slide.locator(".sst-pg-panel canvas:visible, .sst-pg-curve canvas:visible")
+        assert boxes.count() >= 5 and all(box.bounding_box()["height"] > 90 for box in boxes.all())
+        return slide.evaluate("s => s.scrollHeight <= s.clientHeight && !s.classList.contains('long')")
+
+    slide.get_by_text(re.compile("Step 0")).first.wait_for(state="attached")
+    assert fits()
+    slide.get_by_role("radio").first.check()
+    slide.get_by_role("button", name="Commit and run").click()
+    slide.get_by_role("radio", name="full speed").check()
+    slide.locator(".sst-pg-verdict p").first.wait_for(timeout=90_000)
+    assert fits()
+    slide.get_by_role("button", name="Slow motion").click()
+    for _ in range(5):
+        slide.get_by_role("button", name="Next ▸").click()
+        assert fits(), slide.locator("[aria-current]").inner_text()
+    assert not page.bad
+
+
 @pytest.mark.parametrize("name", DECKS)
 @pytest.mark.parametrize("dark", [False, pytest.param(True, marks=SLOW)], ids=["light", "dark"])
 def test_slides_are_reached_by_keys_and_fit_or_say_that_they_scroll(shown, name, dark):

@@ -162,23 +162,27 @@ function classed(found) {
   return found.filter(({ path }) => path.length >= inner + 1 || !inner).map(({ file, path }) => ({ file, folder: path[inner] ?? file.name }));
 }
 
-/** The files of a drop, with the class of each. */
+/** The files of a drop, with the class of each. A page from disk may not read entries in Chromium, but handles; others know entries only. */
 async function dropped(transfer) {
-  const found = [];
-  async function walk(entry, path) {
-    if (entry.isFile) found.push({ file: await new Promise((good, bad) => entry.file(good, bad)), path });
+  const found = [], items = [...transfer.items];
+  async function walk(one, path) {
+    const inside = [...path, one.name];
+    if (one.getFile) found.push({ file: await one.getFile(), path });
+    else if (one.isFile) found.push({ file: await new Promise((good, bad) => one.file(good, bad)), path });
+    else if (one.values) for await (const next of one.values()) await walk(next, inside);
     else {
-      const reader = entry.createReader();
+      const reader = one.createReader();
       for (;;) {
         const some = await new Promise((good, bad) => reader.readEntries(good, bad));
         if (!some.length) break;
-        for (const one of some) await walk(one, [...path, entry.name]);
+        for (const next of some) await walk(next, inside);
       }
     }
   }
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  const handles = items.map((item) => item.getAsFileSystemHandle?.()), entries = items.map((item) => item.webkitGetAsEntry?.());
   const files = [...transfer.files]; // a drop is emptied as soon as anything is awaited
-  for (const entry of entries) await walk(entry, []);
+  const roots = await Promise.all(handles.map(async (handle, i) => (await handle?.catch(() => null)) ?? entries[i]));
+  for (const root of roots) if (root) await walk(root, []);
   return classed(found.length ? found : files.map((file) => ({ file, path: [] })));
 }
 
@@ -607,7 +611,7 @@ function render({ model, el }) {
   const until = () => (task() && !over ? task().steps : Infinity);
   function toggle(on = !playing) {
     if (asking()) return;
-    if (on && runs.every((run) => run.ended)) { say(told(runs[0], data)); return; }
+    if (on && runs.length && runs.every((run) => run.ended)) { say(told(runs[0], data)); return; }
     if (on && runs[0]?.step >= until()) over = true;
     playing = on;
     if (slow) setSlow("");
@@ -689,8 +693,9 @@ function render({ model, el }) {
   }
 
   // -- one's own data
-  async function bring(files) {
+  async function bring(given) {
     try {
+      const files = await given;
       if (!files.length) throw new Error("nothing was chosen");
       sets.own = await fromFiles(files);
       put(model, { experiment: "", settings: { ...current[0], data: "own" }, rival: null, changes: [[], []] });
@@ -708,7 +713,7 @@ function render({ model, el }) {
   }
   const target = model.get("address") ? document.documentElement : root; // on its own page a drop may miss the widget
   const drops = { dragover(event) { event.preventDefault(); root.classList.add("sst-pg-drop"); }, dragleave: () => root.classList.remove("sst-pg-drop"),
-    async drop(event) { event.preventDefault(); root.classList.remove("sst-pg-drop"); bring(await dropped(event.dataTransfer)); } };
+    async drop(event) { event.preventDefault(); root.classList.remove("sst-pg-drop"); bring(dropped(event.dataTransfer)); } };
   for (const [name, handler] of Object.entries(drops)) target.addEventListener(name, handler);
 
   async function copy() {
@@ -722,6 +727,7 @@ function render({ model, el }) {
   const names = () => STATIONS[slow || "step"];
   function walk(by) {
     const last = names().length - 1;
+    if (!runs[0]) return;
     if (station + by > last) {
       if (asking()) return;
       if (slow === "epoch") { // visit batch by batch; then the next epoch begins
@@ -736,7 +742,7 @@ function render({ model, el }) {
     paint();
     sayStation();
   }
-  const sayStation = () => setTimeout(() => { if (slow) say(`${STATION_NAMES[names()[station]]}. ${stationText(names()[station], runs[0], "")}`); }, 60);
+  const sayStation = () => setTimeout(() => { if (slow && runs[0]) say(`${STATION_NAMES[names()[station]]}. ${stationText(names()[station], runs[0], "")}`); }, 60);
   function paintStations() {
     stations.hidden = !slow;
     if (!slow || !runs[0]) return;
@@ -757,7 +763,7 @@ function render({ model, el }) {
   }
 
   // -- triplets
-  const anchors = (run) => [...new Set(run.next?.pairs.a ?? [])];
+  const anchors = (run) => [...new Set(run?.next?.pairs.a ?? [])];
   /** The triplet of an anchor (a place in the batch; by default the one that is moved most) that matters most. */
   function tripletOf(run, wanted = -1) {
     const { next } = run, { loss, margin, dim } = run.settings;
@@ -786,8 +792,9 @@ function render({ model, el }) {
     return { a, ...best, s, words, positives, all, apart: gap(a, best.p), item: (i) => batch[i] };
   }
   function nextAnchor() {
-    const all = anchors(runs[0]), at = all.indexOf(focus < 0 ? tripletOf(runs[0])?.a : focus);
+    const all = anchors(runs[0]);
     if (!all.length) return;
+    const at = all.indexOf(focus < 0 ? tripletOf(runs[0])?.a : focus);
     focus = all[(at + 1) % all.length];
     paint();
     label();

@@ -345,7 +345,7 @@ def test_where_every_neighborhood_holds_one_class_training_ends(engine):
         const run = trainer(data, {B: 60, lr: 1e-9}); while (run.step < 200 && run.take());
         return {step: run.step, ended: run.ended}"""
     )
-    assert ended["step"] < 200 and "one class only" in ended["ended"]
+    assert ended["step"] < 200 and "a single class" in ended["ended"]
 
 
 def test_the_pictures_in_the_package_are_those_of_the_data_sets():

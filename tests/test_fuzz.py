@@ -61,7 +61,7 @@ def place(tmp_path_factory):
         patch.setenv("SSTUTILS_DATA", str(here / "data"))
         patch.setattr(archives, "urlopen", no_network)
         patch.setattr(socket, "getaddrinfo", no_address)
-        works = (runs, "fit"), (forecast, "fit"), (study, "fit"), (figures, "_write"), (index.Index, "_network")
+        works = (runs, "fit"), (forecast, "fit"), (study, "train"), (figures, "_write"), (index.Index, "_network")
         for module, name in works:
             patch.setattr(module, name, work)
         yield

@@ -329,15 +329,6 @@ def test_balanced_batches_are_a_stable_matching_of_all_items(count, batch_size, 
                 assert not (prefers and preferred)
 
 
-def test_other_labels_from_now_on():
-    x = cloud(60)
-    sampler = LocalSampler([0] * 60, 20).refresh(x)
-    assert len(sampler) == 0
-    sampler.refresh(x, [i % 2 for i in range(60)])
-    assert len(sampler) > 0
-    assert len(sampler.refresh(x)) > 0
-
-
 @pytest.mark.parametrize("kind", [LocalSampler, ClassBalancedSampler, ShuffledSampler])
 @pytest.mark.parametrize("seed", [2**32, 1_795_000_000_000_000_000, 2**64 - 1])  # of a clock, in nanoseconds
 def test_seeds_beyond_32_bits(kind, seed):

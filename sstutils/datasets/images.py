@@ -89,7 +89,7 @@ def open_image(path: str | os.PathLike) -> Image.Image:
     except MemoryError:  # it says something of the machine, not of the image
         raise
     except Exception as error:  # PIL raises some ten kinds
-        reason = cause(error)
+        reason = getattr(error, "strerror", None) or cause(error)
         if isinstance(error, Image.DecompressionBombError):
             reason = f"its header promises more than {MOST_PIXELS:,} pixels"
         elif isinstance(error, UnidentifiedImageError):

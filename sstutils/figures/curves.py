@@ -106,7 +106,7 @@ def history(runs: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Mapping[st
             axes.plot(
                 *zip(*known, strict=True), markersize=3.5, markevery=every, label=drawn[name], **line_look(number)
             )
-            seen.append(f"{f'{name}: ' if name else ''}{key} from {known[0][1]:.3g} to {known[-1][1]:.3g}")
+            seen.append(f"{f'{name}: ' if name != '' else ''}{key} from {known[0][1]:.3g} to {known[-1][1]:.3g}")
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(True, axis="y", **GRID)

@@ -107,15 +107,22 @@ def _text(text: str) -> str:
 
 
 def _file(text: str) -> Path:
+    if text.endswith(("/", os.sep)):
+        raise argparse.ArgumentTypeError(f"must be a file, got the folder {text!r}: add a file name")
+    return _folder(text)
+
+
+def _folder(text: str) -> Path:
     if text == "-":
-        raise argparse.ArgumentTypeError("must be a file, got '-': neither is standard input read nor output written")
+        raise argparse.ArgumentTypeError("must be a path, got '-': neither is standard input read nor output written")
     return Path(_text(text))
 
 
 # What the words of a usage stand for; all others are text.
 _TYPES: dict[str, Any] = {
     **{"N": int, "K": int, "X": float},
-    **dict.fromkeys(("FILE", "DIR", "CHECKPOINT"), _file),
+    **dict.fromkeys(("FILE", "CHECKPOINT"), _file),
+    "DIR": _folder,
     "NAME|none": lambda text: None if text.lower() == "none" else _text(text),
 }
 
@@ -180,8 +187,9 @@ class _Stream:
         try:
             return getattr(self.stream, action)(*args)
         except OSError as error:  # the rest goes nowhere, what Python flushes at its end included
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
-            if not isinstance(error, BrokenPipeError):  # a full disk
+            number = self.stream.fileno()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            if not isinstance(error, BrokenPipeError) and number != 2:  # a full disk, which standard error can tell
                 raise
 
     def write(self, text: str) -> int:

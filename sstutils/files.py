@@ -252,7 +252,7 @@ def cause(error: BaseException) -> str:
     """Say why a file cannot be read, in the words of this package or of the system; those of other libraries go."""
     *_, (frame, _) = walk_tb(error.__traceback__)
     own = isinstance(error, ValueError) and frame.f_globals["__name__"].startswith(__package__)
-    return one_line(error) if own or getattr(error, "strerror", None) else "it is damaged, or something else"
+    return getattr(error, "strerror", None) or (one_line(error) if own else "it is damaged, or something else")
 
 
 def not_found(what: str, looked: Sequence[str | os.PathLike], remedy: str) -> FileNotFoundError:

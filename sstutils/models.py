@@ -132,13 +132,12 @@ def load_weights(network: nn.Module, state: dict[str, Tensor] | str | Path, sour
 
 def _dictionaries(state: Any) -> list[dict]:
     """List a dictionary and all within it, each once: an odd file may hold itself."""
-    found = [state] if isinstance(state, dict) else []
-    seen = {id(state)}
+    found, seen = [{"": state}], set()
     for one in found:
         inner = {id(value): value for value in one.values() if isinstance(value, dict) and id(value) not in seen}
         seen |= inner.keys()
         found += inner.values()
-    return found
+    return found[1:]
 
 
 def _strip_prefix(state: dict, own: dict[str, Tensor]) -> dict[str, Tensor]:

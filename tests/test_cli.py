@@ -173,6 +173,25 @@ def test_names_give_no_commands_to_the_terminal(tmp_path, monkeypatch, capsys):
     assert "?[31mred?" in seen.out and not {"\x1b", "\x9b", "\u202e"} & {*seen.out, *seen.err.replace("\x1b[A", "")}
 
 
+def test_a_file_to_write_is_no_folder_that_is_not_there_yet(folder, tmp_path, capsys):
+    assert "argument --out: must be a file, got the folder" in fails(
+        capsys, "train", folder, "--out", f"{tmp_path}/new/"
+    )
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_path_that_is_too_long_is_told_without_a_number(capsys):
+    line = fails(capsys, "data", f"folder:{'y' * 300}")
+    assert "File name too long" in line and "Errno" not in line
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+def test_a_mistake_has_its_status_where_standard_error_is_full():
+    with open("/dev/full", "w") as full:
+        run = subprocess.run([sys.executable, "-m", "sstutils", "evaluate", "none.pt"], stderr=full, timeout=300)
+    assert run.returncode == 2
+
+
 def test_data_that_changed_are_noticed(folder, tmp_path, capsys):
     assert cli.main(["train", folder, "--epochs", "1", "--out", str(tmp_path / "net.pt")]) == 0
     (tmp_path / "pets" / "ape").mkdir()

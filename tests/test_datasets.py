@@ -1405,6 +1405,21 @@ def test_names_that_are_not_utf_8(tmp_path):
     assert len([dataset[i] for i in range(len(dataset))]) == 6
 
 
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path, monkeypatch):
+    root = picture_tree(tmp_path)
+    closed, scandir = root / "emu" / "closed", os.scandir
+    closed.mkdir()
+
+    def refuse(path):  # tests may run as root, to whom every folder is open
+        if Path(path) == closed:
+            raise PermissionError(13, "Permission denied", str(closed))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.warns(UserWarning, match=r"closed: Permission denied; the pictures in this folder are left out"):
+        assert len(datasets.load(f"folder:{root}")) == 6
+
+
 LITTER = (".git", "lost+found", ".ipynb_checkpoints", "__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information")
 
 

@@ -131,7 +131,7 @@ def info(name: str, root: str | PathLike | None = None) -> dict[str, Any]:
         ``by_hand``: str, how to place the files without it;
         ``problem``: str, what is wrong with the files, empty if nothing is.
     """
-    from ..files import resolve
+    from ..files import one_line, resolve
 
     short, found = _parse(name)
     source, root = _source(short), found.get("root", root)
@@ -141,7 +141,7 @@ def info(name: str, root: str | PathLike | None = None) -> dict[str, Any]:
         if present := bool(places) or not source.downloads:
             counts = source.count(root)
     except (OSError, ValueError) as error:
-        present, problem = False, str(error)
+        present, problem = False, one_line(error)
     files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place]) if file.is_file()]
     return {
         "name": name,

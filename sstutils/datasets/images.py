@@ -73,8 +73,7 @@ def decode_image(file: str | os.PathLike | BinaryIO) -> Image.Image:
     """
     with opened(file) as image:
         if math.prod(image.size) > MOST_PIXELS:
-            width, height = image.size
-            raise ValueError(f"its header promises {width:,} x {height:,} pixels; at most {MOST_PIXELS:,} are read")
+            raise ValueError(f"its header promises {image.width:,} x {image.height:,} pixels, above {MOST_PIXELS:,}")
         return to_rgb(image)
 
 

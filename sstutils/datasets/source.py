@@ -1,11 +1,12 @@
 """What is known of a data set before torch is loaded: where it comes from, its files, how many images they hold."""
 
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..files import PICTURES
+from ..files import PICTURES, one_line
 
 KS = (1, 2, 4, 8)  # K of Recall@K where a data set's own protocol has no others
 _LITTER = {"__macosx", "__pycache__", "@eadir", "$recycle.bin", "#recycle", "lost+found", "thumbs.db"}
@@ -85,17 +86,20 @@ def is_litter(name: str) -> bool:
 def list_pictures(folder: str | os.PathLike) -> list[str]:
     """List the pictures below a folder at any depth, as paths relative to it with ``/``.
 
-    Sorted by folder, then by name. Links to folders are followed, but each folder is listed once, and by its own name
-    where that lies below, too.
+    Sorted by folder, then by name. Links to folders are followed, each once; folders that cannot be read are warned of.
     """
+
+    def skip(error: OSError) -> None:
+        if os.path.exists(error.filename):
+            warnings.warn(f"{one_line(error)}; the pictures in this folder are left out", stacklevel=3)
+
     found, seen, starts = [], set(), [os.fspath(folder)]
     for start in starts:  # links to folders are added to them
-        for place, folders, names in os.walk(start):
-            status = os.stat(place)
-            if (status.st_dev, status.st_ino) in seen:
+        for place, folders, names in os.walk(start, onerror=skip):
+            if (same := os.stat(place)[1:3]) in seen:  # inode and device
                 folders.clear()
                 continue
-            seen.add((status.st_dev, status.st_ino))
+            seen.add(same)
             folders[:] = sorted(name for name in folders if not is_litter(name))
             starts += [link for name in folders if os.path.islink(link := os.path.join(place, name))]
             below = os.path.relpath(place, folder).replace(os.sep, "/").removeprefix(".")

@@ -55,7 +55,7 @@ class Index:
 
     def __init__(self, **content: Any) -> None:
         self.model: nn.Module | None = None
-        self.checkpoint, self.folder = "", ""
+        self.checkpoint, self.folder, self.file = "", "", "the index"
         self.added = self.removed = self.unreadable = 0  # pictures, when it was made
         self.size: int | None = None
         self.crop: int | None = None
@@ -102,7 +102,7 @@ class Index:
             size, crop = view(Recipe(**content["recipe"])).values()
         index = cls(model=model, checkpoint=checkpoint, network=fingerprint(model), size=size, crop=crop)
         if known is not None and known.network != index.network:
-            raise ValueError("the index was made with another network; make a new one in another file, or remove it")
+            raise ValueError(f"{known.file} was made with another network; remove it, or choose another file")
         dataset = labelled(dataset)
         inner, rows = unwrap(dataset)
         index.labels = [dataset.classes[target] for target in dataset.targets]
@@ -222,7 +222,10 @@ class Index:
                 raise ValueError("the index does not say where its network is; give it as Index.load(path, model)")
             model, _ = load_model(self.checkpoint)
             if fingerprint(model) != self.network:
-                raise ValueError(f"{self.checkpoint} holds another network than the index was made with; make it again")
+                raise ValueError(
+                    f"{self.checkpoint} holds another network than {self.file} was made with; remove that file, "
+                    "and make the index again"
+                )
             self.model = model
         return self.model
 
@@ -258,7 +261,7 @@ class Index:
         ValueError
             If it is damaged, or of another network.
         """
-        with whole_file(path, "index", "make one with `sst index`; a damaged one must be removed first"):
+        with whole_file(path, "index", "make one with `sst index` (remove a damaged one first)"):
             check_archive(path)
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -276,8 +279,8 @@ class Index:
             index = cls(**{name: content[name] for name in ("embeddings", "stamps", *_PLAIN)})
             index.names, index.labels = names, np.array(classes, dtype=object)[numbers].tolist()
         if model is not None and fingerprint(model) != index.network:
-            raise ValueError(f"{path} was made with another network; make it again")
-        index.model = model
+            raise ValueError(f"{path} was made with another network; make the index again")
+        index.model, index.file = model, os.fspath(path)
         return index
 
 

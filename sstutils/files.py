@@ -82,7 +82,7 @@ def check_output(path: str | os.PathLike, *inputs: str | os.PathLike) -> Path:
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise IsADirectoryError(f"{path} is a folder, not a file to write: add a file name")
-    if os.path.lexists(target) and not target.is_file():
+    if (os.path.lexists(target) or os.path.exists(path)) and not target.is_file():  # /dev/stdout links to no path
         raise OSError(f"{path} is not a regular file (but a device, a pipe or a broken link): choose another to write")
     for one in map(os.path.realpath, inputs):
         same = os.path.isfile(one) and target.exists() and os.path.samefile(one, target)

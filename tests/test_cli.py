@@ -442,6 +442,9 @@ def test_what_may_be_written(tmp_path):
     refused("not a folder", file / "x.pt")
     for odd in (tmp_path / "pipe", tmp_path / "loop", "/dev/null"):
         refused("not a regular file", odd)
+    reads, writes = os.pipe()
+    refused("not a regular file", f"/dev/fd/{writes}")
+    os.close(reads), os.close(writes)
     refused("would become, part of", tmp_path / "x.PNG", tmp_path)  # a folder of pictures
     with atomic_write(tmp_path / "link") as temporary:
         temporary.write_text("y")

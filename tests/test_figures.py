@@ -128,6 +128,7 @@ def test_json_tells_how_a_figure_came_about(out, stem):
             "classes": 5,
             "fingerprint": test.fingerprint,
             "train_fingerprint": train.fingerprint,
+            "whole_fingerprint": test.fingerprint,
         }
         assert about["checkpoint"]["file"].endswith("checkpoints/digits.pt")
         assert about["checkpoint"]["epochs"] == 1 and about["checkpoint"]["recipe"]["loss"] == "sst"

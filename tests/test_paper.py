@@ -303,6 +303,22 @@ def folders(tmp_path):
     return [f"folder:{tmp_path / top / 'pets'}" for top in "AB"]
 
 
+def test_figures_of_other_test_data_are_not_taken(folders, tmp_path, monkeypatch):
+    """A picture more to test with, or one that cannot be read."""
+    drawn = []
+    real = figures.make
+    monkeypatch.setattr(paper.figures, "make", lambda ids, **how: drawn.append(list(ids)) or real(ids, **how))
+    monkeypatch.setattr(paper.figures, "FIGURES", tuple(row for row in figures.FIGURES if row.id in "23"))
+    last = tmp_path / "A" / "pets" / "dog" / "0.png"
+    expected = []
+    for change in (lambda: None, lambda: shutil.copy(last, last.with_name("more.png")), lambda: last.write_bytes(b"")):
+        change()
+        expected.append(["pets_example"] if expected else ["Triplet", "SymTriplet", "pets_example"])
+        for _ in range(2):
+            paper.paper(folders[0], out=tmp_path, **VALUES | {"epochs": 1, "seeds": (0,)})
+            assert drawn == expected and report(tmp_path).count("Figure 3.") == 1
+
+
 def test_results_of_other_data_are_not_taken(folders, tmp_path, monkeypatch):
     """Folders of one name, a picture more to train with, and one more to test with."""
     trained = []

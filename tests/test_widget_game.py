@@ -96,6 +96,8 @@ def test_what_cannot_be_played_is_refused_in_a_sentence():
         ((broken, labels, images), {}, "1 of 60 rows are not finite"),
         ((x, labels[:9], images), {}, "labels must be 60 integers, .* got 9"),
         ((x, labels, images[:9]), {}, "9 images for 60 embeddings"),
+        ((x, labels, None), {}, "got 0 images for 60 embeddings"),
+        ((x, labels, images), {"seed": -1}, "seed must be between 0 and"),
         ((x, labels * 0, images), {}, "all images are of one class"),
         ((x, labels, images, ["a"]), {}, "names must have one for each class"),
         ((x, np.arange(60), images), {}, "each class has one image only"),

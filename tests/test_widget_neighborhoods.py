@@ -215,6 +215,8 @@ def test_wrong_lengths_of_the_rest():
         ({"images": np.zeros((3, 8, 8))}, "images must have one entry for each of 24; got 3"),
         ({"classes": ["a"]}, "classes must have one entry for each of 4; got 1"),
         ({"sizes": [200]}, "sizes must have a number between 4 and 24; got 200"),
+        ({"sizes": [10.0, 20]}, "sizes must be an integer, got 10.0"),
+        ({"sizes": "10"}, "sizes must be an integer, got '10'"),
         ({"k": 6}, "k must be between 1 and 5"),
     ]:
         with pytest.raises((ValueError, traitlets.TraitError), match=message):

@@ -445,6 +445,7 @@ def _write(row: Entry, context: Context) -> list[Path]:
 def _describe(row: Entry, context: Context, alt: str, seconds: float) -> dict[str, Any]:
     """Return what the JSON file of a figure says: what it shows, and how it was made."""
     from ..checkpoints import versions
+    from ..datasets.subsets import innermost
 
     stem = file_stem(row, context.data)
     about: dict[str, Any] = {"id": row.id, "name": row.name, "files": [f"{stem}.png", f"{stem}.svg"]}
@@ -457,6 +458,7 @@ def _describe(row: Entry, context: Context, alt: str, seconds: float) -> dict[st
         network, dataset = context.network, context.dataset
         about["data"] = {"name": context.data, "split": "test", "images": len(dataset), "classes": len(dataset.classes)}
         about["data"] |= {"fingerprint": dataset.fingerprint, "train_fingerprint": network["data"]["fingerprint"]}
+        about["data"]["whole_fingerprint"] = innermost(dataset).fingerprint  # with classes and images left out
         about["checkpoint"] = {"file": context.path.as_posix(), "epochs": len(network["history"])}
         about["checkpoint"] |= {"recipe": network["recipe"], "versions": network["versions"]}
     return about | {"versions": versions(), "seconds": seconds, "command": command(stem, context)}

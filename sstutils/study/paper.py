@@ -23,7 +23,7 @@ from markupsafe import Markup
 
 from .. import checkpoints, figures
 from ..datasets import NAMES, info, load
-from ..datasets.subsets import protocol_ks
+from ..datasets.subsets import innermost, protocol_ks
 from ..evaluation import check_measurable, evaluate
 from ..figures import plots
 from ..files import atomic_write, check_output, digest, exclusive, file_name, one_line
@@ -221,7 +221,8 @@ def _draw(
     content, missing = checkpoints.load_checkpoint(path), ""
     context = figures.Context(data, path, out)
     files = [out / "figures" / f"{figures.file_stem(row, data)}.json" for row in figures.find(ids)]
-    stale = [file.stem for file in files if not _up_to_date(file, figures.command(file.stem, context), path, content)]
+    whole = innermost(load(data, "test")).fingerprint
+    stale = [file.stem for file in files if not _up_to_date(file, context, content, whole)]
     if stale:
         say(f"{data}: drawing {', '.join(stale)}")
         try:
@@ -229,20 +230,22 @@ def _draw(
         except ValueError as error:  # the others are drawn
             missing = one_line(error)
             say(missing)
-    drawn = [file for file in files if _up_to_date(file, figures.command(file.stem, context), path, content)]
+    drawn = [file for file in files if _up_to_date(file, context, content, whole)]
     shown = [json.loads(file.read_text(encoding="utf-8")) for file in drawn]
     where = [os.path.relpath(file.with_suffix(".png"), path.parent).replace(os.sep, "/") for file in drawn]
     return [about | {"file": place} for about, place in zip(shown, where, strict=True)], missing
 
 
-def _up_to_date(file: Path, command: str, checkpoint: Path, content: dict[str, Any]) -> bool:
-    """Return whether a figure exists and shows this very network."""
+def _up_to_date(file: Path, context: figures.Context, content: dict[str, Any], data: str) -> bool:
+    """Return whether a figure exists and shows this very network, and test data of this fingerprint."""
     try:
         about = json.loads(file.read_text(encoding="utf-8"))
         drawn = min(file.with_suffix(suffix).stat().st_mtime for suffix in (".png", ".svg"))
         shown = about["checkpoint"] or content
         same = all(shown[name] == content[name] for name in ("recipe", "versions"))
-        return same and about["command"] == command and drawn >= checkpoint.stat().st_mtime
+        same &= about["data"] is None or about["data"]["whole_fingerprint"] == data
+        command = figures.command(file.stem, context)
+        return same and about["command"] == command and drawn >= context.path.stat().st_mtime
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

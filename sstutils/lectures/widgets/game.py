@@ -15,7 +15,7 @@ import traitlets
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ...checks import class_labels, finite_matrix, item_numbers
+from ...checks import class_labels, finite_matrix, item_numbers, seed_number
 from ...evaluation import top_k
 from ...figures import plots
 from ...losses import squared_distances
@@ -35,7 +35,7 @@ def choose(wrong: ArrayLike, labels: ArrayLike, neighbors: int, count: int, seed
     `count` possible queries.
     """
     wrong, labels = np.asarray(wrong), np.asarray(labels)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed_number(seed))
     kinds = [wrong == 0, (wrong > 0) & (wrong < neighbors), wrong == neighbors]
     possible = sum(int(kind.sum()) for kind in kinds)
     if possible < count:
@@ -200,8 +200,9 @@ def _checked(
     """Return embeddings, labels and the numbers of the queries of a game that can be played; or raise ValueError."""
     x = finite_matrix(embeddings).cpu()
     y = class_labels(labels, len(x)).cpu().numpy()
-    if len(images) != len(x):
-        raise ValueError(f"got {len(images)} images for {len(x)} embeddings; there must be one for each, in one order")
+    given = len(images) if hasattr(images, "__len__") else 0
+    if given != len(x):
+        raise ValueError(f"got {given} images for {len(x)} embeddings; there must be one for each, in one order")
     _, places, sizes = comparable(y)
     within("neighbors", neighbors, 1, len(x) - 1, ValueError)
     if names is not None and len(names) <= y.max():

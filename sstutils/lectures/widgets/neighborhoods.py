@@ -17,12 +17,13 @@ import traitlets
 from PIL import Image
 
 from ... import datasets, models, recipes, training
+from ...checks import seed_number, whole_numbers
 from ...clustering import kmeans
 from ...embedding import embed
 from ...figures import plots
 from ...losses import nearest_positives
 from .. import recording
-from .base import Drawn, comparable, matrices, one_of, plain, random, script, within
+from .base import Drawn, comparable, matrices, one_of, random, script, within
 
 SAMPLERS = {"local": "local", "balanced": "class-balanced", "shuffled": "shuffled"}
 SIZES = (25, 50, 75, 100, 150, 200, 300)
@@ -163,7 +164,7 @@ def prepare(
     arrays and all else for :func:`sstutils.lectures.recording.save`.
     """
     stages, present, labels = _checked(embeddings, labels, images, classes)
-    count, sizes, seed = len(labels), plain(list(sizes)), plain(seed)
+    count, sizes, seed = len(labels), whole_numbers("sizes", sizes), seed_number(seed)
     fitting = sorted({size for size in sizes if 4 <= size <= count})
     if not fitting:
         raise ValueError(f"sizes must have a number between 4 and {count}; got {', '.join(map(str, sizes))}")

@@ -92,15 +92,16 @@ def load_checkpoint(path: str | PathLike) -> dict[str, Any]:
             raise ValueError("another format")
         check_content(content, os.path.getsize(path))
         content["recipe"] = asdict(Recipe(**content["recipe"]))
-        content["model"] = _weights(content["model"], torch.float32)
+        content["model"] = {k: v.float() if v.is_floating_point() else v for k, v in content["model"].items()}
     return content
 
 
-# What a checkpoint holds; "*" stands for any other keys. Recipe checks its values, `Run.load` the states of training.
+# What a checkpoint holds; "*": any other keys; (): none. Recipe checks its values, `Run.load` the states of training.
+_NOT_CHOICES = dict.fromkeys(("name", "root", "split", "download", "transform", "target_transform"), ())
 _SCHEMA = {
     "format": int,
     "recipe": dict,
-    "data": {"name": str, "options": {"*": Number}, "fingerprint": str},
+    "data": {"name": str, "options": _NOT_CHOICES | {"*": Number}, "fingerprint": str},
     "model": {"*": Tensor},
     "history": [dict.fromkeys(("epoch", "loss", "lr", "seconds", "*"), Number)],
     "versions": {"*": str},
@@ -145,7 +146,7 @@ def _check(value: Any, schema: Any, name: str) -> None:
         for part in value:
             _check(part, schema[0], f"a row of {name}")
     if isinstance(schema, dict):
-        if lacking := [key for key in schema if key != "*" and key not in value]:
+        if lacking := [key for key, kind in schema.items() if kind != () and key not in {*value, "*"}]:
             raise ValueError(f"{name} lacks {', '.join(lacking)}")
         for key, part in value.items():
             _check(key, str, "a key")
@@ -155,11 +156,6 @@ def _check(value: Any, schema: Any, name: str) -> None:
 def unfinished(content: dict[str, Any]) -> bool:
     """Tell whether the training of a checkpoint was stopped before its end."""
     return len(content["history"]) < content["recipe"]["epochs"] and not content["training"]["ended"]
-
-
-def _weights(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return weights in a floating-point type; counters stay whole numbers."""
-    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
 
 
 def load_model(
@@ -172,8 +168,11 @@ def load_model(
     content = load_checkpoint(path)
     model = model or make_model(replace(Recipe(**content["recipe"]), weights=None))
     try:
+        for name, value in model.state_dict().items():
+            if value.is_floating_point() != content["model"][name].is_floating_point():
+                raise TypeError(f"{name} is of another kind")
         model.load_state_dict(content["model"])
-    except (RuntimeError, TypeError) as error:
+    except (KeyError, RuntimeError, TypeError) as error:
         raise ValueError(f"{path} holds weights that do not fit its recipe: train it again") from error
     return model.to(device(where)).eval(), content
 

@@ -141,8 +141,9 @@ def _integers(values: Any, wanted: str, masks: bool = True) -> Tensor:
         values = values.long()
     if not masks and values.dtype in (torch.bool, torch.uint8):
         raise ValueError(f"{wanted}, got {values.dtype}; of a mask, pass the positions at which it is True")
-    if values.is_floating_point() or values.is_complex():
-        raise ValueError(f"{wanted}, got {values.dtype}")
+    odd = f" ({values.layout}, {values.device})" * (values.layout != torch.strided or values.is_meta)
+    if values.is_floating_point() or values.is_complex() or odd:
+        raise ValueError(f"{wanted}, got {values.dtype}{odd}")
     if values.ndim != 1:
         raise ValueError(f"{wanted}, got shape {tuple(values.shape)}")
     return values.detach().long()

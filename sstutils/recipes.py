@@ -273,8 +273,8 @@ def balanced_sampler(recipe: Recipe, labels: list[int]) -> ClassBalancedSampler:
     """Return class-balanced batches near the recipe's size, of all classes where there are few."""
     most = min(recipe.batch_size, len(labels))
     if most < 4:
-        what = f"batch_size is {most}" if most < len(labels) else f"there are {most} images to train on"
-        raise ValueError(f"class-balanced batches (of warmup, too) need 4 images, 2 of each of 2 classes; {what}")
+        got = f"got batch_size {recipe.batch_size} and {len(labels)} images"
+        raise ValueError(f"class-balanced batches (of warmup, too) need 4 images, 2 of each of 2 classes; {got}")
     classes = max(2, min(len(set(labels)), most // recipe.per_class))
     return ClassBalancedSampler(labels, most // classes * classes, most // classes, seed=recipe.seed)
 

@@ -152,6 +152,25 @@ def use(path):
     run("digits", out=path, resume=True, **HOW)
 
 
+@pytest.mark.parametrize("name", ["root", "download", "transform", "split", "cls", "images", "x\x1b[31m"])
+def test_options_that_the_data_set_does_not_have(cut, tmp_path, name):
+    content = load_checkpoint(cut)
+    content["data"]["options"] = {name: 1}
+    torch.save(content, tmp_path / "net.pt")
+    with pytest.raises(ValueError, match=r"has no option|(root|split|download|transform) is of type int"):
+        embed_checkpoint(tmp_path / "net.pt", **HOW)
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.bool, torch.complex64])
+def test_weights_that_are_no_floats_are_not_rounded(cut, tmp_path, kind):
+    content = load_checkpoint(cut)
+    name = next(name for name, value in content["model"].items() if value.ndim > 1)
+    content["model"][name] = content["model"][name].to(kind)
+    torch.save(content, tmp_path / "net.pt")
+    with pytest.raises(ValueError, match=r"net\.pt holds weights that do not fit its recipe"):
+        load_model(tmp_path / "net.pt")
+
+
 @pytest.mark.parametrize("count", [30, pytest.param(3000, marks=pytest.mark.slow)])
 def test_altered_content_is_used_or_refused_in_one_line(cut, tmp_path, count):
     content, path = load_checkpoint(cut), tmp_path / "net.pt"

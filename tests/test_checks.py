@@ -40,6 +40,8 @@ REFUSED = {
     "floats": ([0.0, 1.0], "float64 '0.0'"),
     "float tensor": (torch.zeros(2), "torch.float32"),
     "complex tensor": (torch.zeros(2, dtype=torch.complex64), "torch.complex64"),
+    "sparse tensor": (torch.zeros(2).long().to_sparse(), r"torch.int64 \(torch.sparse_coo, cpu\)"),
+    "tensor without data": (torch.zeros(2).long().to("meta"), r"torch.int64 \(torch.strided, meta\)"),
     "nested": ([[1], [2]], r"shape \(2, 1\)"),
     "ragged": ([[1], [2, 3]], "sequences of unequal lengths"),
     "number": (7, r"shape \(\)"),

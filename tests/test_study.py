@@ -11,10 +11,11 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy import stats
 
-from sstutils import Glyphs, Recipe, cli, fit, load, load_checkpoint, runs, study, training
+from sstutils import EmbeddingNet, Glyphs, Recipe, cli, fit, load, load_checkpoint, runs, study, training
 from sstutils.figures import plots
 from sstutils.files import exclusive
 from sstutils.recipes import make_loss, make_sampler
@@ -229,6 +230,19 @@ def test_runs_of_another_version_are_kept_and_passed_over(trained, tmp_path):
     with pytest.raises(ValueError, match=r"glyphs\.json is not a study"):
         study.study(**plan)
     assert path.read_text() == "[{"
+    for value in ('"high"', "null", "true", "NaN", "[1]"):
+        path.write_text(f'[{{"recall@1": {value}}}]')
+        with pytest.raises(ValueError, match=r"is not a study \(recall@1 must be a finite number, got .*\); move"):
+            study.study(**plan)
+
+
+def test_weights_that_changed_in_their_file_are_other_runs(trained, tmp_path):
+    file, backbone = tmp_path / "w.pt", EmbeddingNet().backbone.state_dict()
+    plan = {"losses": ["sst"], "samplers": ["balanced"], "seeds": 1, "out": tmp_path, "progress": False, **SMALL}
+    for factor, count in ((1.0, 1), (1.0, 1), (0.5, 2)):
+        torch.save(backbone | {"2.0.weight": backbone["2.0.weight"] * factor}, file)
+        study.study(weights=str(file), **plan)
+        assert len(trained.done) == count
 
 
 def test_two_studies_in_one_file_are_refused(tmp_path):

@@ -13,6 +13,7 @@ import os
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
+from inspect import signature
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,9 @@ def load(name: str, split: str = "test", *, part: int | None = None, **options: 
     from .subsets import part_of
 
     short, found = _parse(name)
+    known = {*signature(_source(short).read).parameters, "transform", "target_transform"} - found.keys()
+    if others := options.keys() - known:
+        raise ValueError(f"{name} has no option {' or '.join(sorted(others))}")
     dataset = _dataset_class(short)(split=split, **found, **options)
     return dataset if part is None else part_of(dataset, part)
 

@@ -52,10 +52,6 @@ class LabelledImages(VisionDataset):
         self.targets: list[int] = class_labels(targets, len(images), "targets").tolist()
         self.classes: list[str] = [str(name) for name in classes]
 
-    def open(self, index: int) -> Image.Image:
-        """Open one image, before any transform."""
-        raise NotImplementedError
-
     def __len__(self) -> int:
         return len(self.targets)
 

@@ -39,7 +39,7 @@ from ..runs import ON_A_PART, default_workers
 from ..runs import plan as plan_run
 from ..training import train
 from .forecast import format_duration
-from .saved import differences, read_rows, unique_name, write_rows
+from .saved import differences, read_rows, unique_name, weights_digest, write_rows
 from .tables import NAMES, render, spread
 from .tables import table as markdown_table
 
@@ -133,10 +133,7 @@ def study(
         values = ON_A_PART | values
     plan = cells(data, losses=losses, samplers=samplers, sizes=sizes, seeds=seeds, recipe=recipe, **values)
     options |= {} if images is None else {"images": whole_number("images", images, 1, 10_000)}
-    try:
-        training, test = (load(data, split, download=download, **options) for split in ("train", "test"))
-    except TypeError as error:
-        raise ValueError(f"{data} has no option {' or '.join(options)} ({error})") from None
+    training, test = (load(data, split, download=download, **options) for split in ("train", "test"))
     if "holdout" not in values and len(training.classes) < 4:  # too few to hold any out: the last epoch is evaluated
         plan = [replace(cell, holdout=0.0) for cell in plan]
     check_measurable(test.targets)
@@ -174,7 +171,8 @@ def train_cells(
     `overlap` they also have the :func:`local_overlap` of the training classes halfway and at the end. Other parameters
     are those of :func:`study`; `options` are kept in the rows.
     """
-    fingerprint = digest(training.fingerprint, test.fingerprint if test else "")
+    begun = filter(None, [weights_digest(plan[0])])  # the same file of all
+    fingerprint = digest(training.fingerprint, test.fingerprint if test else "", *begun)
     train = partial(_train_cell, training, test, overlap=overlap, where=where, workers=workers)
     with exclusive(path):
         done = read_rows(path)

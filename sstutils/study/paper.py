@@ -26,7 +26,7 @@ from ..datasets import NAMES, info, load
 from ..datasets.subsets import innermost, protocol_ks
 from ..evaluation import check_measurable, evaluate
 from ..figures import plots
-from ..files import atomic_write, check_output, digest, exclusive, file_name, one_line
+from ..files import atomic_write, check_output, digest, exclusive, file_name, one_line, resolve
 from ..recipes import MODERN, PAPER, Recipe
 from ..runs import ON_A_PART, embed_checkpoint, run
 from ..runs import plan as plan_run
@@ -153,6 +153,8 @@ def _train(data: str, path: Path, plan: dict[str, Any], how: dict[str, Any], say
     others = differences(saved | {"data": fingerprint}, chosen, load(data, "train", **part).fingerprint)
     if part != options:
         others.append(f"{part.get('part', 'all')} images (now {options.get('part', 'all')})")
+    if (file := resolve(chosen.weights or "")).is_file() and file.stat().st_mtime > path.stat().st_mtime:
+        others.append(f"weights that {file} held before")
     if others:
         raise ValueError(
             f"{path} was trained with {', '.join(others)}; run the study with its original options, or use --out for "

@@ -1,15 +1,19 @@
 """Saved runs: what they are called, and when one is done: it has this recipe, these data and this version."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..checks import real_number
 from ..datasets import load
-from ..files import atomic_write, digest, file_name, resolve
+from ..files import atomic_write, cause, digest, file_name, resolve
 from ..recipes import Recipe
+
+_NUMBERS = re.compile(r"recall@\d+|map@r|r_precision|nmi|seconds|processor|items|epochs?|seed|batch_size")
 
 
 def unique_name(data: str) -> str:
@@ -40,6 +44,12 @@ def differences(saved: Mapping[str, Any], recipe: Recipe, data: Any) -> list[str
     return found + [f"sstutils {version} (now {__version__})"] * (version != __version__)
 
 
+def weights_digest(recipe: Recipe) -> str:
+    """Hash the file of the weights that a recipe begins with; "" if they are no file."""
+    file = resolve(recipe.weights or "")
+    return digest(file.read_bytes()) if file.is_file() else ""
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Read the runs of a study."""
     if not path.exists():
@@ -48,8 +58,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         rows = json.loads(path.read_text(encoding="utf-8"))
         if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
             raise ValueError("not a list of runs")
+        for key, value in (entry for row in rows for entry in row.items() if _NUMBERS.fullmatch(entry[0])):
+            real_number(key, value)
     except ValueError as error:
-        raise ValueError(f"{path} is not a study ({error}); move it away, or choose another --out") from None
+        raise ValueError(f"{path} is not a study ({cause(error)}); move it away, or choose another --out") from None
     return rows
 
 

@@ -5,12 +5,11 @@ computes. The package keeps them from spinning (see ``sstutils/__init__.py``). T
 libgomp's default, which is in force where torch is imported first, the same work on one thread, and faiss.
 """
 
-import os
 import subprocess
 import sys
 from contextlib import contextmanager
 
-from tests.benchmarks.bench_sampling import row
+from tests.benchmarks.bench_sampling import row, seconds_alone
 
 # Each prints the median seconds of some runs; the first one warms up.
 WORK = {
@@ -43,20 +42,6 @@ FAISS = {
         2,
     ),
 }
-TIMED = (
-    "import {first}\nimport statistics, time, torch, sstutils as sst\nif {threads}: torch.set_num_threads({threads})\n"
-    "{work}\nrun()\ntimes = []\nfor _ in range(3):\n"
-    "    started = time.perf_counter(); run(); times.append(time.perf_counter() - started)\n"
-    "print(statistics.median(times))"
-)
-
-
-def measure(work: str, first: str = "sstutils", threads: int = 0) -> float:
-    """Run some work in a process that imports `first` first, and return the median of its seconds."""
-    plain = {key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
-    command = [sys.executable, "-c", TIMED.format(first=first, threads=threads, work=work)]
-    done = subprocess.run(command, env=plain, capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
 
 
 @contextmanager
@@ -73,11 +58,11 @@ def busy():
 def rows():
     peer = "libgomp's default"
     for name, work in WORK.items():
-        yield row(f"{name}, quiet", measure(work), peer, measure(work, "torch"), least=0.67)
+        yield row(f"{name}, quiet", seconds_alone(work), peer, seconds_alone(work, "torch"), least=0.67)
         with busy():
-            ours = measure(work)
-            yield row(f"{name}, with a busy process", ours, peer, measure(work, "torch"), least=1)
-            yield row(f"{name}, with a busy process", ours, "on one thread", measure(work, threads=1), least=0.9)
+            ours = seconds_alone(work)
+            yield row(f"{name}, with a busy process", ours, peer, seconds_alone(work, "torch"), least=1)
+            yield row(f"{name}, with a busy process", ours, "on one thread", seconds_alone(work, threads=1), least=0.9)
             if name in FAISS:
                 theirs, least = FAISS[name]
-                yield row(f"{name}, with a busy process", ours, "faiss", measure(theirs, "faiss"), least=least)
+                yield row(f"{name}, with a busy process", ours, "faiss", seconds_alone(theirs, "faiss"), least=least)

@@ -27,13 +27,13 @@ def run():
 def extra_memory(run: str) -> float:
     """Return the peak of memory, in GB, that a statement about x and y takes beside them, in a process of its own."""
     code = f"""
-import json, resource
+import json
 from tests.benchmarks.bench_evaluation import *
+from tests.benchmarks.bench_sampling import memory
 x, y = products(*TEST)
-pages = int(open("/proc/self/statm").read().split()[1])
+before = memory("VmRSS")
 {run}
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(json.dumps((peak - pages * resource.getpagesize()) / 1e9))
+print(json.dumps((memory("VmHWM") - before) / 1e9))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return json.loads(done.stdout)

@@ -18,9 +18,10 @@ PHOTOS, WITHIN = 5_000, 120  # seconds
 
 # In a process of its own, so that its peak of memory can be told: import, load, search.
 SEARCH = """
-import json, resource, statistics, sys, time
+import json, statistics, sys, time
 import torch
 from sstutils.index import Index, nearest
+from tests.benchmarks.bench_sampling import memory
 index = Index.load(sys.argv[1])
 times = []
 for seed in range(7):
@@ -28,8 +29,7 @@ for seed in range(7):
     started = time.perf_counter()
     nearest(index.embeddings, query, 10)
     times.append(time.perf_counter() - started)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(json.dumps({"seconds": statistics.median(times), "memory_gb": peak / 1e9}))
+print(json.dumps({"seconds": statistics.median(times), "memory_gb": memory("VmHWM") / 1e9}))
 """
 
 

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from sstutils.losses import nearest_positives, squared_distances, sst_loss, triplet_loss
+from tests.benchmarks.bench_sampling import memory
 
 CLASSES, EACH, DIM = 10, 20, 512
 LARGE = 2048
@@ -65,15 +66,10 @@ def large_batch() -> dict:
     forward_backward(sst_loss, *batch())  # loads code
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the peak counts from here
-    before = _status("VmRSS")
+    before = memory("VmRSS")
     started = time.perf_counter()
     forward_backward(sst_loss, x, labels)
-    return {"seconds": time.perf_counter() - started, "gb": (_status("VmHWM") - before) * 1024 / 1e9}
-
-
-def _status(field: str) -> int:
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith(field))
+    return {"seconds": time.perf_counter() - started, "gb": (memory("VmHWM") - before) / 1e9}
 
 
 def row(name: str, peer: str, seconds: tuple[float, float], least: float) -> dict:

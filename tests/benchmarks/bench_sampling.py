@@ -39,6 +39,15 @@ def seconds(run: Callable[[], Any], repeats: int = 1) -> float:
     return statistics.median(times)
 
 
+def memory(kind: str) -> int:
+    """Return the bytes that this process has in memory now, "VmRSS", or had at most, "VmHWM" (Linux only).
+
+    The peak that ``getrusage`` tells includes what the parent process had when it started this one.
+    """
+    with open("/proc/self/status", encoding="utf-8") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(kind))
+
+
 TIMED = """
 import {first}
 import statistics, time, torch, sstutils as sst

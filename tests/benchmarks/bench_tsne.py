@@ -15,19 +15,17 @@ NEAR, SAMPLE = 10, 2000
 
 # A layout in a process of its own, so that its peak of memory can be told.
 RUN = """
-import json, resource, sys, time
+import json, sys, time
 import numpy as np
-from tests.benchmarks.bench_sampling import products
+from tests.benchmarks.bench_sampling import memory, products
 from tests.benchmarks.bench_tsne import *
 from sstutils.figures.plots import tsne_layout
 x, labels = products(*TEST)
-pages = int(open("/proc/self/statm").read().split()[1])
+before = memory("VmRSS")
 started = time.perf_counter()
 layout = tsne_layout(x, method=sys.argv[1], progress=sys.stderr.isatty())
 seconds = time.perf_counter() - started
-usage = resource.getrusage(resource.RUSAGE_SELF)
-peak = usage.ru_maxrss * 1024 - pages * resource.getpagesize()
-found = {"seconds": seconds, "cpu_s": usage.ru_utime + usage.ru_stime, "memory_gb": peak / 1e9}
+found = {"seconds": seconds, "memory_gb": (memory("VmHWM") - before) / 1e9}
 print(json.dumps(found | {"kept": kept(x.numpy(), layout)}))
 """
 

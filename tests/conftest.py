@@ -42,11 +42,19 @@ def chrome():
         browser.close()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    item.failed = getattr(item, "failed", False) or report.failed
+    return report
+
+
 @pytest.fixture
 def tab(chrome, request):
     """Make tabs of a width, light or dark, by ``tab(width, dark)``; each lists what went wrong in ``bad``.
 
-    What each shows at the end of the test is kept as ``output/screenshots/TEST.png``, to be looked at.
+    What each shows at the end of a test that fails, or of every test with ``SCREENSHOTS=1``, is kept as
+    ``output/screenshots/TEST.png``, to be looked at.
     """
     contexts = []
 
@@ -63,8 +71,9 @@ def tab(chrome, request):
 
     yield new
     name = re.sub(r"[^\w.-]+", "-", request.node.name)[:120]
+    looked_at = request.node.failed or os.environ.get("SCREENSHOTS")
     for number, context in enumerate(contexts):
-        for page in context.pages:
+        for page in context.pages if looked_at else ():
             if page.url != "about:blank":
                 with suppress(Exception):  # a page that hangs has failed its test already
                     page.screenshot(path=SCREENSHOTS / f"{name}-{number}.png", timeout=5_000)

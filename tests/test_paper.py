@@ -15,24 +15,33 @@ from scipy import stats
 
 from sstutils import __version__, checkpoints, cli, figures, training
 from sstutils.evaluation import evaluate
+from sstutils.figures import plots
 from sstutils.files import exclusive
 from sstutils.recipes import MODERN, PAPER, Recipe, recipe_for
 from sstutils.runs import embed_checkpoint
 from sstutils.study import paper, tables
 from sstutils.study.saved import differences
 
-VALUES = {"epochs": 2, "warmup": 0.5, "dim": 16, "seeds": (0, 1), "progress": False, "where": "cpu"}
+VALUES = {"epochs": 2, "warmup": 0.5, "dim": 16, "size": 16, "seeds": (0, 1), "progress": False, "where": "cpu"}
+
+
+def cheap(patch):
+    """Figures of the right form in little time: how they are drawn is tested with the plots and the figures."""
+    patch.setattr(plots, "tsne_layout", lambda x, **options: np.asarray(x)[:, :2])
+    patch.setattr(plots, "gradients", lambda *_, **__: plots.scatter(np.eye(2), [0, 1]))
 
 
 @pytest.fixture(autouse=True)
 def nothing_elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("SSTUTILS_DATA", str(tmp_path / "data"))
+    cheap(monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """The folder of a study of digits with two seeds."""
     with pytest.MonkeyPatch.context() as patch:
+        cheap(patch)
         out = tmp_path_factory.mktemp("study")
         patch.setenv("SSTUTILS_DATA", str(out / "data"))
         assert paper.paper("digits", out=out, **VALUES) == out / "paper" / "report.html"
@@ -173,7 +182,7 @@ def test_a_stopped_study_goes_on(made, tmp_path, monkeypatch, capsys):
             yield step
 
     arguments = ["paper", "--data", "digits", "--seeds", "2", "--epochs", "2", "--warmup", "0.5", "--dim", "16"]
-    arguments += ["--device", "cpu", "--out", str(tmp_path / "out")]
+    arguments += ["--size", "16", "--device", "cpu", "--out", str(tmp_path / "out")]
     monkeypatch.setattr(paper, "_draw", lambda *_, **__: ([], ""))  # figures take the longest
     monkeypatch.setattr(training, "train", stopped)
     assert cli.main(arguments) == 130
@@ -420,7 +429,9 @@ def test_no_string_of_a_file_becomes_markup(made, tmp_path):
     assert lax.tags <= clean.tags and not lax.odd
 
 
-@pytest.mark.parametrize(("width", "dark"), [(390, True), (1440, False), (1440, True)])
+@pytest.mark.parametrize(
+    ("width", "dark"), [(390, True), (1440, False), pytest.param(1440, True, marks=pytest.mark.slow)]
+)
 def test_the_page_in_a_browser(made, tab, width, dark):
     from axe_playwright_python.sync_playwright import Axe
 

@@ -20,7 +20,7 @@ from sstutils.figures import plots
 from sstutils.files import exclusive
 from sstutils.recipes import make_loss, make_sampler
 
-SMALL = {"epochs": 3, "batch_size": 32, "dim": 16, "warmup": 0.4, "precision": "float32", "where": "cpu"}
+SMALL = {"epochs": 3, "batch_size": 32, "dim": 16, "size": 16, "warmup": 0.4, "precision": "float32", "where": "cpu"}
 CELLS = {"losses": ("triplet", "MultiSimilarityLoss", "ProxyAnchorLoss"), "samplers": ("local", "balanced", "shuffled")}
 MEASURES = {"recall@1", "recall@2", "recall@4", "recall@8", "map@r", "r_precision", "nmi"}
 
@@ -35,6 +35,13 @@ def splits(tmp_path_factory):
 def tiny(splits, monkeypatch):
     """Let a study of "glyphs" be one of 12 + 12 letters, 8 images each."""
     monkeypatch.setattr(study, "load", lambda name, split, **options: splits[split])
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made, and not turned into pixels: that takes longer than a run."""
+    monkeypatch.setattr(plots.Figure, "png", lambda *_, **__: b"pixels")
+    monkeypatch.setattr(plots.Figure, "svg", lambda *_, **__: "lines")
 
 
 @pytest.fixture
@@ -115,11 +122,11 @@ def test_what_is_evaluated_is_the_chosen_epoch(splits, tmp_path):
 
     model, content = load_model(tmp_path / "net.pt", "cpu")
     assert [e["recall@1"] for e in content["history"]] == pytest.approx([e["recall@1"] for e in row["history"]], 1e-5)
-    measured = evaluate(embed(model, splits["test"]), splits["test"].targets)
+    measured = evaluate(embed(model, splits["test"], size=16), splits["test"].targets)
     assert measured == pytest.approx({key: row[key] for key in measured})
 
 
-def test_without_held_out_classes_the_last_epoch_is_evaluated(tmp_path):
+def test_without_held_out_classes_the_last_epoch_is_evaluated(tmp_path, undrawn):
     rows = study.study(losses=["sst"], samplers=["balanced"], seeds=1, holdout=0, out=tmp_path, progress=False, **SMALL)
     assert rows[0]["epoch"] == 3 and "recall@1" not in rows[0]["history"][0] and rows[0]["recall@1"] > 0
     names = [path.name for path in study.report(rows, out=tmp_path)]
@@ -250,7 +257,7 @@ def test_two_studies_in_one_file_are_refused(tmp_path):
         study.study(losses=["sst"], seeds=1, out=tmp_path, progress=False, **SMALL)
 
 
-def test_a_diverged_run_is_counted_and_told(tmp_path, monkeypatch):
+def test_a_diverged_run_is_counted_and_told(tmp_path, monkeypatch, undrawn):
     def some(dataset, recipe, **options):
         return training.train(dataset, replace(recipe, lr=1e3) if recipe.seed == 1 else recipe, **options)
 
@@ -344,7 +351,7 @@ ROWS = [
 ]
 
 
-def test_the_table_has_means_intervals_and_differences_by_seed(tmp_path):
+def test_the_table_has_means_intervals_and_differences_by_seed(tmp_path, undrawn):
     head, line, triplet, sst = study.table(ROWS).splitlines()
     assert head.split(" | ")[2:5] == ["Recall@1", "against triplet, class-balanced", "MAP@R"]
     assert head.count("|") == line.count("|") == triplet.count("|") == sst.count("|")
@@ -388,7 +395,7 @@ def test_the_report_is_written_whole(whole):
 
 
 @pytest.mark.parametrize(("device", "clock"), [({}, [0.7, 1.5]), ({"gpu": "stone"}, [1.5, 4.0])])
-def test_curves_are_means_against_epochs_and_training_seconds(device, clock, tmp_path, monkeypatch):
+def test_curves_are_means_against_epochs_and_training_seconds(device, clock, tmp_path, monkeypatch, undrawn):
     drawn = {}
     progress = plots.progress
     monkeypatch.setattr(plots, "progress", lambda *args, **kw: drawn.setdefault("figure", progress(*args, **kw)))
@@ -489,9 +496,10 @@ def test_a_choice_that_a_data_set_does_not_have(monkeypatch, tmp_path):
         study.study("digits", images=4, out=tmp_path, progress=False)
 
 
-def test_the_command_trains_tells_and_goes_on(trained, tmp_path, capsys):
+def test_the_command_trains_tells_and_goes_on(trained, tmp_path, capsys, undrawn):
     command = ["study", "glyphs", "--losses", "sst", "ProxyAnchorLoss", "--samplers", "local", "--seeds", "1"]
-    command += ["--epochs", "2", "--batch-size", "32", "--dim", "16", "--no-turn", "--out", str(tmp_path)]
+    command += ["--epochs", "2", "--batch-size", "32", "--dim", "16", "--size", "16", "--no-turn"]
+    command += ["--out", str(tmp_path)]
     trained.most = 1
     assert cli.main(command) == 130
     assert "glyphs.json holds the completed runs; repeat the command to continue" in capsys.readouterr().err

@@ -37,9 +37,9 @@ integer_points = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_s
 def lloyd(x, centres, iterations):
     """k-means as it is defined."""
     for _ in range(iterations):
-        nearest = np.array([np.argmin([np.sum((point - centre) ** 2) for centre in centres]) for point in x])
+        nearest = np.array([((point - centres) ** 2).sum(1).argmin() for point in x])
         centres = np.array([x[nearest == c].mean(0) for c in range(len(centres))])
-    return centres, np.array([np.argmin([np.sum((point - centre) ** 2) for centre in centres]) for point in x])
+    return centres, np.array([((point - centres) ** 2).sum(1).argmin() for point in x])
 
 
 @pytest.mark.parametrize("iterations", [0, 1, 2, 4, 9])

@@ -19,6 +19,7 @@ from run_notebooks import NOTEBOOKS, STATE, VIEW, clean, outputs
 import sstutils as sst
 from sstutils.lectures.editions.lecture import ASKS, CLAIM
 from sstutils.lectures.editions.notebooks import lecturer
+from sstutils.lectures.widgets import playground
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 LAST = 11
@@ -201,6 +202,16 @@ def test_widgets_are_kept_with_their_state_and_tagged(notebook):
         views = [output.data[VIEW].model_id for output in cell.outputs if VIEW in output.get("data", {})]
         assert all(view in state for view in views)
         assert bool(views) == ("widget" in tags(cell))
+
+
+def test_saved_widgets_have_the_scripts_of_today(notebook):
+    """A page is made from these states: a widget that was mended since must be mended in there, too."""
+    classes = [getattr(sst.widgets, name) for name in sst.widgets.__all__]
+    scripts = {str(one._esm): one for one in classes if hasattr(one, "_esm")}
+    for model in notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {}).values():
+        if script := model["state"].get("_esm"):
+            assert script in scripts, f"{model['state']['title']}: run the notebook again (make notebooks)"
+            assert model["state"].get("lines", playground.lines()) == playground.lines()
 
 
 def test_names_no_path_of_a_machine(notebook):

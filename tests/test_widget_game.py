@@ -175,7 +175,7 @@ def test_a_round_by_mouse(page_of, functions_of):
     act(page).click()
     page.locator(".sst-game-failure").wait_for()
     assert page.model("revealed") == {"0": entry["wrong"]} and page.model("score") == 1
-    assert page.locator("[data-part=verdict]").inner_text().startswith("✓ Right")
+    assert page.locator("[data-part=verdict]").inner_text().startswith("✓ Correct")
     first, second = ask(module, "sentences", entry, one.margin)
     assert page.locator("[data-part=rank]").inner_text() == first
     assert page.locator("[data-part=meaning]").inner_text() == second

@@ -1,9 +1,9 @@
 """The playground: its Python side, what its page computes and says, and training in a real browser."""
 
 import base64
+import inspect
 import io
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +11,10 @@ import torch
 import traitlets
 from PIL import Image
 
+from sstutils import training
 from sstutils.lectures import widgets
 from sstutils.lectures.editions.pages import playground as page_of_its_own
-from sstutils.lectures.widgets import playground, playground_data
+from sstutils.lectures.widgets import base, playground, playground_data
 from sstutils.lectures.widgets.experiments import COLUMNS, EXPERIMENTS
 
 SMALL = {"B": 40, "lr": 0.01}
@@ -62,12 +63,26 @@ def test_settings_are_checked():
     assert game.settings["seed"] == game.rival["seed"] == 4 and game.settings["scale"] == 3 and game.rival["scale"] == 1
 
 
-def test_slow_motion_names_lines_of_the_code_as_it_is():
-    code = Path(playground.training.__file__).read_text(encoding="utf-8").splitlines()
-    for station in playground.lines().values():
-        number = int(re.search(r"line (\d+)", station["place"])[1])
-        assert code[number - 1].strip() == station["code"] and station["algorithm"].endswith(".")
-    assert playground.lines()["move"]["code"] == "run.optimizer.step()"
+def test_slow_motion_shows_lines_of_the_code_as_it_is():
+    code = [line.strip() for line in inspect.getsource(training.train_epoch).splitlines()]
+    stations = playground.lines()
+    for name, station in stations.items():
+        assert code.count(station["code"]) == 1, f"{name} shows {station['code']!r}, which is not in train_epoch"
+        assert station["place"] == "train_epoch in training.py" and station["algorithm"].endswith(".")
+    order = [code.index(stations[name]["code"]) for name in ("embed", "cluster", "visit", "choose", "distances")]
+    order += [code.index(stations[name]["code"]) for name in ("weights", "forces", "move")]
+    assert order == sorted(order)  # as the stations follow each other
+    names = re.search(r"STATION_NAMES = {(.*?)};", base.script("playground"), re.DOTALL)[1]
+    assert set(re.findall(r'(\w+): "', names)) == set(stations)
+
+
+def test_slow_motion_shows_no_line_that_is_gone(monkeypatch):
+    monkeypatch.setattr(playground.training, "train_epoch", lambda run, epoch: iter(()))
+    playground.lines.cache_clear()
+    try:
+        assert {(station["code"], station["place"]) for station in playground.lines().values()} == {("", "")}
+    finally:
+        playground.lines.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -279,7 +294,7 @@ def test_slow_motion_walks_to_and_fro(page_of):
     for name in ("The batch", "Distances", "Nearest positives", "Triplets", "The forces", "The move"):
         page.wait_for_timeout(120)
         assert name in box.locator("[aria-current]").inner_text()
-        assert "training.py, line" in box.inner_text()
+        assert "train_epoch in training.py" in box.inner_text()
         pictures.append(page.locator(".sst-pg-plane canvas").first.screenshot())
         if name != "The move":
             page.locator("[data-walk=next]").click()
@@ -432,6 +447,60 @@ def test_keys(page_of):
     page.keyboard.press("Home")
     page.wait_for_function("sst.model(sst.ids[0]).get('step') === 0")
     assert not page.bad
+
+
+COPIED = "navigator.clipboard.writeText = async (text) => { window.copied = text }"
+
+
+def test_a_link_copied_from_a_lecture_opens_the_playground_with_the_same_curves(page_of, tmp_path):
+    (tmp_path / "playground.html").write_text(page_of_its_own(), encoding="utf-8")
+    page = page_of(widgets.Playground(settings={**SMALL, "loss": "triplet", "seed": 5}))
+    page.get_by_text(re.compile("^Step 0")).wait_for()
+    page.evaluate(COPIED)
+    copy = page.get_by_role("button", name="Copy link")
+    copy.click()  # in a notebook no page of a site is known
+    page.get_by_text("Copied: playground.html#loss=triplet").first.wait_for()
+    page.evaluate("document.body.insertAdjacentHTML('afterbegin', '<a class=home href=index.html>Lectures</a>')")
+    steps(page, 4)
+    page.get_by_role("slider", name="Margin").press("ArrowRight")
+    steps(page, 8)
+    copy.click()
+    page.get_by_text("Link copied: the page of the playground, with the same settings").first.wait_for()
+    link, curves = page.evaluate("window.copied"), page.model("curves")
+    assert link.startswith((tmp_path / "playground.html").as_uri() + "#") and "changes=4" in link
+    page.get_by_role("slider", name="Margin").press("ArrowRight")
+    steps(page, 1)
+    assert page.get_by_text("Link copied").first.is_hidden()  # that was the link of another experiment
+    page.goto(link)
+    page.get_by_text(re.compile("^Step 0")).wait_for()
+    page.model = lambda name: page.evaluate("name => sst.model(sst.ids[0]).get(name)", name)
+    steps(page, 12)
+    assert page.model("curves") == curves
+    page.evaluate(COPIED)
+    page.get_by_role("button", name="Copy link").click()
+    page.get_by_text("Link copied: this page, with the same settings").first.wait_for()
+    assert page.evaluate("window.copied") == page.url and not page.bad
+
+
+def test_pressed_buttons_and_the_station_are_seen_in_high_contrast(page_of):
+    page = page_of(widgets.Playground(settings=SMALL), forced_colors="active", reduced_motion="reduce")
+    page.get_by_text(re.compile("^Step 0")).wait_for()
+
+    def ground(button):
+        return button.evaluate("node => [getComputedStyle(node).backgroundColor, getComputedStyle(node).color]")
+
+    slow, race = (page.get_by_role("button", name=name) for name in ("Slow motion", "Race two settings"))
+    assert ground(slow) == ground(race)
+    slow.click()
+    station, other = (page.locator(f".sst-pg-road li:nth-child({number}) button") for number in (1, 2))
+    system = page.evaluate(
+        """() => { const probe = document.createElement("i"); document.body.append(probe);
+        probe.style.cssText = "forced-color-adjust:none;background:Highlight;color:HighlightText";
+        return [getComputedStyle(probe).backgroundColor, getComputedStyle(probe).color] }"""
+    )
+    for on, off in ((slow, race), (station, other)):
+        assert ground(on) == system != ground(off)
+    assert station.evaluate("node => getComputedStyle(node, '::before').color") == system[1]
 
 
 # ---- the experiments ----

@@ -50,9 +50,9 @@ def sentence(curve, at):
         return str(Decimal(x).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
 
     i = min(int(at + 1e-6), len(curve["epoch"]) - 1)
-    loss = "-" if curve["loss"][i] is None else fixed(curve["loss"][i], 3)
+    loss = "not trained yet" if curve["loss"][i] is None else f"loss {fixed(curve['loss'][i], 3)}"
     return (
-        f"Epoch {fixed(curve['epoch'][i], 1)}: Recall@1 {fixed(curve['recall'][i], 2)}, loss {loss}, "
+        f"Epoch {fixed(curve['epoch'][i], 1)}: Recall@1 {fixed(curve['recall'][i], 2)}, {loss}, "
         f"spread {fixed(curve['spread'][i], 2)}, {fixed(100 * curve['shown'][i], 0)} % of the variance in view"
     )
 

@@ -42,7 +42,7 @@ function listed(places) {
 function judged(guess, wrong) {
   const right = guess.join() === wrong.join(), is = wrong.length === 1 ? "is" : "are";
   const truth = wrong.length ? `${listed(wrong)} ${is} wrong` : "all are right";
-  return [right, right ? `Right: ${truth}.` : `No: ${truth}, but you marked ${guess.length ? listed(guess) : "none"}.`];
+  return [right, right ? `Correct: ${truth}.` : `No: ${truth}, but you marked ${guess.length ? listed(guess) : "none"}.`];
 }
 
 function render({ model, el }) {

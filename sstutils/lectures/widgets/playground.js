@@ -404,8 +404,9 @@ function render({ model, el }) {
   const pace = choice(bar, { label: "Speed", options: RATES, value: rate, onChange: (value) => { rate = value; if (playing) send({ do: "play", rate, until: until() }); } });
   const slowly = button(bar, "Slow motion", () => setSlow(slow ? "" : "step"), { "aria-pressed": "false" });
   const race = button(bar, "Race two settings", () => setRace(), { "aria-pressed": "false", class: "sst-button sst-pg-more" });
-  button(bar, "Copy link", () => copy(), { class: "sst-button sst-pg-more" });
-  main.append(bar);
+  button(bar, "Copy link", () => copy(), { class: "sst-button sst-pg-more", title: "An address that holds the settings, the seed and all changes on the way" });
+  const copied = h("p", { class: "sst-pg-hint", hidden: true });
+  main.append(bar, copied);
   const stations = h("div", { class: "sst-pg-stations", hidden: true });
   const differs = h("p", { class: "sst-pg-differs", hidden: true });
   main.append(stations, differs);
@@ -538,6 +539,7 @@ function render({ model, el }) {
   function keep() {
     const values = { step: runs[0].step, curves: runs.map((run) => run.rows), changes: runs.map((run) => run.changes) };
     const link = toLink({ experiment: model.get("experiment"), settings: settings(), rival: rival(), changes: values.changes });
+    if (link !== model.get("link")) copied.hidden = true; // it was the link of another experiment
     put(model, { ...values, link });
     if (model.get("address")) history.replaceState(null, "", `#${link}`);
   }
@@ -719,8 +721,16 @@ function render({ model, el }) {
   async function copy() {
     const page = `playground.html#${model.get("link")}`, home = document.querySelector("a.home"); // a lecture of the site
     const text = model.get("address") ? location.href : home ? new URL(page, home.href).href : page;
-    try { await navigator.clipboard.writeText(text); say("Link copied. It opens the same experiment, with the same curves."); }
-    catch { prompt("Copy this link:", text); }
+    const what = data?.name === "own" ? "Link copied: the settings without your data, which no link contains."
+      : model.get("address") ? "Link copied: this page, with the same settings, changes and curves."
+        : home ? "Link copied: the page of the playground, with the same settings, changes and curves."
+          : `Copied: ${page}, for the page that “make site” writes into site/; it opens with the same settings, changes and curves.`;
+    try {
+      await navigator.clipboard.writeText(text);
+      copied.textContent = what;
+      copied.hidden = false;
+      say(what);
+    } catch { prompt("Copy this link:", text); }
   }
 
   // -- slow motion

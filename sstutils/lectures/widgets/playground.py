@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from functools import cache
 from itertools import pairwise
@@ -55,16 +56,17 @@ _RANGES = {
 }
 _WHOLE = ("warmup", "B", "k", "seed")
 
-# What slow motion says beside each station: the step of local sampling as in the paper, and the code that does it here.
+# What slow motion says beside each station: the step of local sampling as in the paper, and the line of `train_epoch`
+# that does it in the package.
 _STATIONS = {
-    "embed": ("Local sampling, step 1: embed the whole training set.", "embed_all(run, run.training)"),
+    "embed": ("Local sampling, step 1: embed the whole training set.", "embeddings = embed_all(run, run.training)"),
     "cluster": ("Step 2: k-means, with N / B clusters.", "find_neighborhoods(sampler, embeddings)"),
-    "visit": ("Step 3: each cluster is a batch, and is visited once.", "for number, neighborhoods in enumerate(read)"),
+    "visit": ("Step 3: each cluster is a batch, and is visited once.", "for number, neighborhoods in enumerate(read):"),
     "choose": (
         "Step 3: at most B points of a cluster form the batch.",
-        "for images, labels, pairs, weight in neighborhoods",
+        "for images, labels, pairs, weight in neighborhoods:",
     ),
-    "distances": ("The squared distances of the embedded batch.", "embeddings = run.network(images)"),
+    "distances": ("The batch is embedded; all else follows from its distances.", "embeddings = run.network(images)"),
     "positives": ("Step 4: each anchor keeps its k nearest positives.", "find_neighborhoods(sampler, embeddings)"),
     "weights": ("The loss: the mean over all triplets.", "loss = weight * run.objective(embeddings, labels, pairs)"),
     "forces": ("Its gradient, in closed form.", "loss.backward()"),
@@ -74,14 +76,17 @@ _STATIONS = {
 
 @cache
 def lines() -> dict[str, dict[str, str]]:
-    """Return for each station of slow motion the step of the algorithm, and the line of ``training.py``."""
-    path = Path(training.__file__)
-    code = path.read_text(encoding="utf-8").splitlines()
-    found = {}
-    for name, (algorithm, start) in _STATIONS.items():
-        number = next(i for i, line in enumerate(code) if start in line)
-        found[name] = {"algorithm": algorithm, "code": code[number].strip(), "place": f"{path.name}, line {number + 1}"}
-    return found
+    """Return for each station of slow motion the step of the algorithm, the line of code, and the function it is in.
+
+    Line and function are empty where the function has no such line (any more).
+    """
+    function = training.train_epoch
+    code = {line.strip() for line in inspect.getsource(function).splitlines()}
+    place = f"{function.__name__} in {Path(inspect.getfile(function)).name}"
+    return {
+        name: {"algorithm": step} | ({"code": line, "place": place} if line in code else {"code": "", "place": ""})
+        for name, (step, line) in _STATIONS.items()
+    }
 
 
 class Playground(Drawn):

@@ -1,4 +1,4 @@
-// Training replay. `between` and `sentence` have their twins in replay.py.
+// Training replay. `between` has its twin in replay.py (`positions`), `sentence` in the tests.
 
 /** The value at a frame of values over frames (each a list of numbers); halves lie on a straight line, ends are held. */
 function between(frames, frame, out = []) {
@@ -12,7 +12,7 @@ function between(frames, frame, out = []) {
 function sentence(run, frame) {
   const i = Math.min(Math.floor(Math.max(frame, 0) + 1e-6), run.epoch.length - 1), loss = run.loss[i];
   return `Epoch ${run.epoch[i].toFixed(1)}: Recall@1 ${run.recall[i].toFixed(2)}, ` +
-    `loss ${loss === null ? "-" : loss.toFixed(3)}, spread ${run.spread[i].toFixed(2)}, ` +
+    `${loss === null ? "not trained yet" : `loss ${loss.toFixed(3)}`}, spread ${run.spread[i].toFixed(2)}, ` +
     `${(100 * run.shown[i]).toFixed(0)} % of the variance in view`;
 }
 

@@ -158,28 +158,28 @@ def values(result: Any) -> Any:
     if isinstance(result, str | bytes):
         raise _Told("Your function returned text. It should return numbers: leave out the quotes and `str`.")
     if result is None:
-        raise _Told("Some of what your function returned is not made of plain numbers, but nothing (`None`).")
+        raise _Told("Part of what your function returned is nothing (`None`) instead of a number.")
     if isinstance(result, dict):
         raise _Told("Your function returned a dictionary. It should return just the numbers that the task asks for.")
     if inspect.iscoroutine(result):
         result.close()
-        raise _Told("Your function is `async`, so it returned a promise instead of numbers. Write just `def`.")
+        raise _Told("Your function is `async`, so it returned a coroutine instead of numbers. Write just `def`.")
     if hasattr(result, "__next__"):
         raise _Told(
-            "Your function returned an iterator (from `yield`, `map`, `zip`, or a `for` within round brackets), which "
+            "Your function returned an iterator (from `yield`, `map`, `zip`, or a `for` in parentheses), which "
             "has not computed anything yet. Collect its values, for example with `list(...)`, and return those."
         )
     if callable(result):
         raise _Told(
             "Your function returned a function instead of numbers. "
-            "Perhaps round brackets are missing behind a name: `x.sum` is a function, `x.sum()` is its value."
+            "Perhaps parentheses are missing after a name: `x.sum` is a function, `x.sum()` is its value."
         )
     if hasattr(result, "detach"):  # a torch tensor; torch itself is not imported here
         result = result.detach().cpu()
     if isinstance(result, set | frozenset):
         try:
             result = sorted(result)
-        except TypeError:  # what can not be put in order is not made of numbers; said below
+        except TypeError:  # what cannot be put in order is not made of numbers; said below
             result = list(result)
     if isinstance(result, list | tuple):
         parts = [values(item) for item in result]
@@ -373,7 +373,7 @@ class Exercise:
 
     def solution(self) -> Outcome:
         """Show a model answer."""
-        return Outcome("solution", "one way to write it; yours may differ and be as good.", self.source)
+        return Outcome("solution", "one way to write it; yours may differ and be just as good.", self.source)
 
     # What is called below may end the check by `_Told`.
 
@@ -383,7 +383,7 @@ class Exercise:
         if not callable(answer) or inspect.isclass(answer):
             raise _Told(
                 f"`check` was given {_article(type(answer).__name__)}, and needs your function itself: "
-                f"write `check({self.name})`, with no further brackets behind the name."
+                f"write `check({self.name})`, with no parentheses after the name."
             )
         inner = inspect.unwrap(answer)
         inner = getattr(inner, "func", inner)  # functools.partial
@@ -402,7 +402,7 @@ class Exercise:
             taken = list(signature.parameters)
             raise _Told(
                 f"Your function takes {_inputs(taken)}, but it will be called with {_inputs(needed)}: "
-                f"the line should read `def {self.signature}`, with a colon behind."
+                f"the line should read `def {self.signature}`, with a colon at the end."
             ) from None
 
     def _ask(self, answer: Callable[..., Any], case: tuple) -> Any:
@@ -422,7 +422,7 @@ class Exercise:
         for name, before, after in zip(names, case, given):
             if _changed(before, after):
                 raise _Told(
-                    f"Your function changes `{name}`, which belongs to whoever called it, and who will be surprised. "
+                    f"Your function changes `{name}`, which belongs to its caller. "
                     f"Compute something new from it, or work on a copy: `{name}.copy()`."
                 )
         if result is None:
@@ -464,7 +464,7 @@ class Exercise:
                     return f"Your function returned {_form(got)}, and the task asks for {_form(want)}."
                 if not _finite(got) and _finite(want):
                     return (
-                        "Your function returned `nan` or `inf` where there is an ordinary number. Look for a division "
+                        "Your function returned `nan` or `inf` where an ordinary number belongs. Look for a division "
                         "by zero, a logarithm or root of something that is not positive, or an `exp` of a big number."
                     )
         for message, holds in self.properties:
@@ -530,7 +530,7 @@ def _shown(value: Any) -> str:
         return "a random generator"
     if inspect.iscoroutine(value):
         value.close()
-        return "a promise"
+        return "a coroutine"
     if callable(value):
         return (value.__doc__ or "a function").removeprefix("Return ").rstrip(".")
     if isinstance(value, list | tuple):

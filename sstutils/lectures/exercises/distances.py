@@ -56,7 +56,7 @@ exercise(
         "print the shape before you sum, and say what each axis counts.": lambda x: ((x[:, None] - x) ** 2).sum(1),
         "You take the mean over the coordinates. The order of the neighbors is the same, "
         "but what does Pythagoras do with the squares: average them?": lambda x: all_d2(x) / x.shape[1],
-        "You add absolute differences: distances as a taxi drives them. What makes them Euclidean?": lambda x: np.abs(
+        "You add absolute differences: the distances that a taxi drives. What makes them Euclidean?": lambda x: np.abs(
             x[:, None] - x
         ).sum(-1),
         "You return the products of all rows. "

@@ -87,7 +87,7 @@ exercise(
             triplet_gradient, lambda g: g / 2
         ),
         "Your gradients are the same whether the triplet is satisfied or not. "
-        "The formula inside of max is right; how steep "
+        "The formula inside max is right; how steep "
         "is max(0, ...) where its argument is negative?": lambda a, p, n, m: (2 * (n - p), 2 * (p - a), 2 * (a - n)),
         "Your gradients stop too early: as soon as the negative is farther than the positive. "
         "What else must be fulfilled before the loss is zero?": lambda a, p, n, m: triplet_gradient(a, p, n, 0),
@@ -153,7 +153,7 @@ exercise(
         "is the gradient the direction of the steepest rise or fall?": _weighted(lambda z: -sigmoid(z)),
         "You return the gradients of z. They have the right directions; but how much does the loss change when z does? "
         "The chain rule has one more factor.": lambda a, p, n: _directions(a, p, n),
-        "Your gradients are twice too long. Each squared distance brings a factor 2, "
+        "Your gradients are twice as long as they should be. Each squared distance brings a factor 2, "
         "but two of the three are halved in z: collect the terms once more.": _weighted(lambda z: 2 * sigmoid(z)),
         "Your gradients are large for good triplets and small for bad ones: the sigmoid has the wrong sign inside. "
         "Should s be near 1 for a large or for a small z?": _weighted(lambda z: sigmoid(-z)),
@@ -211,7 +211,7 @@ exercise(
     small=[(_square, np.array([1.0, 2]), 0.1), (_wave, np.array([0.0, 1]), 0.1)],
     properties={
         "A constant function has the gradient zero; yours is not.": lambda f, g, x, h: near(f(lambda x: 3.0, x, h), 0),
-        "Three times the function has three times the gradient; yours has not.": lambda f, g, x, h: near(
+        "Three times the function has three times the gradient; yours does not.": lambda f, g, x, h: near(
             f(lambda x: 3 * g(x), x, h), 3 * f(g, x, h)
         ),
         "The gradient of x_1 + 2 x_2 + 3 x_3 + ... is (1, 2, 3, ...); you find another one.": lambda f, g, x, h: near(
@@ -228,9 +228,8 @@ exercise(
         "You compare f at x with f a step behind: a backward difference. "
         "Its error is as large as that of a forward one, with the other sign. "
         "What if x were in the middle?": lambda f, x, h: [(f(x) - f(x - step)) / h for step in _steps(x, h)],
-        "Your gradient is twice too large. You divide by h, but how far is it from x - h to x + h?": lambda f, x, h: (
-            2 * central_difference(f, x, h)
-        ),
+        "Your gradient is twice as large as it should be. "
+        "You divide by h, but how far is it from x - h to x + h?": lambda f, x, h: 2 * central_difference(f, x, h),
         "Your gradient has the wrong sign. Ahead less behind, or behind less ahead: "
         "which one is positive where f rises?": lambda f, x, h: -central_difference(f, x, h),
         "You return the differences of f without dividing them. A slope is a rise over what?": lambda f, x, h: (

@@ -74,7 +74,7 @@ exercise(
         "Where does the margin enter?": lambda a, p, n, m: max(0, d2(a, p) - d2(a, n)),
         "A larger margin makes your loss smaller. Subtracting feels natural for a safety distance; "
         "but should a stricter demand cost more, or less?": lambda a, p, n, m: max(0, d2(a, p) - m - d2(a, n)),
-        "Your loss becomes negative when the negative is far away, so training would push it on for ever. "
+        "Your loss becomes negative when the negative is far away, so training would push it away forever. "
         "The sum is right; what should happen once the demand is met?": lambda a, p, n, m: d2(a, p) + m - d2(a, n),
         "You add the margin after cutting off at zero, so your loss never falls below the margin. Is the margin "
         "part of the demand that is cut off, or paid on top of it?": lambda a, p, n, m: max(0, d2(a, p) - d2(a, n)) + m,
@@ -95,14 +95,14 @@ exercise(
 
 
 def hinge_radius(a, p, margin):
-    """Return the radius around the anchor inside of which a negative is pushed."""
+    """Return the radius around the anchor inside which a negative is pushed."""
     return np.sqrt(((a - p) ** 2).sum() + margin)
 
 
 exercise(
     hinge_radius,
     task=(
-        "The triplet loss of a, p and n is above zero while n is inside of a sphere around the anchor. "
+        "The triplet loss of a, p and n is above zero while n is inside a sphere around the anchor. "
         "Return the radius of that sphere, from a, p and the margin."
     ),
     hints=(
@@ -188,7 +188,7 @@ exercise(
         "here the others are asked for: which side of zero has a gradient?": lambda x, y, m: np.mean(x + m - y <= 0),
         "Your share does not depend on the margin. You count the triplets whose negative is closer than the positive. "
         "Are there triplets in the right order that still have a loss?": lambda x, y, m: np.mean(x - y > 0),
-        "You return how many triplets are active. A count can not be compared between batches of different size: "
+        "You return how many triplets are active. A count cannot be compared between batches of different size: "
         "share of what?": lambda x, y, m: np.sum(x + m - y > 0),
         "You return the mean loss. It is built from the same numbers, but says how much is left, "
         "not for how many triplets. What is there to count?": lambda x, y, m: np.maximum(x + m - y, 0).mean(),
@@ -204,7 +204,7 @@ exercise(
             100 * np.mean(x + m - y > 0)
         ),
         "You return True or False for each triplet. "
-        "That is the better half of the way: how do these become one number?": lambda x, y, m: x + m - y > 0,
+        "That is more than half of the way: how do these become one number?": lambda x, y, m: x + m - y > 0,
         "You count only the triplets that are in the right order and within the margin (called semi-hard). "
         "What about those in the wrong order: is their loss zero?": lambda x, y, m: np.mean((x + m - y > 0) & (x < y)),
     },
@@ -285,12 +285,12 @@ def sst_loss(z):
 exercise(
     sst_loss,
     task=(
-        "Return log(1 + exp(z)) for each number of the array z. It has to hold for every z, also for 1000 or a "
+        "Return log(1 + exp(z)) for each number of the array z. It has to work for every z, even for 1000 or a "
         "million, where exp(z) is infinite."
     ),
     hints=(
         "exp(1000) overflows, but exp(-1000) is harmless: it is 0. How can a big z be kept out of exp?",
-        "Write exp(z) in front of the bracket: log(1 + exp(z)) = z + log(1 + exp(-z)). Which form is good for which z?",
+        "Take exp(z) out of the bracket: log(1 + exp(z)) = z + log(1 + exp(-z)). Which form is good for which z?",
         "One formula for both signs uses the larger of z and 0, and exp(-|z|). numpy also has `np.logaddexp`.",
     ),
     praise="log 2 at zero, a straight line for large z, and no overflow even at a million.",
@@ -330,7 +330,7 @@ exercise(
         "You use the logarithm to base 10. On a calculator that is `log`, but which logarithm undoes exp?": lambda z: (
             np.logaddexp(0, z) / math.log(10)
         ),
-        "You return the hinge, max(0, z). For |z| large the two agree. "
+        "You return the hinge, max(0, z). For large |z| the two agree. "
         "What is the difference close to zero, and why does it matter for the gradient?": lambda z: np.maximum(z, 0),
         "You return the mean over all z. The batch loss is that mean, "
         "but here each number of z should keep its own loss.": lambda z: np.logaddexp(0, z).mean(),
@@ -364,7 +364,7 @@ exercise(
         "The distance of n and c is the root of 3/4 d2(a, p). The root of 3/4 is the height of an equilateral triangle "
         "of side 1.",
     ),
-    praise="on this sphere z = 0 and the loss is exactly log 2; a negative inside of it costs more.",
+    praise="on this sphere z = 0 and the loss is exactly log 2; a negative inside it costs more.",
     cases=lambda rng: [(a, p) for a, p, _ in triples(rng)],
     small=[tuple(vectors((0, 0), (2, 0))), tuple(vectors((1, 0), (1, 4)))],
     properties={
@@ -373,8 +373,8 @@ exercise(
         ),
         "Moving both points by a step should move the centre by that step and keep the radius; not so with "
         "yours.": lambda f, a, p: near(f(a + 3, p + 3)[0], f(a, p)[0] + 3) and near(f(a + 3, p + 3)[1], f(a, p)[1]),
-        "A sphere between points twice as far apart should have twice the radius; yours has not.": lambda f, a, p: near(
-            f(2 * a, 2 * p)[1], 2 * f(a, p)[1]
+        "A sphere between points twice as far apart should have twice the radius; yours does not.": lambda f, a, p: (
+            near(f(2 * a, 2 * p)[1], 2 * f(a, p)[1])
         ),
         "A radius is not negative, but yours is.": lambda f, a, p: f(a, p)[1] >= 0,
         "A negative placed on your sphere does not have z = 0. "
@@ -387,7 +387,7 @@ exercise(
         "which point is as much a's as it is p's?": lambda a, p: (a, _HALF_ROOT_3 * np.linalg.norm(a - p)),
         "You return the square of the radius: setting z to zero gives a squared distance. "
         "What is left to do?": lambda a, p: ((a + p) / 2, 0.75 * d2(a, p)),
-        "Your radius is twice too large. The root of 3/4 is not the root of 3: "
+        "Your radius is twice as large as it should be. The root of 3/4 is not the root of 3: "
         "what happens to the 4 under the root?": lambda a, p: ((a + p) / 2, 2 * _HALF_ROOT_3 * np.linalg.norm(a - p)),
         "You take 3/4 of the distance of a and p. The 3/4 belongs to the squared distance: "
         "what becomes of it when you take the root?": lambda a, p: ((a + p) / 2, 0.75 * np.linalg.norm(a - p)),
@@ -477,7 +477,7 @@ exercise(
         "the loss is log(1 + exp(-5.5)), about 0.00408. You find another "
         "number.": lambda f, d2, y, k: near(f(line(0, 1, 3), np.array([0, 0, 1]), 1), np.logaddexp(0, -5.5), 1e-6),
         "For points 0, 1, 3, 4 with labels 0, 0, 0, 1 and k = 1 the three anchors take the nearest of their class, "
-        "and the values of z are -11.5, -11.5 and 1. You find another loss than their mean.": lambda f, d2, y, k: near(
+        "and the values of z are -11.5, -11.5 and -1. You find another loss than their mean.": lambda f, d2, y, k: near(
             f(line(0, 1, 3, 4), np.array([0, 0, 0, 1]), 1), np.logaddexp(0, [-11.5, -11.5, -1]).mean(), 1e-6
         ),
         "With a very large k all positives count, so that a still larger one changes nothing; "
@@ -489,13 +489,13 @@ exercise(
     mistakes={
         "You add up the losses. A large batch would then take larger steps: "
         "what makes batches of any size comparable?": _batch_loss(total=lambda parts: np.sum(np.concatenate(parts))),
-        "You average for each anchor first, and these means then. Anchors with few triplets weigh too much: "
+        "You average for each anchor first, and then over these means. Anchors with few triplets weigh too much: "
         "average over what?": _batch_loss(total=lambda parts: np.mean([part.mean() for part in parts])),
         "You average over the triplets with z > 0 only. The others have a small loss, and they count: "
         "how many triplets are there?": _batch_loss(total=lambda parts: _above_log2(np.concatenate(parts))),
         "Your z has the distance from the anchor only, as in the triplet loss. "
         "In SST a negative is as far as its mean distance from the two.": _batch_loss(logit=lambda ap, an, pn: ap - an),
-        "Your z lacks the half: the mean of the two distances to the negative, not their sum.": _batch_loss(
+        "Your z is missing the half: the mean of the two distances to the negative, not their sum.": _batch_loss(
             logit=lambda ap, an, pn: ap - an - pn
         ),
         "Your z is halved altogether; which of its terms belong to the mean?": _batch_loss(
@@ -504,7 +504,7 @@ exercise(
         "You take roots first. The matrix holds squared distances, and z is made of squared ones.": lambda d2, y, k: (
             sst_batch_loss(np.sqrt(d2), y, k)
         ),
-        "The sign of z is lost: your loss is large where the negatives are far. "
+        "The sign of z is flipped: your loss is large where the negatives are far. "
         "Which distance should be small?": _batch_loss(logit=lambda ap, an, pn: (an + pn) / 2 - ap),
         "You take max(0, z), the hinge. SST has the soft form, log(1 + exp(z)).": _batch_loss(
             loss=lambda z: np.maximum(z, 0)

@@ -52,7 +52,7 @@ exercise(
         ),
         "The perplexity is from 1 to the number of outcomes; yours is not.": lambda f, p: 1 <= f(p) <= len(p),
         "The order of the outcomes should not matter, but it does to yours.": lambda f, p: near(f(p[::-1]), f(p)),
-        "An impossible outcome more should change nothing, but it changes yours.": lambda f, p: near(
+        "One more impossible outcome should change nothing, but it changes yours.": lambda f, p: near(
             f(np.append(p, 0.0)), f(p)
         ),
         "For two independent draws the perplexities should multiply: the outcomes are then all pairs. "
@@ -314,7 +314,7 @@ exercise(
         "not so with yours.": lambda f, x, y, k: near(f(x, y, k), trustworthiness(x, y, k)),
     },
     mistakes={
-        "You have exchanged map and embedding. That measures which true neighbors the map has lost (continuity); "
+        "You have swapped map and embedding. That measures which true neighbors the map has lost (continuity); "
         "here the map's neighbors are on trial.": lambda x, y, k: trustworthiness(y, x, k),
         "You return the penalty, not what is left of the trust: a faithful map should have 1.": lambda x, y, k: (
             1 - trustworthiness(x, y, k)

@@ -76,7 +76,7 @@ exercise(
         "but is an item among its own neighbors?": lambda c: (c**2).sum() / c.sum() ** 2,
         "You average over the classes. Each class has its own chance, and that part is right; but "
         "Recall@1 is a mean over items: which classes have more of them?": lambda c: np.mean((c - 1) / (c.sum() - 1)),
-        "You return one divided by the number of classes. That is the chance to guess a class; "
+        "You return one divided by the number of classes. That is the chance of guessing a class; "
         "here a neighbor is drawn among items, and large classes have more of them.": lambda c: 1 / len(c),
         "You leave the item out of its class, but not out of the whole: "
         "it has n - 1 right neighbors, out of how many others?": lambda c: (c * (c - 1)).sum() / c.sum() ** 2,
@@ -332,7 +332,7 @@ exercise(
         "The item itself leads your list, a hit for free at rank 1. Take it out before you count.": _of_row(
             lambda hits, r: _average(np.r_[True, hits][:r], r)
         ),
-        "You return the share of hits among the R nearest, called R-precision. It does not care for their order: "
+        "You return the share of hits among the R nearest, called R-precision. It does not care about their order: "
         "should an early hit be worth more than a late one?": _of_row(lambda hits, r: hits[:r].mean()),
         "Your R counts the item itself, so you read one rank too far and divide by one too many. "
         "How many *others* of its class are there?": _of_row(lambda hits, r: _average(hits[: r + 1], r + 1)),
@@ -437,8 +437,8 @@ def _between(queries, pictures):
 exercise(
     search,
     task=(
-        "queries and pictures hold embeddings, one in each row. For each query return the numbers of the k pictures "
-        "nearest to it, the nearest first: an array with one row for each query and k columns."
+        "queries and pictures hold embeddings, one in each row. For each query return the row numbers of the k "
+        "pictures nearest to it, the nearest first: an array with one row for each query and k columns."
     ),
     hints=(
         "Compute the squared distance of each query from each picture: a matrix with a row for each query.",
@@ -455,18 +455,16 @@ exercise(
         "There should be a row for each query, and k columns; yours has another shape.": lambda f, q, x, k: (
             np.shape(f(q, x, k)) == (len(q), k)
         ),
-        "A picture that is itself the query is at distance 0, and comes first; not with yours.": lambda f, q, x, k: (
-            list(f(x, x, 1)[:, 0]) == list(range(len(x)))
-        ),
-        "No picture can be found twice for one query, but yours is.": lambda f, q, x, k: all(
+        "A picture that is itself the query is at distance 0, and comes first; "
+        "with yours it does not.": lambda f, q, x, k: list(f(x, x, 1)[:, 0]) == list(range(len(x))),
+        "No picture should be found twice for one query, but one is in yours.": lambda f, q, x, k: all(
             len(set(row)) == k for row in f(q, x, k).tolist()
         ),
         "The k nearest begin with the k - 1 nearest; yours do not.": lambda f, q, x, k: (
             k == 1 or (f(q, x, k)[:, :-1] == f(q, x, k - 1)).all()
         ),
-        "If everything moves by the same vector, the same pictures are found; not by yours.": lambda f, q, x, k: (
-            f(q + 5, x + 5, k) == f(q, x, k)
-        ).all(),
+        "If everything moves by the same vector, the same pictures should be found; "
+        "yours finds others.": lambda f, q, x, k: (f(q + 5, x + 5, k) == f(q, x, k)).all(),
     },
     mistakes={
         "You return the farthest pictures. In which order does `argsort` sort?": lambda q, x, k: _between(q, x).argsort(
@@ -475,7 +473,7 @@ exercise(
         "You return the distances. Which pictures are they the distances of?": lambda q, x, k: np.sort(_between(q, x))[
             :, :k
         ],
-        "You leave the nearest picture out, as one does where each item is a query among themselves. "
+        "You leave the nearest picture out, as one does where every item is also a query. "
         "Is a query here one of the pictures?": lambda q, x, k: _between(q, x).argsort(1)[:, 1 : k + 1],
         "Your pictures are found, but not in order: the nearest should come first.": lambda q, x, k: np.sort(
             search(q, x, k), 1

@@ -97,7 +97,7 @@ exercise(
         "You take the farthest positives. They are the hard ones, and some methods do so; local sampling keeps the "
         "neighborhood: which end of the sorted list?": _choose(lambda i, order, y, k: _of_class(i, order, y)[::-1][:k]),
         "You keep only pairs with the anchor before the positive. "
-        "An unordered pair counts once there, but does each item "
+        "Each unordered pair then counts once, but does each item "
         "get its turn as an anchor?": _choose(lambda i, order, y, k: [j for j in _of_class(i, order, y)[:k] if j > i]),
         "You take all others of the class. They are all positives, "
         "but how many of them does the task ask for?": _choose(lambda i, order, y, k: _of_class(i, order, y)),
@@ -159,7 +159,7 @@ exercise(
         "The order of the items should not matter, but it does to yours.": lambda f, y, k: f(y[::-1], k) == f(y, k),
     },
     mistakes={
-        "You count k positives for every anchor, also where the class has fewer. "
+        "You count k positives for every anchor, even where the class has fewer. "
         "How many others does a class of three have?": _total(lambda n, k, B: n * k * (B - n)),
         "You let an item be its own positive in small classes. A class of n has how many others?": _total(
             lambda n, k, B: n * min(k, n) * (B - n)
@@ -175,7 +175,7 @@ exercise(
         "You count pairs of anchor and positive, without the negatives. What is the third of a triplet?": _total(
             lambda n, k, B: n * min(k, n - 1)
         ),
-        "You count one anchor for each class. Each item of a class gets its turn: how many are that?": _total(
+        "You count one anchor for each class. Each item of a class gets its turn: how many is that?": _total(
             lambda n, k, B: min(k, n - 1) * (B - n)
         ),
         "You count one negative for each other class. Each *item* of another class is a negative.": lambda y, k: (
@@ -293,7 +293,7 @@ exercise(
             len(set(part)) == len(part) for part in _lists(f(c, B, rng))
         ),
         "A batch should have B items, or all items of its cluster if there are fewer; "
-        "some of yours have not.": lambda f, c, B, rng: (
+        "some of yours do not.": lambda f, c, B, rng: (
             sorted(map(len, f(c, B, rng))) == sorted(min(B, n) for n in np.unique(c, return_counts=True)[1])
         ),
         "From a large cluster the B items should be drawn at random, but yours "
@@ -342,7 +342,7 @@ exercise(
         "You take the last B members of a large cluster. Always the same ones: what is rng for?": _by_cluster(
             lambda members, B, rng: [members[-B:]]
         ),
-        "You return a single batch. One epoch visits every cluster: how many batches are that?": lambda c, B, rng: [
+        "You return a single batch. One epoch visits every cluster: how many batches is that?": lambda c, B, rng: [
             _some(np.flatnonzero(c == np.unique(c)[0]), B, rng)
         ],
     },

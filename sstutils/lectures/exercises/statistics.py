@@ -66,7 +66,7 @@ exercise(
     },
     mistakes={
         "You use 1.96, the quantile of the normal distribution. It is right if the spread is known; from a few "
-        "runs the spread is a guess, too. Which distribution pays for that?": _around(lambda x: 1.959964 * _error(x)),
+        "runs the spread is a guess, too. Which distribution allows for that?": _around(lambda x: 1.959964 * _error(x)),
         "You divide by n in the standard deviation, which is the default of numpy. "
         "The mean was fitted to the same values, so their spread looks too small: "
         "which `ddof` makes up for it?": _around(lambda x: _t(0.975, len(x) - 1) * _error(x, 0)),
@@ -145,7 +145,7 @@ exercise(
         "but it changes your interval.": lambda f, a, b: near(
             f(a + 5 * np.sin(np.arange(len(a))), b + 5 * np.sin(np.arange(len(a)))), f(a, b)
         ),
-        "Swapping the methods should turn the interval around zero; not so with yours.": lambda f, a, b: near(
+        "Swapping the methods should mirror the interval at zero; not so with yours.": lambda f, a, b: near(
             f(b, a), -f(a, b)[::-1]
         ),
         "For the differences -1 and 1 the interval is (-12.7, 12.7), by Student's t with one degree of freedom. "
@@ -239,8 +239,10 @@ exercise(
         "One item of a training class in the test part should be enough for False; you overlook it.": lambda f, x, y: (
             all(f(x, np.append(y + 1000, c)) == 0 for c in x)
         ),
-        "It should not matter which part comes first, but it does to you.": lambda f, x, y: f(x, y) == f(y, x),
-        "The order of the items should not matter, but it does to you.": lambda f, x, y: (
+        "It should not matter which part comes first, but to your function it does.": lambda f, x, y: (
+            f(x, y) == f(y, x)
+        ),
+        "The order of the items should not matter, but to your function it does.": lambda f, x, y: (
             f(x[::-1], y) == f(x, y) == f(x, y[::-1])
         ),
     },
@@ -263,7 +265,7 @@ exercise(
         "The task asks a question: for which number is the answer yes?": lambda x, y: len(set(x) & set(y)),
         "You compare how many classes there are in each part. "
         "Equal or not, the numbers do not tell which classes they are.": lambda x, y: len(set(x)) != len(set(y)),
-        "You always say True. The split of a data set should be disjoint; look whether it is.": lambda x, y: True,
+        "You always say True. The split of a data set should be disjoint; check whether it is.": lambda x, y: True,
     },
 )
 

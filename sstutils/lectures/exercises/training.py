@@ -87,7 +87,7 @@ exercise(
         "Compare the weights with `at`: that gives True or False for each triplet.",
         "The mean of True and False is the share of True.",
     ),
-    praise="at 0.5 it is just the share of triplets inside of the sphere z = 0.",
+    praise="at 0.5 it is just the share of triplets inside the sphere z = 0.",
     cases=lambda rng: [(rng.normal(0.4, 2, size=size), at) for size in (150, 201) for at in (0.1, 0.3, 0.6, 0.9)],
     small=[(np.array([-3.0, -1, 2]), 0.1), (np.array([-3.0, 0.2, 2]), 0.6)],
     properties={
@@ -105,7 +105,7 @@ exercise(
         "z can be any number; what turns it into a weight from 0 to 1?": lambda z, at: np.mean(z > at),
         "You return the share below the threshold. Which triplets have a gradient worth mentioning: "
         "those of large or of small weight?": lambda z, at: np.mean(sigmoid(z) <= at),
-        "The sign of z is wrong inside of your sigmoid: your weights are large for good triplets. "
+        "The sign of z is wrong inside your sigmoid: your weights are large for good triplets. "
         "Is the sigmoid of a large z near 0 or near 1?": lambda z, at: np.mean(sigmoid(-z) > at),
         "You return how many triplets matter. "
         "To compare batches of different size, you need how many of what?": lambda z, at: np.sum(sigmoid(z) > at),
@@ -289,7 +289,7 @@ exercise(
         "You return the weights of the lowest score. Is a high score good or bad?": _chosen(
             lambda after, scores: after[scores.argmin()]
         ),
-        "You return the highest score. The network is asked for that had it.": _chosen(
+        "You return the highest score. What is asked for is the weights that earned it.": _chosen(
             lambda after, scores: scores.max()
         ),
         "You return the number of the best epoch. What were the weights then?": _chosen(
@@ -301,7 +301,7 @@ exercise(
             _best, lr=lambda given: -given["lr"]
         ),
         "Your steps are the whole gradient, whatever the learning rate is.": _chosen(_best, lr=lambda given: 1.0),
-        "You take one step an epoch, with the first batch. The others are never seen.": _chosen(
+        "You take one step per epoch, with the first batch. The others are never seen.": _chosen(
             _best, batches=lambda given: given["batches"][:1]
         ),
         "You go through the batches backwards. In which order do they come?": _chosen(

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TextIO, get_args, get_type_hints
 _DATA = "data set: glyphs, digits, cub200, ... or folder:PATH; `sst data` lists them"
 _COMMON = {
     "--device NAME": "cuda, mps or cpu (default: the first available)",
-    "--workers N": "processes that read image files (default: set by the machine)",
+    "--workers N": "processes that read image files (default: depends on the machine)",
 }
 _TRAINING = {
     **_COMMON,
@@ -61,7 +61,7 @@ OPTIONS: dict[str, dict[str, str]] = {
         **_COMMON,
     },
     "index": {
-        "DATA": "folder:PATH, or another data set, of which the test images are taken",
+        "DATA": "folder:PATH, or another data set, whose test images are used",
         "--checkpoint FILE": "network, written by `sst train` (default: output/checkpoints/DATA.pt)",
         "--out FILE": "index to make, or to bring up to date (default: output/indexes/DATA.index)",
         **_COMMON,
@@ -114,7 +114,7 @@ def _file(text: str) -> Path:
 
 def _folder(text: str) -> Path:
     if text == "-":
-        raise argparse.ArgumentTypeError("must be a path, got '-': neither is standard input read nor output written")
+        raise argparse.ArgumentTypeError("must be a path, got '-': standard input and output are not supported")
     return Path(_text(text))
 
 
@@ -226,7 +226,7 @@ def parse(argv: list[str]) -> tuple[str, dict[str, Any]]:
         if command == name:
             _add(sub, options)
             if command in _RECIPE_WITHOUT:
-                note = "Defaults are those for small images; photographs use the values of the paper for many of them."
+                note = "The defaults shown are for small images; for photographs, many of them are different."
                 _add(sub.add_argument_group("recipe", note), _recipe_options(command))
     given, unknown = parser.parse_known_args(argv)
     if unknown:
@@ -364,7 +364,7 @@ def _report_own(checkpoint: Path, where: str | None) -> None:
     try:
         check_measurable(dataset.targets)
     except ValueError as error:
-        print(f"the test pictures cannot measure it: {error}")
+        print(f"the test pictures cannot show what training was worth: {error}")
         return
     measured = compare_with_untrained(dataset, embeddings, Recipe(**content["recipe"]), where)
     print(f"Recall@1 on {len(dataset)} pictures of {len(dataset.classes)} classes that were not trained on:")

@@ -47,7 +47,7 @@ class _Epochs(Sampler[list[int]]):
         return {"seed": self.seed, "epoch": self.epoch}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on with the epoch that comes next for the sampler whose `state_dict` this is."""
+        """Continue with the next epoch of the sampler that gave this `state_dict`."""
         self.seed, self.epoch = (checks.whole_number(name, state[name], 0) for name in ("seed", "epoch"))
 
     def __len__(self) -> int:
@@ -66,7 +66,7 @@ class LocalSampler(_Epochs):
     ----------
     labels : sequence of N int
     batch_size : int
-        Greatest size of a batch, B; at least 3, the size of a triplet.
+        Largest size of a batch, B; at least 3, the size of a triplet.
     k : int
         Positives of an anchor.
     shuffle : bool
@@ -79,7 +79,7 @@ class LocalSampler(_Epochs):
         "epoch": the k nearest positives of each anchor are chosen from the refreshed embeddings and fixed for the
         epoch, as in the paper; `pairs` holds them. "batch": `pairs` is None, and the loss chooses afresh in each batch.
     iterations : int
-        Greatest number of k-means iterations.
+        Largest number of k-means iterations.
     seed : int
 
     Attributes
@@ -172,7 +172,7 @@ class LocalSampler(_Epochs):
         return {**super().state_dict(), "batches": self.batches, "pairs": self.pairs}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where the sampler was whose `state_dict` this is: with its neighborhoods, or after a `refresh`."""
+        """Continue as the sampler that gave this `state_dict`: with its neighborhoods, or after a `refresh`."""
         super().load_state_dict(state)
         batches, pairs = state.get("batches"), state.get("pairs")
         if batches is not None:

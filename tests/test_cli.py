@@ -119,7 +119,7 @@ def test_a_folder_too_small_to_measure_is_trained_and_told(classes, each, tmp_pa
     make_tree(tmp_path / "few", classes, each)
     assert cli.main(["train", "folder:few", "--epochs", "1"]) == 0
     told = capsys.readouterr().out.splitlines()[-1]
-    assert told.startswith("the test pictures cannot measure it: ") and "; add items" in told
+    assert told.startswith("the test pictures cannot show what training was worth: ") and "; add items" in told
     again = ["evaluate", "output/checkpoints/few.pt"], ["paper", "--data", "folder:few"], ["study", "folder:few"]
     for command in again:
         assert "; add items" in fails(capsys, *command)

@@ -217,9 +217,9 @@ def suit_pictures(data: str, recipe: str, where: str | None, values: dict[str, A
     if side <= 64:
         return "small", f"small pictures (median side {side} pixels): a small network, from scratch"
     if device(where).type != "cpu":
-        return "modern", f"photographs (median side {side} pixels) and a GPU: all of a network is trained (modern)"
+        return "modern", f"photographs (median side {side} pixels) and a GPU: the whole network is trained (modern)"
     return "features", (
-        f"photographs (median side {side} pixels) and no GPU: a head is trained on features of a network for ImageNet; "
+        f"photographs (median side {side} pixels) and no GPU: a head is trained on features of an ImageNet network; "
         "--recipe small, paper or modern trains a whole network"
     )
 

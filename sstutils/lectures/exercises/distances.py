@@ -45,7 +45,7 @@ exercise(
             f(2 * x), 4 * f(x)
         ),
         "The points (0, 0) and (3, 4) are 5 apart, so their squared distance is 25. "
-        "You find another number.": lambda f, x: near(f(np.array([[0.0, 0], [3, 4]])), [[0, 25], [25, 0]]),
+        "You get a different number.": lambda f, x: near(f(np.array([[0.0, 0], [3, 4]])), [[0, 25], [25, 0]]),
     },
     mistakes={
         "You return plain distances. The root is what makes them look like lengths; "

@@ -214,8 +214,8 @@ exercise(
         "Three times the function has three times the gradient; yours does not.": lambda f, g, x, h: near(
             f(lambda x: 3 * g(x), x, h), 3 * f(g, x, h)
         ),
-        "The gradient of x_1 + 2 x_2 + 3 x_3 + ... is (1, 2, 3, ...); you find another one.": lambda f, g, x, h: near(
-            f(_line, x, h), np.arange(1, len(x) + 1)
+        "The gradient of x_1 + 2 x_2 + 3 x_3 + ... is (1, 2, 3, ...); you get a different one.": lambda f, g, x, h: (
+            near(f(_line, x, h), np.arange(1, len(x) + 1))
         ),
         "On a parabola, central differences are exact for any step; yours are not.": lambda f, g, x, h: near(
             f(_square, x, 0.5), 2 * np.arange(1, len(x) + 1) * x

@@ -180,7 +180,7 @@ exercise(
         "Adding the same number to both distances of a triplet changes no loss, "
         "but it changes your share.": lambda f, x, y, m: near(f(x + 1, y + 1, m), f(x, y, m)),
         "Of the four triplets with d_ap = 1, 1, 3, 3, d_an = 1.5, 4, 3.5, 2 and margin 1, "
-        "three have a loss above zero. You find another share: work "
+        "three have a loss above zero. You get a different share: work "
         "them out one by one.": lambda f, x, y, m: f(np.array([1.0, 1, 3, 3]), np.array([1.5, 4, 3.5, 2]), 1.0) == 0.75,
     },
     mistakes={
@@ -200,7 +200,7 @@ exercise(
         "but what does the task say that the arrays hold?": lambda x, y, m: np.mean(x**2 + m - y**2 > 0),
         "You take square roots first. The order of two distances survives a root; but does a "
         "difference of at least the margin survive it, too?": lambda x, y, m: np.mean(np.sqrt(x) + m - np.sqrt(y) > 0),
-        "You return percent. That is good on a slide, but what range does the task ask for?": lambda x, y, m: (
+        "You return a percentage. That is good on a slide, but what range does the task ask for?": lambda x, y, m: (
             100 * np.mean(x + m - y > 0)
         ),
         "You return True or False for each triplet. "
@@ -243,7 +243,7 @@ exercise(
             f(*turned(a, p, n)), f(a, p, n)
         ),
         "With all points twice as far apart, squared distances are 4 times as large, and so should z be. "
-        "Yours grows by another factor.": lambda f, a, p, n: near(f(2 * a, 2 * p, 2 * n), 4 * f(a, p, n)),
+        "Yours grows by a different factor.": lambda f, a, p, n: near(f(2 * a, 2 * p, 2 * n), 4 * f(a, p, n)),
         "If anchor and positive coincide, z should "
         "be minus the squared distance to the negative; yours is not.": lambda f, a, p, n: near(f(a, a, n), -d2(a, n)),
         "If the negative sits on the anchor, z should "
@@ -269,8 +269,10 @@ exercise(
         "You measure the negative from the midpoint of a and p. "
         "That is close: the mean of two squared distances is the squared distance from the midpoint, "
         "plus something that depends on a and p. What?": lambda a, p, n: d2(a, p) - d2(n, (a + p) / 2),
-        "You take the mean of the plain distances and then square it. Squaring last gives another number than squaring "
-        "first: try 1 and 3.": lambda a, p, n: d2(a, p) - ((math.sqrt(d2(a, n)) + math.sqrt(d2(p, n))) / 2) ** 2,
+        "You take the mean of the plain distances and then square it. Squaring last gives a different number from "
+        "squaring first: try 1 and 3.": lambda a, p, n: (
+            d2(a, p) - ((math.sqrt(d2(a, n)) + math.sqrt(d2(p, n))) / 2) ** 2
+        ),
         "You return the loss, log(1 + exp(z)), one step further than asked. "
         "What is its argument alone?": lambda a, p, n: np.logaddexp(0, logit(a, p, n)),
     },
@@ -474,10 +476,10 @@ exercise(
             f(d2[::-1, ::-1], y[::-1], k), f(d2, y, k)
         ),
         "For points 0, 1 and 3 with labels 0, 0, 1 there are two triplets, both with z = 1 - (9 + 4) / 2 = -5.5: "
-        "the loss is log(1 + exp(-5.5)), about 0.00408. You find another "
+        "the loss is log(1 + exp(-5.5)), about 0.00408. You get a different "
         "number.": lambda f, d2, y, k: near(f(line(0, 1, 3), np.array([0, 0, 1]), 1), np.logaddexp(0, -5.5), 1e-6),
         "For points 0, 1, 3, 4 with labels 0, 0, 0, 1 and k = 1 the three anchors take the nearest of their class, "
-        "and the values of z are -11.5, -11.5 and -1. You find another loss than their mean.": lambda f, d2, y, k: near(
+        "and the values of z are -11.5, -11.5 and -1. Your loss is not their mean.": lambda f, d2, y, k: near(
             f(line(0, 1, 3, 4), np.array([0, 0, 0, 1]), 1), np.logaddexp(0, [-11.5, -11.5, -1]).mean(), 1e-6
         ),
         "With a very large k all positives count, so that a still larger one changes nothing; "

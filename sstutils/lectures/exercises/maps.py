@@ -42,12 +42,12 @@ exercise(
     cases=_distributions,
     small=[(np.array([0.5, 0.25, 0.25]),), (np.array([0.5, 0, 0.5]),)],
     properties={
-        "Of m equally likely outcomes the perplexity is m; you find another number.": lambda f, p: near(
+        "Of m equally likely outcomes the perplexity is m; you get a different number.": lambda f, p: near(
             [f(np.full(m, 1 / m)) for m in (2, 4, 7)], [2, 4, 7]
         ),
         "For 1/2, 1/4, 1/4 the entropy is 1.5 bits, and the perplexity 2 to the power 1.5, about 2.83. "
-        "You find another number.": lambda f, p: near(f(np.array([0.5, 0.25, 0.25])), 2**1.5),
-        "If one outcome is certain the perplexity is 1; you find another number.": lambda f, p: near(
+        "You get a different number.": lambda f, p: near(f(np.array([0.5, 0.25, 0.25])), 2**1.5),
+        "If one outcome is certain the perplexity is 1; you get a different number.": lambda f, p: near(
             f(np.array([0.0, 1, 0])), 1
         ),
         "The perplexity is from 1 to the number of outcomes; yours is not.": lambda f, p: 1 <= f(p) <= len(p),
@@ -139,13 +139,12 @@ exercise(
     small=[(line(0, 1, 3, 7), line(0, 7, 3, 1), 1), (line(0, 1, 3, 7), line(0, 7, 3, 1), 2)],
     properties={
         "A share is from 0 to 1, and yours is not.": lambda f, x, y, k: 0 <= f(x, y, k) <= 1,
-        "A map with all distances as they were keeps every neighbor: 1. You find another number.": lambda f, x, y, k: (
-            near(f(x, x, k), 1)
-        ),
+        "A map with all distances as they were keeps every neighbor: 1. "
+        "You get a different number.": lambda f, x, y, k: near(f(x, x, k), 1),
         "With k as large as the number of other items nobody can be lost: 1. "
-        "You find another number.": lambda f, x, y, k: near(f(x, y, len(x) - 1), 1),
+        "You get a different number.": lambda f, x, y, k: near(f(x, y, len(x) - 1), 1),
         "If on the map each of four items has moved beside another partner, no nearest neighbor is kept: 0 for k = 1. "
-        "You find another number.": lambda f, x, y, k: near(f(all_d2(_PARTED[0]), all_d2(_PARTED[1]), 1), 0),
+        "You get a different number.": lambda f, x, y, k: near(f(all_d2(_PARTED[0]), all_d2(_PARTED[1]), 1), 0),
         "Only who is near should count, not how far: plain distances should give the same. "
         "Not so with yours.": lambda f, x, y, k: near(f(np.sqrt(x), np.sqrt(y), k), f(x, y, k)),
         "Both sets have k members, so embedding and map can change places; not so with yours.": lambda f, x, y, k: near(
@@ -219,7 +218,7 @@ exercise(
         "The answer should be the index of an image, a whole number from 0 to N - 1; yours is not.": lambda f, x, c: (
             0 <= f(x, c) < len(x) and f(x, c) == int(f(x, c))
         ),
-        "An image exactly in the centre is the nearest, but you find another one.": lambda f, x, c: all(
+        "An image exactly in the centre is the nearest, but you get a different one.": lambda f, x, c: all(
             f(x, x[i]) == i for i in range(len(x))
         ),
         "Moving the map and the centre by the same step should not change the answer, "
@@ -302,14 +301,15 @@ exercise(
     small=[(line(0, 1, 3, 7, 12), line(*places), 1) for places in ((0, 7, 3, 1, 12), (0, 1, 9, 3, 8))],
     properties={
         "It runs from 0 to 1, and yours does not.": lambda f, x, y, k: -1e-9 <= f(x, y, k) <= 1 + 1e-9,
-        "A map with all distances as they were deserves full trust: 1. You find another number.": lambda f, x, y, k: (
-            near(f(x, x, k), 1)
-        ),
+        "A map with all distances as they were deserves full trust: 1. "
+        "You get a different number.": lambda f, x, y, k: near(f(x, x, k), 1),
         "Only the order of distances should count: plain ones should give the same. "
         "Not so with yours.": lambda f, x, y, k: near(f(np.sqrt(x), np.sqrt(y), k), f(x, y, k)),
         "For points 0, 1, 3, 7, 12 on a map at 0, 7, 3, 1, 12 and k = 1 the true ranks of the nearest on the map are "
         "3, 3, 2, 4 and 3, which cost 2 + 2 + 1 + 3 + 2 = 10: the result is 1 - 2 * 10 / 30 = 1/3. You "
-        "find another number.": lambda f, x, y, k: near(f(line(0, 1, 3, 7, 12), line(0, 7, 3, 1, 12), 1), _PLAIN_TRUST),
+        "get a different number.": lambda f, x, y, k: near(
+            f(line(0, 1, 3, 7, 12), line(0, 7, 3, 1, 12), 1), _PLAIN_TRUST
+        ),
         "A neighbor on the map that is truly far should cost more than one that is nearly a neighbor; "
         "not so with yours.": lambda f, x, y, k: near(f(x, y, k), trustworthiness(x, y, k)),
     },

@@ -55,17 +55,17 @@ exercise(
     small=[(np.array([3, 1]),), (np.array([2, 2]),)],
     properties={
         "A recall is a number from 0 to 1, and yours is not.": lambda f, c: 0 <= f(c) <= 1,
-        "If all items are of one class every neighbor is right: 1. You find another number.": lambda f, c: near(
+        "If all items are of one class every neighbor is right: 1. You get a different number.": lambda f, c: near(
             f(c[:1]), 1
         ),
-        "If each item has a class of its own no neighbor can be right: 0. You find another number.": lambda f, c: near(
-            f(np.ones(5, dtype=int)), 0
+        "If each item has a class of its own no neighbor can be right: 0. You get a different number.": lambda f, c: (
+            near(f(np.ones(5, dtype=int)), 0)
         ),
-        "With two classes of 2 items, one of the 3 others is right: 1/3. You find another number.": lambda f, c: near(
-            f(np.array([2, 2])), 1 / 3
+        "With two classes of 2 items, one of the 3 others is right: 1/3. You get a different number.": lambda f, c: (
+            near(f(np.array([2, 2])), 1 / 3)
         ),
         "With classes of 3 and 1 items, the three have chance 2/3 each and the one has none: "
-        "1/2 on average over the items. You find another number.": lambda f, c: near(f(np.array([3, 1])), 1 / 2),
+        "1/2 on average over the items. You get a different number.": lambda f, c: near(f(np.array([3, 1])), 1 / 2),
         "The order of the classes should not matter, but it does to yours.": lambda f, c: near(f(c[::-1]), f(c)),
         "Calling two classes one should raise the chance; not so with yours.": lambda f, c: (
             f([c[0] + c[1], *c[2:]]) > f(c)
@@ -107,7 +107,8 @@ def recall_at_1(d2, labels):
 
 _RANGE = "A recall is a number from 0 to 1, and yours is not."
 _PERFECT = (
-    "With all classes far apart from each other, every item should be a hit and the recall 1; you find another number."
+    "With all classes far apart from each other, every item should be a hit and the recall 1; "
+    "you get a different number."
 )
 _SHUFFLED = "The same items in another order have the same recall, but yours changes."
 _MONOTONE = (
@@ -133,14 +134,14 @@ exercise(
         _RANGE: lambda f, d2, y: 0 <= f(d2, y) <= 1,
         _PERFECT: lambda f, d2, y: near(f(apart(y), y), 1),
         "If every item of another class is nearer than any of the own class, the recall is 0; "
-        "you find another number.": lambda f, d2, y: near(f(mixed(y), y), 0),
+        "you get a different number.": lambda f, d2, y: near(f(mixed(y), y), 0),
         _SHUFFLED: lambda f, d2, y: _same_when_shuffled(f, d2, y),
         _MONOTONE: lambda f, d2, y: near(f(np.sqrt(d2), y), f(d2, y)),
         "Other names for the classes should not change the recall, but they change yours.": lambda f, d2, y: near(
             f(d2, 1000 - 3 * y), f(d2, y)
         ),
         "If the four items of one class all hit, and the two of another all miss, the recall is 4/6; "
-        "you find another number.": lambda f, d2, y: near(
+        "you get a different number.": lambda f, d2, y: near(
             f(all_d2(np.array([[0, 1, 2.1, 3.3, 50, -46]]).T), np.array([1, 1, 1, 1, 2, 2])), 4 / 6
         ),
         "With shuffled labels the recall should be that of chance, on average; yours is not.": lambda f, d2, y: (
@@ -209,7 +210,9 @@ exercise(
         _RANGE: lambda f, d2, y, k: 0 <= f(d2, y, k) <= 1,
         _PERFECT: lambda f, d2, y, k: near(f(apart(y), y, k), 1),
         "If all items of other classes are nearer than the own class, there is no hit among "
-        "few neighbors and the recall is 0; you find another number.": lambda f, d2, y, k: near(f(mixed(y), y, k), 0),
+        "few neighbors and the recall is 0; you get a different number.": lambda f, d2, y, k: near(
+            f(mixed(y), y, k), 0
+        ),
         "Among all other items there is one of the same class, so for the largest k the recall is 1; "
         "not so with yours.": lambda f, d2, y, k: near(f(d2, y, len(y) - 1), 1),
         "More neighbors can only add hits, so the recall never falls when k grows; yours does.": lambda f, d2, y, k: (
@@ -320,7 +323,9 @@ exercise(
             f(*_line([0, 0, 0, 1, 1])), 0
         ),
         "With R = 3 and the list hit, miss, hit, the shares at the hits are 1 and 2/3, so the value "
-        "is (1 + 2/3) / 3 = 5/9. You find another number.": lambda f, d2, y, i: near(f(*_line([1, 0, 1, 0, 1])), 5 / 9),
+        "is (1 + 2/3) / 3 = 5/9. You get a different number.": lambda f, d2, y, i: near(
+            f(*_line([1, 0, 1, 0, 1])), 5 / 9
+        ),
         "An early hit should be worth more than a late one; not so with yours.": lambda f, d2, y, i: (
             f(*_line([1, 0, 0, 1])) > f(*_line([0, 1, 0, 1])) > 0
         ),
@@ -385,9 +390,9 @@ exercise(
             1 <= f(d2, y, i) < len(y) and f(d2, y, i) == int(f(d2, y, i))
         ),
         "With the classes far apart the nearest other item is of the class: rank 1. "
-        "You find another rank.": lambda f, d2, y, i: f(apart(y), y, i) == 1,
+        "You get a different rank.": lambda f, d2, y, i: f(apart(y), y, i) == 1,
         "With two items of other classes before the first of the class, its rank is 3. "
-        "You find another rank.": lambda f, d2, y, i: f(*_line([0, 0, 1, 1])) == 3,
+        "You get a different rank.": lambda f, d2, y, i: f(*_line([0, 0, 1, 1])) == 3,
         "The same items in another order give the same rank, but yours changes.": lambda f, d2, y, i: (
             f(d2[::-1, ::-1], y[::-1], len(y) - 1 - i) == f(d2, y, i)
         ),
@@ -452,7 +457,7 @@ exercise(
     ],
     small=[(np.array([[0.0]]), np.array([[2.0], [1.0]]), 1), (np.array([[0.0], [3.0]]), np.array([[2.0], [0.5]]), 2)],
     properties={
-        "There should be a row for each query, and k columns; yours has another shape.": lambda f, q, x, k: (
+        "There should be a row for each query, and k columns; yours has a different shape.": lambda f, q, x, k: (
             np.shape(f(q, x, k)) == (len(q), k)
         ),
         "A picture that is itself the query is at distance 0, and comes first; "

@@ -71,7 +71,7 @@ exercise(
             len({(i, j) for i, j in f(d2, y, k)}) == len(f(d2, y, k))
         ),
         "An anchor should have k positives, or all others of its class if there are fewer; "
-        "some of yours have another number.": lambda f, d2, y, k: (
+        "some of yours have a different number.": lambda f, d2, y, k: (
             Counter(int(i) for i, _ in f(d2, y, k))
             == Counter({i: min(k, (y == c).sum() - 1) for i, c in enumerate(y) if (y == c).sum() > 1})
         ),
@@ -151,9 +151,9 @@ exercise(
         "If each item has a class of its own there are no positives, and no triplets; "
         "you count some.": lambda f, y, k: f(np.arange(6), k) == 0,
         "With labels 1, 1, 2 and k = 1 there are two triplets: (0, 1, 2) and (1, 0, 2). "
-        "You count another number.": lambda f, y, k: f(np.array([1, 1, 2]), 1) == 2,
+        "You count a different number.": lambda f, y, k: f(np.array([1, 1, 2]), 1) == 2,
         "A batch of 10 classes of 20 with k = 5 has 200 anchors, 5 positives each, 180 negatives each: 180,000. "
-        "You count another number.": lambda f, y, k: f(np.repeat(np.arange(10), 20), 5) == 180_000,
+        "You count a different number.": lambda f, y, k: f(np.repeat(np.arange(10), 20), 5) == 180_000,
         "With k as large as the classes there are no more positives to take, so a still larger k changes nothing; "
         "not so with yours.": lambda f, y, k: f(y, 50) == f(y, 60),
         "The order of the items should not matter, but it does to yours.": lambda f, y, k: f(y[::-1], k) == f(y, k),
@@ -281,7 +281,7 @@ exercise(
         (np.repeat([0, 2], sizes), B, np.random.default_rng(1)) for sizes, B in (((2, 1), 2), ((3, 1), 2), ((7, 2), 6))
     ],
     properties={
-        "There should be one batch for each cluster; you have another number of batches.": lambda f, c, B, rng: (
+        "There should be one batch for each cluster; you have a different number of batches.": lambda f, c, B, rng: (
             len(f(c, B, rng)) == len(np.unique(c))
         ),
         "A batch holds the numbers of items, from 0 to the number of items less 1; yours hold other "
@@ -424,7 +424,9 @@ exercise(
             len({_lloyd(x, m, 0)[i] for i in part}) == 1 for part in _lists(f(x, m, len(x), 0, rng))
         ),
         "There should be a batch for each cluster that has items; you "
-        "have another number.": lambda f, x, m, B, r, rng: len(f(x, m, B, r, rng)) == len(np.unique(_lloyd(x, m, r))),
+        "have a different number.": lambda f, x, m, B, r, rng: (
+            len(f(x, m, B, r, rng)) == len(np.unique(_lloyd(x, m, r)))
+        ),
         "Your batches are not those of the clusters after that many rounds: each assigns the items, "
         "and then moves the centres; at the end the items are assigned once more.": lambda f, x, m, B, r, rng: all(
             len({_lloyd(x, m, r)[i] for i in part}) == 1 for part in _lists(f(x, m, B, r, rng))

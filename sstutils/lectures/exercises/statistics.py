@@ -58,8 +58,10 @@ exercise(
         "Results in other units (all times 3) should have an interval in those units; "
         "not so with yours.": lambda f, x: near(f(3 * x), 3 * f(x)),
         "For the two values -1 and 1 the standard error is 1, "
-        "and Student's t has the quantile 12.7 for one degree of freedom: the interval is (-12.7, 12.7). You find "
-        "another one.": lambda f, x: near(f(np.array([-1.0, 1])), np.array([-1, 1]) * math.tan(0.475 * math.pi), 1e-3),
+        "and Student's t has the quantile 12.7 for one degree of freedom: the interval is (-12.7, 12.7). You get "
+        "a different one.": lambda f, x: near(
+            f(np.array([-1.0, 1])), np.array([-1, 1]) * math.tan(0.475 * math.pi), 1e-3
+        ),
         "Four times as many runs should make the interval less than half as wide; not so with yours.": lambda f, x: (
             np.diff(f(np.tile(x, 4))) < np.diff(f(x)) / 2
         ),
@@ -149,7 +151,7 @@ exercise(
             f(b, a), -f(a, b)[::-1]
         ),
         "For the differences -1 and 1 the interval is (-12.7, 12.7), by Student's t with one degree of freedom. "
-        "You find another one.": lambda f, a, b: near(
+        "You get a different one.": lambda f, a, b: near(
             f(np.array([4.0, 9]), np.array([5.0, 8])), np.array([-1, 1]) * math.tan(0.475 * math.pi), 1e-3
         ),
         "If a is better by exactly 2 with every seed, there is no doubt left: the interval is (2, 2). "
@@ -317,9 +319,11 @@ exercise(
     small=[(np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1])), (np.array([0, 0, 1, 1]), np.array([1, 1, 0, 0]))],
     properties={
         "The measure runs from 0 to 1, and yours does not.": lambda f, a, b: -1e-6 <= f(a, b) <= 1 + 1e-6,
-        "A labeling tells everything of itself: 1. You find another number.": lambda f, a, b: near(f(a, a), 1),
+        "A labeling tells everything of itself: 1. You get a different number.": lambda f, a, b: near(f(a, a), 1),
         "Of two labelings that are independent, neither tells anything of the other: 0. You "
-        "find another number.": lambda f, a, b: near(f(np.array([0, 0, 0, 1, 1, 1]), np.array([0, 1, 2, 0, 1, 2])), 0),
+        "get a different number.": lambda f, a, b: near(
+            f(np.array([0, 0, 0, 1, 1, 1]), np.array([0, 1, 2, 0, 1, 2])), 0
+        ),
         "Other names for the clusters should not matter, but they do to yours.": lambda f, a, b: near(
             f(a, 90 - 7 * b), f(a, b)
         ),
@@ -327,7 +331,7 @@ exercise(
             f(a, b), f(b, a)
         ),
         "For classes 0, 1, 2, 3 in clusters 0, 0, 1, 1 one bit is shared, of entropies of two bits and one: 2/3. "
-        "You find another number.": lambda f, a, b: near(f(np.arange(4), np.array([0, 0, 1, 1])), 2 / 3),
+        "You get a different number.": lambda f, a, b: near(f(np.arange(4), np.array([0, 0, 1, 1])), 2 / 3),
     },
     mistakes={
         "You return the mutual information without dividing it. "
@@ -417,11 +421,11 @@ exercise(
     small=[(np.array([3.0, 5]), np.array([1.0, 4])), (np.array([3.0, 1, 5]), np.array([1.0, 2, 2]))],
     properties={
         "A p-value is above 0 and at most 1; yours is not.": lambda f, a, b: 0 < f(a, b) <= 1,
-        "If all differences are zero nothing can be farther away: 1. You find another number.": lambda f, a, b: near(
+        "If all differences are zero nothing can be farther away: 1. You get a different number.": lambda f, a, b: near(
             f(a, a), 1
         ),
         "If all n differences are equal, only two of the 2^n ways are as far from zero. "
-        "You find another share.": lambda f, a, b: near(f(b + 2, b), 2 / 2 ** len(b)),
+        "You get a different share.": lambda f, a, b: near(f(b + 2, b), 2 / 2 ** len(b)),
         "Swapping the methods should not change the result, but it changes yours.": lambda f, a, b: near(
             f(b, a), f(a, b)
         ),
@@ -429,7 +433,7 @@ exercise(
             f(a + np.arange(len(a)), b + np.arange(len(a))), f(a, b)
         ),
         "The differences 2, -1, 3 have the mean 4/3, and 4 of the 8 ways are at least as far from zero: 1/2. "
-        "You find another share.": lambda f, a, b: near(f(np.array([3.0, 1, 5]), np.array([1.0, 2, 2])), 0.5),
+        "You get a different share.": lambda f, a, b: near(f(np.array([3.0, 1, 5]), np.array([1.0, 2, 2])), 0.5),
         "All results times 3 give the same share; not so with yours.": lambda f, a, b: near(f(3 * a, 3 * b), f(a, b)),
     },
     mistakes={

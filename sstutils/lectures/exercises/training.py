@@ -113,7 +113,7 @@ exercise(
         "That is a fair summary, but how many weights are above `at`?": lambda z, at: sigmoid(z).mean(),
         "You compare the loss, log(1 + exp(z)), with the threshold. "
         "The weight of a gradient is not the loss but its slope.": lambda z, at: np.mean(np.logaddexp(0, z) > at),
-        "You return percent. What range does the task ask for?": lambda z, at: 100 * np.mean(sigmoid(z) > at),
+        "You return a percentage. What range does the task ask for?": lambda z, at: 100 * np.mean(sigmoid(z) > at),
         "You return True or False for each triplet. How do these become one number?": lambda z, at: sigmoid(z) > at,
         "You count the triplets with positive z, whatever the threshold is. "
         "For which one of all thresholds is that the same?": lambda z, at: np.mean(z > 0),

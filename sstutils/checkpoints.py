@@ -5,6 +5,7 @@ import os
 import platform
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from numbers import Number
@@ -31,20 +32,16 @@ def versions() -> dict[str, str]:
 
 def hardware(where: str | torch.device | None = None) -> dict[str, Any]:
     """Return what a time depends on: processor, cores, threads of torch, memory (bytes), GPU; unknown ones are None."""
-    try:
+    cpu = memory = None
+    with suppress(OSError):
         cpu = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-    except OSError:
-        cpu = None
-    try:
+    with suppress(AttributeError, OSError, ValueError):  # Windows has no sysconf
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
-        memory = None
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     chosen = device(where)
     gpu = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else "" if chosen.type == "cpu" else chosen.type
     return {
         "processor": cpu[1].strip() if cpu else platform.processor() or platform.machine() or None,
-        "cores": cores,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory": memory,
         **({"gpu": gpu} if gpu else {}),

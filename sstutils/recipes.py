@@ -58,9 +58,7 @@ class Recipe:
     warmup: float = _value(0.5, "share of the epochs, class-balanced, before local sampling", 0, 0.999)
     refresh: int = _value(1, "epochs between searches for new neighborhoods", 1, 10**6)
     neighborhoods: int = _value(1, "batches averaged in one optimiser step", 1, 10**4)
-    positives: str = _value(
-        "epoch", "when they are chosen: once per epoch, or in each batch", choices=("epoch", "batch")
-    )
+    positives: str = _value("epoch", "are chosen once per epoch, or in each batch", choices=("epoch", "batch"))
     backbone: str = _value("small", "small, or a torchvision network such as resnet50")
     weights: str | None = _value(None, "of the backbone: DEFAULT, a file, or none")
     dim: int = _value(512, "length of an embedding", 1, 2**16)
@@ -69,10 +67,12 @@ class Recipe:
     layers: int = _value(1, "of the head", 1, 2)
     scale: float = _value(0.1, "factor on embeddings, in place of a temperature", 1e-6, 1e6)
     size: int = _value(32, "side of the square input in pixels", 8, 4096)
+    warmup_size: int = _value(0, "side of the input during warmup, to save time; 0: size", 0, 4096)
     resize: int = _value(0, "side that images are resized to before cropping to size; 0: no crop", 0, 4096)
     flip: bool = _value(False, "mirror half of the images")
     augment: float = _value(1.0, "strength of augmentation; 0 is none", 0, 10)
     turn: bool = _value(False, "rotate and mirror whole classes, for 8 times as many")
+    warmup_turn: bool = _value(False, "do so during warmup only")
     epochs: int = _value(30, "passes over the training set", 1, 10**6)
     lr: float = _value(3e-3, "learning rate of Adam", 1e-12, 1e3)
     head_lr: float = _value(1.0, "factor on the learning rate of the linear layer", 0, 1e6)
@@ -83,9 +83,7 @@ class Recipe:
     patience: int = _value(15, "epochs without a better loss before a plateau run stops", 1, 10**6)
     holdout: float = _value(0.0, "share of training classes held out to choose the epoch", 0, 0.999)
     batch_norm: str = _value("trained", "its statistics: trained, or frozen", choices=("trained", "frozen"))
-    precision: str = _value(
-        "auto", "of convolutions: auto, float32 or bfloat16", choices=("auto", "float32", "bfloat16")
-    )
+    precision: str = _value("auto", "auto, float32 or bfloat16 convolutions", choices=("auto", "float32", "bfloat16"))
     compile: bool = _value(False, "compile the backbone: slow at first, then faster")
     seed: int = _value(0, "of everything random", 0, 2**64 - 1)
 
@@ -153,9 +151,10 @@ FEATURES: dict[str, Any] = {
     "lr": 1e-3, "batch_size": 100, "warmup": 0.3, "holdout": 0.2,
 }  # fmt: skip
 
-# Letters and characters may be turned as whole classes. A data set of few images wants smaller neighborhoods.
+# Letters and characters may be turned as whole classes: to be fast on an old laptop, glyphs are so, and smaller, only
+# until neighborhoods are formed. A data set of few images wants smaller neighborhoods.
 _SUITED: dict[str, dict[str, Any]] = {
-    "glyphs": {"turn": True, "epochs": 36},
+    "glyphs": {"batch_size": 100, "epochs": 28, "warmup": 0.6, "warmup_size": 24, "warmup_turn": True, "refresh": 2},
     "omniglot": {"turn": True},
     "digits": {"batch_size": 100},
     **dict.fromkeys(("cub200", "cars196", "sop"), PAPER),

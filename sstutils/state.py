@@ -55,10 +55,11 @@ class Run:
         torch.manual_seed(recipe.seed)
         self.model = (model or distributed.rank_zero_first(lambda: make_model(recipe))).to(where)
         with torch.no_grad():  # a size that the backbone cannot take is found before anything is written
-            self.model.eval()(torch.zeros(1, 3, recipe.size, recipe.size, device=where))
+            for side in {recipe.size, recipe.warmup_size or recipe.size}:
+                self.model.eval()(torch.zeros(1, 3, side, side, device=where))
         self.loss = make_loss(recipe, len(self.training.classes)).to(where, torch.float32)
-        if recipe.turn and any(True for _ in self.loss.parameters()):
-            warnings.warn("turn moves each class about, and its proxy cannot follow; set turn=False", stacklevel=3)
+        if (recipe.turn or recipe.warmup_turn) and any(True for _ in self.loss.parameters()):
+            warnings.warn("a turned class moves about, and its proxy cannot follow; do not turn", stacklevel=3)
         if recipe.compile:
             self.model.backbone.compile()
         self.network, self.objective = distributed.parallel(self.model), distributed.parallel(self.loss)

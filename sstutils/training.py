@@ -163,7 +163,7 @@ def prepare(
     neighborhood. The running statistics of batch normalisation follow the first one of each step. So neither depends on
     the number of processes.
     """
-    recipe, local = run.recipe, isinstance(sampler_of(run, epoch), LocalSampler)
+    recipe, early = run.recipe, epoch < run.recipe.warmup * run.recipe.epochs
     for number, (images, labels) in zip(numbers, read, strict=False):
         # 1 is added because a sequence that ends in 0 has the seed of one without it, which the samplers draw from.
         seed = np.random.SeedSequence([recipe.seed, epoch, number + 1]).generate_state(1, np.uint64)[0]
@@ -173,8 +173,11 @@ def prepare(
             if recipe.resize or recipe.flip:
                 images = crop(images, recipe.size, recipe.flip, generator)
             # In a neighborhood all classes are turned alike: neighbors stay neighbors.
-            turned = (torch.zeros_like(labels) if local else labels) if recipe.turn else None
+            groups = labels if early or recipe.sampler != "local" else torch.zeros_like(labels)
+            turned = groups if recipe.turn or (recipe.warmup_turn and early) else None
             images = augment(images, recipe.augment, generator, turned)
+            if recipe.warmup_size and early:
+                images = nn.functional.interpolate(images, recipe.warmup_size, mode="bilinear", antialias=True)
         if recipe.neighborhoods > 1:
             for layer in batch_norms(run.model):
                 layer.track_running_stats = number == numbers[0]
@@ -264,8 +267,7 @@ def train(
     OSError, ValueError
         If another run writes the same `out`; there is nothing to train on; what is to be resumed is another run.
     """
-    recipe = check_recipe(recipe)
-    holds = ""
+    recipe, holds = check_recipe(recipe), ""
     try:
         with exclusive(out) if out is not None and not distributed.world()[0] else nullcontext():
             workers = whole_number("workers", workers, 0, 256)
@@ -375,12 +377,12 @@ def fit(dataset: Dataset, recipe: Recipe | None = None, *, progress: bool = True
     """
     from tqdm.auto import tqdm
 
-    recipe, step = check_recipe(recipe), None
-    quiet = not progress or distributed.world()[0] > 0
-    first = ceil(recipe.warmup * recipe.epochs) if recipe.sampler == "local" else recipe.epochs
-    search = [i == first or (i > first and i % recipe.refresh == 0) for i in range(recipe.epochs)]
-    # To embed the training set for new neighborhoods is a forward pass, a third of what it takes to train on it.
-    work = [0, *accumulate(1 + new / 3 for new in search)]
+    recipe, step, quiet = check_recipe(recipe), None, not progress or distributed.world()[0] > 0
+    first, local = ceil(recipe.warmup * recipe.epochs), recipe.sampler == "local"
+    search = [local and (i == first or (i > first and i % recipe.refresh == 0)) for i in range(recipe.epochs)]
+    # Small images take less; to embed the training set is a forward pass, a third of what it takes to train on it.
+    small = ((recipe.warmup_size or recipe.size) / recipe.size) ** 2
+    work = [0, *accumulate((small if i < first else 1) + new / 3 for i, new in enumerate(search))]
     form = "{l_bar}{bar}| [{elapsed}<{remaining}{postfix}]"
     with tqdm(total=work[-1], desc="training", bar_format=form, disable=quiet, smoothing=0) as bar:  # 0: mean speed
         for step in train(dataset, recipe, **options):

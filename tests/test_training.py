@@ -578,6 +578,31 @@ def test_crop_cuts_windows_and_mirrors_half():
     assert torch.equal(crop(images[:1, :, :, :9], 9, False, generator), images[:1, :, :, :9])
 
 
+@pytest.mark.parametrize(("turn", "always"), [({"warmup_turn": True}, False), ({"turn": True}, True), ({}, None)])
+def test_warmup_sees_small_and_turned_images_and_local_sampling_whole_ones(run, monkeypatch, turn, always):
+    groups, sides, forward = [], [], EmbeddingNet.forward
+
+    def see(*args):
+        groups.append(args[3])
+        return augment(*args)
+
+    def take(network, images):
+        if network.training:
+            sides.append(images.shape[2:])
+        return forward(network, images)
+
+    monkeypatch.setattr("sstutils.training.augment", see)
+    monkeypatch.setattr(EmbeddingNet, "forward", take)
+    steps = {step.epoch: step.batches for step in run(epochs=2, warmup=0.5, warmup_size=24, **turn)}
+    assert sides == [(24, 24)] * steps[0] + [(32, 32)] * steps[1]
+    early, late = groups[: steps[0]], groups[steps[0] :]
+    if always is None:
+        assert early + late == [None] * len(groups)
+    else:
+        assert all(len(set(found.tolist())) > 1 for found in early)  # each class by itself
+        assert all((found == 0).all() if always else found is None for found in late)
+
+
 def test_evaluation_sees_the_centre(glyphs):
     torch.manual_seed(0)
     model = EmbeddingNet(dim=4, precision="float32").eval()

@@ -340,7 +340,7 @@ def make_replay(path: Path) -> None:
     watch = select_classes(datasets.load("glyphs", "test", images=28), WATCHED)
     frames, used = [], []
     for loss, sampler in (("sst", "local"), ("triplet", "local"), ("sst", "balanced")):
-        recipe = recipes.recipe_for("glyphs", epochs=12, turn=False, loss=loss, sampler=sampler)
+        recipe = recipes.Recipe(epochs=12, loss=loss, sampler=sampler)
         frames += tqdm(record(train, recipe, watch, every=1 / 3), desc=run_name(recipe), total=37, unit="frame")
         used.append(asdict(recipe))
     arrays, about = collect(frames)

@@ -27,7 +27,7 @@ from ..datasets.subsets import part_of
 from ..figures import plots
 from ..figures.plots import interval
 from ..files import atomic_write
-from ..recipes import Recipe, recipe_for
+from ..recipes import Recipe
 from . import Row, study_path, train_cells
 from .forecast import format_duration
 from .saved import read_rows
@@ -95,9 +95,9 @@ def sampler_of(row: Row) -> str:
 
 def trials(data: str) -> dict[str, list[Recipe]]:
     """List the recipes that are tried for each method, on class-balanced batches."""
-    common = {"sampler": "balanced", "epochs": BUDGETS[data]["trial"], "holdout": 0.2}
+    common = {"sampler": "balanced", "turn": True, "epochs": BUDGETS[data]["trial"], "holdout": 0.2}
     return {
-        method: [recipe_for(data, **{**common, **fixed, **own, "lr": lr}) for lr, own in product(RATES, tried)]
+        method: [Recipe(**{**common, **fixed, **own, "lr": lr}) for lr, own in product(RATES, tried)]
         for method, (fixed, tried) in METHODS.items()
     }
 

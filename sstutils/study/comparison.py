@@ -64,7 +64,7 @@ FEW, PAIR = ("SST", "triplet"), ("local after 50%", "class-balanced")  # the pap
 # Of a trial, images and epochs; of a run, epochs.
 BUDGETS: dict[str, dict[str, Any]] = {
     "omniglot": {"part": 4000, "trial": 6, "epochs": 4, "classes": (50, 200), "sizes": (100, 400)},
-    "glyphs": {"part": 2400, "trial": 6, "epochs": 36, "classes": (), "sizes": ()},
+    "glyphs": {"part": 2400, "trial": 6, "epochs": 24, "classes": (), "sizes": ()},
 }
 DIFFERENCES = {
     "losses": "difference in Recall@1",

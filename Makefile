@@ -16,7 +16,8 @@ readme: figures  ## draw the figures again that the README and the lectures show
 	$(BIN)/sst figures --out output/readme --checkpoint output/checkpoints/glyphs.pt
 
 UNIT := $(BIN)/pytest -p no:nbval
-NBVAL := $(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=900 --nbval-kernel-startup-timeout=120
+# One thread for each kernel, two kernels at once: on a busy machine threads wait for each other.
+NBVAL := OMP_NUM_THREADS=1 $(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=900 --nbval-kernel-startup-timeout=120
 METHOD := house checks geometry losses sampling evaluation models training datasets glyphs
 
 lint: $(VENV)/.test  ## ruff
@@ -29,11 +30,11 @@ check: lint  ## the method in less than 90 seconds: ruff, its tests, one short t
 
 test: lint  ## all that protects a user in less than 10 minutes: unit and browser tests, all notebooks
 	$(UNIT) -rs -n 2 --dist loadfile -m "not slow" tests
-	$(NBVAL) notebooks
+	$(NBVAL) -n 2 --dist loadfile notebooks
 
 test-full: lint  ## before a release: kills by the dozen, every seed, every look of a widget
 	$(UNIT) -rs -n 2 --dist loadfile tests
-	$(NBVAL) notebooks
+	$(NBVAL) -n 2 --dist loadfile notebooks
 
 lab: $(VENV)/.base  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks

@@ -381,8 +381,8 @@ def fit(dataset: Dataset, recipe: Recipe | None = None, *, progress: bool = True
     first, local = ceil(recipe.warmup * recipe.epochs), recipe.sampler == "local"
     search = [local and (i == first or (i > first and i % recipe.refresh == 0)) for i in range(recipe.epochs)]
     # Small images take less; to embed the training set is a forward pass, a third of what it takes to train on it.
-    small = ((recipe.warmup_size or recipe.size) / recipe.size) ** 2
-    work = [0, *accumulate((small if i < first else 1) + new / 3 for i, new in enumerate(search))]
+    cost = [((recipe.warmup_size or recipe.size) / recipe.size) ** 2 * (i < first) or 1 for i in range(recipe.epochs)]
+    work = [0, *accumulate(steps + new / 3 for steps, new in zip(cost, search, strict=True))]
     form = "{l_bar}{bar}| [{elapsed}<{remaining}{postfix}]"
     with tqdm(total=work[-1], desc="training", bar_format=form, disable=quiet, smoothing=0) as bar:  # 0: mean speed
         for step in train(dataset, recipe, **options):
@@ -392,7 +392,7 @@ def fit(dataset: Dataset, recipe: Recipe | None = None, *, progress: bool = True
             bar.set_postfix({"loss": step.loss, **recall}, refresh=False)
             bar.set_description(f"epoch {step.epoch + 1} of {recipe.epochs}", refresh=False)
             left = step.batches - step.batch - 1
-            bar.update(work[step.epoch + 1] - left / step.batches - bar.n)
+            bar.update(work[step.epoch + 1] - cost[step.epoch] * left / step.batches - bar.n)
             if not left and any(search[step.epoch + 1 : step.epoch + 2]):
                 bar.set_description(f"neighborhoods for epoch {step.epoch + 2} of {recipe.epochs}")
     if step is None:

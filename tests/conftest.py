@@ -14,6 +14,7 @@ import torch
 
 # The batches of tests are small: on one thread they are as fast, and do not suffer from what else the machine does.
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
 
 SCREENSHOTS = Path(__file__).parents[1] / "output" / "screenshots"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")

@@ -298,8 +298,12 @@ def bars(monkeypatch):
     class Bar(tqdm.auto.tqdm):
         def __init__(self, *args, **options):
             super().__init__(*args, **options)
-            self.told = []
+            self.told, self.steps = [], []
             shown.append(self)
+
+        def update(self, n=1):
+            self.steps.append(n)
+            return super().update(n)
 
         def set_description(self, text, **options):
             super().set_description(text, **options)
@@ -318,11 +322,14 @@ def test_the_time_left_counts_the_epochs_of_this_run_only(glyphs, tmp_path, bars
     assert other.n == pytest.approx(other.total) and other.total > one.total
 
 
-@pytest.mark.parametrize("sampler, total", [("local", 6 + 2 / 3), ("balanced", 6)])
-def test_the_time_left_knows_of_the_neighborhoods_to_come(glyphs, bars, sampler, total):
-    recipe = Recipe(**{**TINY, "epochs": 6, "warmup": 0.5, "refresh": 2, "sampler": sampler})
+@pytest.mark.parametrize("sampler, side, total", [("local", 0, 6 + 2 / 3), ("local", 16, 4.4167), ("balanced", 0, 6)])
+def test_the_time_left_knows_of_small_images_and_neighborhoods_to_come(glyphs, bars, sampler, side, total):
+    changed = {"epochs": 6, "warmup": 0.5, "warmup_size": side, "refresh": 2, "sampler": sampler}
+    recipe = Recipe(**{**TINY, **changed})
     fit(glyphs["train"], recipe, where="cpu")
-    assert bars[0].n == pytest.approx(bars[0].total) == pytest.approx(total)  # an embedding is a third of an epoch
+    # An embedding is a third of an epoch, and one of images with half of the side takes a quarter.
+    assert bars[0].n == pytest.approx(bars[0].total) == pytest.approx(total, abs=1e-4)
+    assert min(bars[0].steps) > 0
     searches = [f"neighborhoods for epoch {number} of 6" for number in (4, 5) if sampler == "local"]
     assert [text for text in bars[0].told if "neighborhoods" in text] == searches
     assert len(bars[0].told) == 6 + len(searches)

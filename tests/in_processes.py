@@ -4,10 +4,12 @@ import json
 import sys
 from pathlib import Path
 
+from torch.utils.data import Dataset, Subset
+
 from sstutils import Recipe, distributed, fit, load
 from sstutils.study.forecast import measure_speed
 
-SMALL = {"dim": 16, "batch_size": 60, "precision": "float32", "seed": 3}
+SMALL = {"dim": 16, "batch_size": 20, "precision": "float32", "seed": 3}
 RECIPES = {
     # 9 class-balanced batches first: the last step has one neighborhood for two processes
     "local": {"neighborhoods": 2, "holdout": 0.4, "refresh": 2, "warmup": 0.25, "schedule": "constant", "epochs": 2},
@@ -18,10 +20,16 @@ RECIPES = {
 }
 
 
+def data() -> Dataset:
+    """Every third digit."""
+    whole = load("digits", "train")
+    return Subset(whole, range(0, len(whole), 3))
+
+
 def run(name: str, out: Path | None = None) -> list[dict]:
     """Return the history of a recipe."""
     values = RECIPES[name]
-    return fit(load("digits", "train"), Recipe(**SMALL | values), out=out, where="cpu", progress=False).history
+    return fit(data(), Recipe(**SMALL | values), out=out, where="cpu", progress=False).history
 
 
 def main(folder: Path) -> None:
@@ -29,7 +37,7 @@ def main(folder: Path) -> None:
         histories = {name: run(name, folder / f"{name}.pt") for name in RECIPES}
         speed = measure_speed(Recipe(size=16, dim=8), "cpu")
         try:
-            fit(load("digits", "train"), Recipe(neighborhoods=3), where="cpu", progress=False)
+            fit(data(), Recipe(neighborhoods=3), where="cpu", progress=False)
             refused = ""
         except ValueError as error:
             refused = str(error)

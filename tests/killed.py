@@ -20,7 +20,7 @@ import torch
 from sstutils import Glyphs, Recipe, load_checkpoint, train
 from sstutils.checkpoints import unfinished
 
-RECIPE = Recipe(epochs=6, warmup=0.3, batch_size=48, dim=16, precision="float32", refresh=2, holdout=0.25)
+RECIPE = Recipe(epochs=6, warmup=0.3, batch_size=48, dim=16, size=16, precision="float32", refresh=2, holdout=0.25)
 
 
 def start(folder: Path, out: Path) -> int:

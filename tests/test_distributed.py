@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from in_processes import RECIPES, SMALL, run
+from in_processes import RECIPES, SMALL, data, run
 
-from sstutils import Recipe, distributed, fit, load, load_checkpoint
+from sstutils import Recipe, distributed, fit, load_checkpoint
 
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
@@ -52,10 +52,9 @@ def test_one_process_resumes_what_two_have_begun(two, tmp_path):
     recipe = Recipe(**SMALL | RECIPES["local"] | {"epochs": 3})
     path = tmp_path / "local.pt"
     path.write_bytes((folder / "local.pt").read_bytes())
-    data = load("digits", "train")
-    again = fit(data, recipe, out=path, resume=True, where="cpu", progress=False).history
+    again = fit(data(), recipe, out=path, resume=True, where="cpu", progress=False).history
     assert again[:2] == histories["local"]
-    whole = fit(data, recipe, where="cpu", progress=False).history
+    whole = fit(data(), recipe, where="cpu", progress=False).history
     assert again[2]["loss"] == pytest.approx(whole[2]["loss"], rel=1e-4)
 
 
@@ -67,7 +66,7 @@ def test_two_processes_measure_their_speed_and_refuse_what_they_cannot_divide(tw
 
 def test_the_command_takes_a_neighborhood_for_each_process_and_one_process_prints(tmp_path):
     out = tmp_path / "default.pt"
-    options = ["--epochs", "1", "--dim", "16", "--device", "cpu", "--out", out]
+    options = ["--epochs", "1", "--dim", "16", "--size", "16", "--device", "cpu", "--out", out]
     printed = launch("-m", "sstutils", "train", "digits", *options)
     assert "2 processes: a step is the mean of 2 neighborhoods" in printed
     assert printed.count("checkpoint after each epoch") == 1

@@ -42,13 +42,13 @@ from sstutils.recipes import MODERN, PAPER, make_loss, make_model, make_schedule
 from sstutils.sampling import ClassBalancedSampler
 from sstutils.training import train_epoch
 
-TINY = {"epochs": 3, "warmup": 0.3, "batch_size": 64, "dim": 32, "precision": "float32"}
+TINY = {"epochs": 3, "warmup": 0.3, "batch_size": 32, "dim": 32, "size": 16, "precision": "float32"}
 
 
 @pytest.fixture(scope="module")
 def glyphs(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
-    return {split: Glyphs(root, split, classes=24, images=24, difficulty=0.5) for split in ("train", "test")}
+    return {split: Glyphs(root, split, classes=24, images=12, difficulty=0.5) for split in ("train", "test")}
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def numbers(history):
 
 def test_training_raises_recall_on_unseen_classes(tmp_path):
     training, test = (Glyphs(tmp_path, split, classes=40, images=24) for split in ("train", "test"))
-    recipe = Recipe(**{**TINY, "epochs": 10})
+    recipe = Recipe(**{**TINY, "epochs": 10, "size": 32, "batch_size": 64})
     untrained = next(train(training, recipe, where="cpu")).model
     before = recall_at_k(embed(untrained, test), test.targets, (1,))[1]
     step = fit(training, recipe, progress=False, where="cpu")
@@ -88,7 +88,7 @@ def test_losses_with_samplers(run, loss, sampler):
     steps = list(run(loss=loss, sampler=sampler, epochs=2, positives="batch"))
     assert np.isfinite([step.loss for step in steps]).all()
     assert {step.epoch for step in steps} == {0, 1}
-    assert all(len(step.indices) <= 64 for step in steps)
+    assert all(len(step.indices) <= 32 for step in steps)
 
 
 def test_same_seed_same_numbers(run):
@@ -99,7 +99,14 @@ def test_same_seed_same_numbers(run):
 
 @pytest.mark.parametrize(
     ("stop", "values"),
-    [(0, {}), (4, {}), (9, {}), (5, {"holdout": 0.25}), (7, {"schedule": "plateau"}), (6, {"sampler": "balanced"})],
+    [
+        (0, {}),
+        (5, {"holdout": 0.25}),
+        (7, {"schedule": "plateau"}),
+        (6, {"sampler": "balanced"}),
+        pytest.param(4, {}, marks=pytest.mark.slow),
+        pytest.param(9, {}, marks=pytest.mark.slow),
+    ],
 )
 def test_resumed_run_equals_an_uninterrupted_one(run, tmp_path, stop, values):
     whole = list(run(out=tmp_path / "whole.pt", **values))[-1]
@@ -194,7 +201,7 @@ def test_a_full_disk_is_told_and_the_old_checkpoint_stays(run, tmp_path):
     before = (tmp_path / "net.pt").read_bytes()
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY)); "
-        "from sstutils.cli import main; train = ['train', 'digits', '--epochs', '1', '--out']; "
+        "from sstutils.cli import main; train = ['train', 'digits', '--size', '16', '--epochs', '1', '--out']; "
         "print(main([*train, sys.argv[1], '--overwrite']), main([*train, sys.argv[2]]))"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "net.pt"), str(tmp_path / "new.pt")]
@@ -348,7 +355,7 @@ def test_hostile_checkpoint_is_not_executed(tmp_path):
     assert not (tmp_path / "owned").exists()
 
 
-@pytest.mark.parametrize("loss", ["MultiSimilarityLoss", "ProxyAnchorLoss"])
+@pytest.mark.parametrize("loss", [pytest.param("MultiSimilarityLoss", marks=pytest.mark.slow), "ProxyAnchorLoss"])
 def test_losses_of_pytorch_metric_learning_by_name(run, tmp_path, loss):
     whole = list(run(loss=loss, proxy_lr=10.0))[-1]
     for _ in itertools.islice(run(loss=loss, proxy_lr=10.0, out=tmp_path / "cut.pt"), 5):
@@ -380,7 +387,7 @@ def test_neighborhoods_are_kept_for_some_epochs(run):
 
 def test_a_step_of_two_batches_has_their_mean_gradient(glyphs):
     """Against plain autograd: the same batches, one after the other, gradients averaged by hand."""
-    recipe = Recipe(**{**TINY, "sampler": "balanced", "neighborhoods": 2, "augment": 0.0, "lr": 1e-3})
+    recipe = Recipe(**{**TINY, "sampler": "balanced", "neighborhoods": 2, "augment": 0.0, "lr": 1e-3, "size": 32})
     step = next(train(glyphs["train"], recipe, where="cpu"))
     torch.manual_seed(recipe.seed)
     model = make_model(recipe)
@@ -403,8 +410,14 @@ def test_a_step_of_two_batches_has_their_mean_gradient(glyphs):
             assert torch.allclose(value, seen[0][name]), name
 
 
-@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
-def test_a_compiled_backbone_learns_the_same(glyphs, tmp_path):
+NEEDS_COMPILER = pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+
+
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=[pytest.mark.slow, NEEDS_COMPILER])])
+def test_a_compiled_backbone_learns_the_same(glyphs, tmp_path, monkeypatch, backend):
+    """Its graph is captured, and run as it is; turning it into C++ takes half a minute, and is slow."""
+    compile_module = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compile_module(module, backend=backend))
     recipe = Recipe(**{**TINY, "epochs": 1, "sampler": "balanced"})
     plain, compiled = (
         fit(glyphs["train"], replace(recipe, compile=compile), progress=False, out=tmp_path / f"{compile}.pt")
@@ -486,7 +499,7 @@ def test_a_size_that_the_backbone_cannot_take_is_found_before_anything_is_writte
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("default", [torch.float64, pytest.param(torch.bfloat16, marks=pytest.mark.slow)])
 def test_training_is_float32_whatever_the_default_is(run, tmp_path, default):
     torch.set_default_dtype(default)
     try:
@@ -732,7 +745,7 @@ def test_out_of_memory_says_what_to_lower(run, monkeypatch, error):
 
     monkeypatch.setattr(EmbeddingNet, "forward", fail)
     expected = (
-        r"batches of 64 images of 32 x 32; lower batch_size or size or set precision to bfloat16; .*net\.pt holds"
+        r"batches of 32 images of 16 x 16; lower batch_size or size or set precision to bfloat16; .*net\.pt holds"
     )
     with pytest.raises(MemoryError, match=expected):
         next(run())

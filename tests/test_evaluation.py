@@ -88,7 +88,7 @@ def test_measures_are_exact(sizes, dtype, noise):
     assert_same(measured(x, labels, KS), naive(x, labels, KS))
 
 
-@pytest.mark.parametrize("sizes", [[5] * 300 + [1] * 700 + [40] * 20, [1700, 1500], [3] * 1050])
+@pytest.mark.parametrize("sizes", [[5] * 200 + [1] * 400 + [40] * 17, [1100, 1000], [3] * 700])
 def test_measures_are_exact_over_many_blocks(sizes):
     x, labels = classes(sizes, dim=16, noise=0.5)
     assert len(x) > 2 * 1024
@@ -117,7 +117,7 @@ def test_measures_agree_with_pytorch_metric_learning(sizes):
     assert found["r_precision"] == pytest.approx(peer["r_precision"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.integers(3, 40), st.integers(2, 12), st.integers(1, 6))
 def test_laws(seed, count, kinds, dim):
     random = torch.Generator().manual_seed(seed)

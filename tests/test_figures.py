@@ -3,6 +3,7 @@ import errno
 import html
 import json
 import re
+import shutil
 import string
 from fnmatch import fnmatch
 from pathlib import Path
@@ -22,7 +23,7 @@ def out(tmp_path_factory):
     """All figures of a network that was trained for an epoch."""
     out = tmp_path_factory.mktemp("output")
     with pytest.MonkeyPatch.context() as patch:
-        recipe = recipes.Recipe(epochs=1, warmup=0.5, batch_size=50, dim=16)
+        recipe = recipes.Recipe(epochs=1, warmup=0.5, batch_size=50, dim=16, size=16)
         patch.setattr(runs, "recipe_for", lambda data, name: recipe)
         patch.setattr(plots, "tsne_layout", lambda x, **options: np.asarray(x)[:, :2])  # tested with the plots
         figures.make(data="digits", out=out, progress=False)
@@ -36,6 +37,18 @@ def no_training(monkeypatch):
 
     monkeypatch.setattr(runs, "fit", fail)
     monkeypatch.setattr(datasets, "load", fail)
+
+
+@pytest.fixture
+def cheap(monkeypatch):
+    """Figures of the right form in little time, where something else than their look is asked."""
+
+    def small(*args, **options):
+        return plots.scatter(np.eye(2), [0, 1])
+
+    for name in ("gradients", "gallery", "thumbnails"):
+        monkeypatch.setattr(plots, name, small)
+    monkeypatch.setattr(plots, "tsne_layout", lambda x, **options: np.asarray(x)[:, :2])
 
 
 def hidden(folder):
@@ -161,18 +174,19 @@ def test_the_example_shows_what_the_network_retrieves(out):
     assert f"{right} of the 40 retrieved" in shown.alt and shown.alt.startswith("A grid of small test images of digits")
 
 
-def test_the_network_is_trained_once_and_work_is_shared(out, monkeypatch):
+def test_the_network_is_trained_once_and_work_is_shared(out, tmp_path, monkeypatch, cheap):
     calls = []
     embed = runs.embed_readable
     monkeypatch.setattr(runs, "fit", None)  # not to be called
     monkeypatch.setattr(runs, "embed_readable", lambda *a, **k: calls.append("embed") or embed(*a, **k))
     monkeypatch.setattr(plots, "tsne_layout", lambda x, **options: calls.append("tsne") or np.asarray(x)[:, :2])
-    written = figures.make(["example", "tsne", "idea"], data="digits", out=out, progress=False)
+    shutil.copytree(out / "checkpoints", tmp_path / "checkpoints")
+    written = figures.make(["example", "tsne", "idea"], data="digits", out=tmp_path, progress=False)
     assert calls == ["embed", "tsne"] and len(written) == 9
     assert written[0].name == "digits_example.png"  # which needs no map
 
 
-def test_the_method_of_tsne_is_handed_on_and_told(out, tmp_path, monkeypatch):
+def test_the_method_of_tsne_is_handed_on_and_told(out, tmp_path, monkeypatch, cheap):
     asked = []
     monkeypatch.setattr(plots, "tsne_layout", lambda x, **options: asked.append(options) or np.asarray(x)[:, :2])
     options = {"data": "digits", "checkpoint": out / "checkpoints" / "digits.pt", "progress": False}
@@ -188,7 +202,7 @@ def test_the_method_of_tsne_is_handed_on_and_told(out, tmp_path, monkeypatch):
 
 
 def test_training_that_was_stopped_goes_on(tmp_path):
-    recipe = recipes.Recipe(epochs=2, warmup=0.5, batch_size=50, dim=8)
+    recipe = recipes.Recipe(epochs=2, warmup=0.5, batch_size=50, dim=8, size=16)
     context = figures.Context("digits", out=tmp_path)
     for step in training.train(datasets.load("digits", "train"), recipe, out=context.path, data={"name": "digits"}):
         if step.epoch == 1:
@@ -198,7 +212,7 @@ def test_training_that_was_stopped_goes_on(tmp_path):
     assert len(context.network["history"]) == 2
 
 
-def test_gradients_need_neither_data_nor_network(no_training, tmp_path):
+def test_gradients_need_neither_data_nor_network(no_training, tmp_path, cheap):
     paths = figures.make(["Triplet"], out=tmp_path / "deep" / "er", style="paper", progress=False)
     assert [path.name for path in paths] == ["Triplet.png", "Triplet.svg", "Triplet.json"]
     assert all(path.exists() for path in paths)
@@ -274,17 +288,11 @@ def test_a_full_disk_or_ctrl_c_leaves_the_old_figure(failing, error, tmp_path, m
     assert {path.read_text() for path in folder.iterdir()} == {"old"}
 
 
-def test_what_needs_no_network_comes_first_and_others_are_drawn_where_one_cannot_be(out, tmp_path, monkeypatch):
+def test_what_needs_no_network_comes_first_and_others_are_drawn_where_one_cannot_be(out, tmp_path, monkeypatch, cheap):
     def fail(*args, **options):
         raise ValueError("no neighborhood\ncan be drawn")
 
-    def small(*args, **options):
-        return plots.scatter(np.eye(2), [0, 1])
-
-    for name in ("gradients", "gallery", "thumbnails"):
-        monkeypatch.setattr(plots, name, small)
     monkeypatch.setattr(plots, "idea", fail)
-    monkeypatch.setattr(plots, "tsne_layout", lambda x, **options: np.asarray(x)[:, :2])
     options = {"data": "digits", "out": tmp_path, "progress": False}
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         figures.make(["3", "2"], checkpoint=tmp_path / "none.pt", **options)
@@ -294,7 +302,8 @@ def test_what_needs_no_network_comes_first_and_others_are_drawn_where_one_cannot
     assert len(list((tmp_path / "figures").glob("digits_*"))) == 6
 
 
-def test_of_a_collapsed_network_the_rest_is_drawn(out, tmp_path, monkeypatch):
+@pytest.mark.parametrize("method", ["barnes-hut", pytest.param("fft", marks=pytest.mark.slow)])
+def test_of_a_collapsed_network_the_rest_is_drawn(out, tmp_path, monkeypatch, method):
     import torch
 
     embed = runs.embed_checkpoint
@@ -304,18 +313,11 @@ def test_of_a_collapsed_network_the_rest_is_drawn(out, tmp_path, monkeypatch):
         return torch.ones_like(embeddings), *rest
 
     monkeypatch.setattr(runs, "embed_checkpoint", collapse)
-    for method in ("barnes-hut", "fft"):
-        with pytest.raises(ValueError, match=r"^could not draw 2 of 3 figures: idea: the embedding has collapsed: .*"):
-            figures.make(
-                ["1", "3", "4"],
-                data="digits",
-                checkpoint=out / "checkpoints" / "digits.pt",
-                out=tmp_path / method,
-                tsne=method,
-                progress=False,
-            )
-        names = {path.name for path in (tmp_path / method / "figures").iterdir()}
-        assert names == {f"digits_example.{suffix}" for suffix in ("png", "svg", "json")}
+    how = {"data": "digits", "checkpoint": out / "checkpoints" / "digits.pt", "tsne": method, "progress": False}
+    with pytest.raises(ValueError, match=r"^could not draw 2 of 3 figures: idea: the embedding has collapsed: .*"):
+        figures.make(["1", "3", "4"], out=tmp_path, **how)
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert names == {f"digits_example.{suffix}" for suffix in ("png", "svg", "json")}
 
 
 def of_few(sizes, dim=3, **options):

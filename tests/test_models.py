@@ -233,10 +233,15 @@ def test_a_flipped_bit_in_weights_is_found(tmp_path):
 @pytest.mark.parametrize(
     ("name", "side", "such"),
     [
-        ("small", 33, "32, 64"), ("alexnet", 32, "64, 96"), ("inception_v3", 32, "96, 128"), ("vgg11", 16, "32, 64"),
-        ("maxvit_t", 64, "224"), ("vit_b_16", 32, "224"),
+        ("small", 33, "32, 64"),
+        ("alexnet", 32, "64, 96"),
+        ("vit_b_16", 32, "224"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [("inception_v3", 32, "96, 128"), ("vgg11", 16, "32, 64"), ("maxvit_t", 64, "224")]
+        ),
     ],
-)  # fmt: skip
+)
 def test_sizes_that_a_backbone_cannot_take(name, side, such):
     net = EmbeddingNet(name, dim=4)
     expected = (

@@ -138,10 +138,8 @@ pixels = sst.tensors(data)[0].flatten(1).float()
 """
 
 
-# All share one way to the kernel; two stand for the others in the ordinary run, and one that has a Worker.
-@pytest.mark.parametrize(
-    "name", [name if name in ("replay", "game", "playground") else pytest.param(name, marks=SLOW) for name in MOVED]
-)
+# All share one way to the kernel; the one that has a Worker stands for the others in the ordinary run.
+@pytest.mark.parametrize("name", [name if name == "playground" else pytest.param(name, marks=SLOW) for name in MOVED])
 def test_python_follows_the_keys(opened, name):
     made, before, control, key = MOVED[name]
     page = opened(name, f"import sstutils as sst{PIXELS * (name == 'game')}\nwidget = {made}\nwidget", list(before))

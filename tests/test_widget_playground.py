@@ -86,7 +86,11 @@ def test_slow_motion_shows_no_line_that_is_gone(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"data": "digits", "dim": 16, "loss": "contrastive"}, {"sampler": "shuffled"}]
+    "settings",
+    [
+        {"data": "digits", "dim": 16, "loss": "contrastive"},
+        *(pytest.param(settings, marks=pytest.mark.slow) for settings in ({}, {"sampler": "shuffled"})),
+    ],
 )
 def test_the_still_picture_is_trained_by_the_package(settings):
     labels, before, after, history = playground.trained(playground.SETTINGS | settings, 30)
@@ -211,17 +215,17 @@ def test_the_same_link_gives_the_same_curves_though_dials_were_moved(tab, tmp_pa
         return page
 
     first = opened(file.as_uri() + "#loss=triplet&margin=0.5&seed=7&B=40&race=1&b.margin=2")
-    steps(first, 12)
+    steps(first, 7)
     first.get_by_role("slider", name="Margin").press("ArrowRight")
     first.get_by_role("radio", name="class-balanced").check()
-    steps(first, 8)
-    assert "changes=12%3Amargin%3D1" in first.url and first.model("step") == 20
+    steps(first, 4)
+    assert "changes=7%3Amargin%3D1" in first.url and first.model("step") == 11
     again = opened(first.url)
-    steps(again, 20)
+    steps(again, 11)
     assert len(again.model("curves")) == 2 and again.model("curves") == first.model("curves")
     assert again.model("link") == first.model("link")
     other = opened(file.as_uri() + "#loss=triplet&margin=0.5&seed=8&B=40&race=1&b.margin=2")
-    steps(other, 20)
+    steps(other, 11)
     assert other.model("curves") != first.model("curves")
     assert not first.bad and not again.bad
 
@@ -258,6 +262,7 @@ def test_who_commits_before_the_data_are_unpacked_is_answered_too(page_of):
     page.get_by_label("Experiment").select_option("margin-too-small")
     page.get_by_label("Collapsed, with all points").check()
     page.get_by_role("button", name="Commit and run").click()
+    page.get_by_label("full speed").check()
     page.locator(".sst-pg-wrong").wait_for(timeout=60_000)
     assert page.model("step") == 200 and not page.bad
 
@@ -328,7 +333,7 @@ def test_two_settings_race(page_of):
     assert not page.bad
 
 
-@pytest.mark.parametrize("dim", [2, 3, 16])
+@pytest.mark.parametrize("dim", [pytest.param(2, marks=pytest.mark.slow), 3, 16])
 def test_embeddings_of_every_dimension_and_triplets(page_of, dim):
     page = page_of(widgets.Playground(settings={"data": "digits", "dim": dim, "B": 50}), reduced_motion="reduce")
     page.get_by_text(re.compile("^Step 0")).wait_for()
@@ -535,7 +540,13 @@ def shown(page, task, seed, steps=None):
     return a, b, tuple(result["batches"])
 
 
-@pytest.mark.parametrize("task", EXPERIMENTS, ids=lambda task: task.name)
+LONG = ("equal-steps", "margin-too-large")  # of several seconds each
+
+
+@pytest.mark.parametrize(
+    "task",
+    [pytest.param(t, id=t.name, marks=[pytest.mark.slow] * (t.name in LONG)) for t in EXPERIMENTS],
+)
 def test_an_experiment_shows_what_it_claims(functions_of, task):
     page = functions_of("engine", "playground")
     assert task.shows(*shown(page, task, 0))

@@ -1,6 +1,7 @@
 """The training replay: its Python side, its page in a real browser, and the one against the other."""
 
 import base64
+import itertools
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -333,11 +334,13 @@ def test_a_point_tells_its_letter_and_a_letter_its_points(page_of):
     page.get_by_label("Epoch", exact=True).focus()
     assert pixels(page) == lit
     box = page.locator(".sst-plane canvas").first.bounding_box()
-    for x in range(5, int(box["width"]), 9):  # some point is met on the way
-        for y in (0.35, 0.45, 0.55, 0.65):
-            page.mouse.move(box["x"] + x, box["y"] + y * box["height"])
-            if page.locator(".sst-tip:visible").count():
-                break
+    ways = itertools.product(range(5, int(box["width"]), 9), (0.35, 0.45, 0.55, 0.65))
+
+    def tip_at(x, y):
+        page.mouse.move(box["x"] + x, box["y"] + y * box["height"])
+        return page.locator(".sst-tip:visible").count()
+
+    assert any(tip_at(x, y) for x, y in ways)  # some point is met on the way
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     assert page.locator(".sst-tip").first.text_content() in Watch().classes
     assert not page.bad

@@ -69,7 +69,6 @@ def test_a_widget_is_accessible_fits_and_follows_theme_size_and_state(page_of, n
     assert serious(page) == [] and wide(page) <= 0
     page.emulate_media(color_scheme="dark")
     assert look(page) != light
-    assert serious(page) == []
     page.put(**LATER[name])
     page.set_viewport_size({"width": 340, "height": 900})
     dark = look(page)
@@ -81,7 +80,7 @@ def test_a_widget_is_accessible_fits_and_follows_theme_size_and_state(page_of, n
     page.settle()
     page.locator("main").evaluate("node => { node.hidden = false }")
     page.set_viewport_size({"width": 1440, "height": 900})
-    assert look(page) and serious(page) == [] and wide(page) <= 0
+    assert look(page) and wide(page) <= 0  # what axe says of each look: test_every_look_of_a_widget
     assert not page.bad
 
 
@@ -125,7 +124,7 @@ SMALLEST = """() => {
 }"""
 
 
-@pytest.mark.parametrize("size", [(1280, 720), (1920, 1080)], ids=str)
+@pytest.mark.parametrize("size", [(1280, 720), pytest.param((1920, 1080), marks=pytest.mark.slow)], ids=str)
 def test_a_widget_alone_on_its_slide_fits_and_can_be_read_from_the_last_row(tab, tmp_path, size):
     from sstutils.lectures.editions import lecture, slides
 

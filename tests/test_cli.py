@@ -19,7 +19,7 @@ from PIL import Image
 from sstutils import cli, figures
 from sstutils.files import atomic_write, check_output, exclusive, file_name
 
-TRAIN = ["train", "digits", "--epochs", "2", "--warmup", "0.5", "--dim", "16"]
+TRAIN = ["train", "digits", "--epochs", "2", "--warmup", "0.5", "--dim", "16", "--size", "16"]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_existing_checkpoint_is_not_lost(checkpoint, capsys):
 def test_resume_goes_on(checkpoint, tmp_path, capsys):
     out = tmp_path / "more.pt"
     out.write_bytes(checkpoint.read_bytes())
-    arguments = ["train", "digits", "--epochs", "3", "--warmup", "0.5", "--dim", "16", "--out", str(out), "--resume"]
+    arguments = [*TRAIN, "--epochs", "3", "--out", str(out), "--resume"]
     assert cli.main(arguments) == 0
     assert "3 epochs" in capsys.readouterr().out
     assert "already has 3 epochs" in fails(capsys, *arguments)
@@ -80,6 +80,7 @@ def test_ctrl_c_leaves_a_usable_checkpoint(tmp_path, capsys):
     # A run of the tests in the background ignores SIGINT, and what it starts inherits that.
     start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from sstutils.cli import main; "
     arguments = [sys.executable, "-c", f"{start}raise SystemExit(main())", "train", "digits", "--epochs", "200"]
+    arguments += ["--size", "16", "--dim", "16"]
     run = subprocess.Popen([*arguments, "--out", str(out)], stderr=subprocess.PIPE, text=True)
     while not out.exists():
         assert run.poll() is None, run.communicate()
@@ -104,7 +105,9 @@ def folder(tmp_path):
     return f"folder:{tmp_path / 'pets'}"
 
 
-@pytest.mark.parametrize("sampler", ["local", "balanced", "shuffled"])
+@pytest.mark.parametrize(
+    "sampler", ["local", *(pytest.param(s, marks=pytest.mark.slow) for s in ("balanced", "shuffled"))]
+)
 def test_a_small_folder_of_pictures_goes_all_the_way(folder, sampler, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["train", folder, "--epochs", "2", "--sampler", sampler]) == 0

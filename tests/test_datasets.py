@@ -789,7 +789,7 @@ def test_fingerprints_tell_splits_apart():
     assert len({subsets.labelled(part).fingerprint for part in [whole, *parts]}) == 4
 
 
-@pytest.mark.parametrize("make", [_split, _concatenated, _some_classes])
+@pytest.mark.parametrize("make", [_split, _some_classes, pytest.param(_concatenated, marks=pytest.mark.slow)])
 def test_data_sets_of_ones_own_are_trained_and_embedded(make):
     dataset, _, _ = make()
     recipe = Recipe(epochs=1, dim=4, batch_size=3 if make is _some_classes else 60, size=16, warmup=0)

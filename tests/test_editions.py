@@ -564,8 +564,13 @@ def test_the_lecturers_edition_is_solved_and_tells_if_not(tmp_path):
         notebooks.solved("x = 1", "triplet_loss")
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n[:2] in ("00", "09") else SLOW) for n in LECTURES])
-@pytest.mark.parametrize("which", ["student", "lecturer"])
+RUN = {"student": "09", "lecturer": "00"}  # in the ordinary run; all of them as they are committed run with nbval
+
+
+@pytest.mark.parametrize(
+    ("which", "name"),
+    [pytest.param(w, n, marks=() if n[:2] == RUN[w] else SLOW, id=f"{w}-{n}") for w in RUN for n in LECTURES],
+)
 def test_the_editions_run_where_they_are_written(tmp_path, name, which):
     """Far from the repository, with no file beside them."""
     from sstutils.lectures.editions import notebooks
@@ -609,19 +614,27 @@ def violations(page):
     return [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")]
 
 
-LOOKS = pytest.mark.parametrize(
-    ("width", "dark"),
-    [
-        pytest.param(390, True, id="phone, dark"),
-        pytest.param(1440, False, id="desk, light"),
-        pytest.param(390, False, id="phone, light", marks=SLOW),
-        pytest.param(1440, True, id="desk, dark", marks=SLOW),
-    ],
-)
+LOOKS = {
+    "phone, dark": (390, True),
+    "desk, light": (1440, False),
+    "phone, light": (390, False),
+    "desk, dark": (1440, True),
+}
 
 
-@LOOKS
-@pytest.mark.parametrize("name", PAGES)
+def looks(names, ordinary):
+    """Every page in every look; ordinary are those of `ordinary`, the rest is slow."""
+    return pytest.mark.parametrize(
+        ("name", "width", "dark"),
+        [
+            pytest.param(name, *LOOKS[look], id=f"{name}-{look}", marks=() if look in ordinary.get(name, ()) else SLOW)
+            for name in names
+            for look in LOOKS
+        ],
+    )
+
+
+@looks(PAGES, {"01-first.html": ("phone, dark", "desk, light")} | dict.fromkeys(PAGES[:2], ("phone, dark",)))
 def test_pages_fit_and_are_accessible(shown, name, width, dark):
     page = shown(name, width=width, dark=dark)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -670,8 +683,7 @@ WATCHED = ("03-geometry-of-sst", "07-retrieval")  # in the ordinary run; every o
 EVERY = [pytest.param(name, marks=() if name in WATCHED else SLOW) for name in LECTURES]
 
 
-@LOOKS
-@pytest.mark.parametrize("name", [*EVERY, "index"])
+@looks([*LECTURES, "index"], {"03-geometry-of-sst": ("phone, dark",), "07-retrieval": ("desk, light",)})
 def test_a_page_of_the_notebooks_is_alive_fits_and_is_accessible(real, tab, name, width, dark):
     page, asked, path = tab(width, dark), [], real / f"{name}.html"
     page.on("request", lambda request: asked.append(request.url))

@@ -35,11 +35,13 @@ raise SystemExit(main(sys.argv[3:]))
 """
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "cub200")) for name in FIGURES]
+)
 def test_download_train_kill_resume_evaluate_figures(name, monkeypatch, tmp_path, serve, capsys):
     cls, make, counts = CASES[name]
     away, out = tmp_path / "away", tmp_path / "output"
-    files = make()
+    files = dict(make())
     broken = next(path for path in files if path.lower().endswith(".jpg"))  # the first is a training image
     files[broken] = files[broken][:60]
     archive_of(cls, files, away)

@@ -220,5 +220,5 @@ def test_few_classes_are_trained_without_held_out_ones(photos, weights, tmp_path
     assert "fewer than 4 classes to train on: none are held out" in capsys.readouterr().out
     for path in root.glob("*/[1-4].jpg"):
         path.unlink()
-    with pytest.raises(ValueError, match="need 4 images, 2 of each of 2 classes; there are 3 images to train on"):
+    with pytest.raises(ValueError, match="need 4 images, 2 of each of 2 classes; got batch_size 10 and 3 images"):
         sst.run(f"folder:{root}", "features", **how, **values)

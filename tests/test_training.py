@@ -329,7 +329,7 @@ def test_the_time_left_counts_the_epochs_of_this_run_only(glyphs, tmp_path, bars
     assert other.n == pytest.approx(other.total) and other.total > one.total
 
 
-@pytest.mark.parametrize("sampler, side, total", [("local", 0, 6 + 2 / 3), ("local", 16, 4.4167), ("balanced", 0, 6)])
+@pytest.mark.parametrize("sampler, side, total", [("local", 0, 6 + 2 / 3), ("local", 8, 4.4167), ("balanced", 0, 6)])
 def test_the_time_left_knows_of_small_images_and_neighborhoods_to_come(glyphs, bars, sampler, side, total):
     changed = {"epochs": 6, "warmup": 0.5, "warmup_size": side, "refresh": 2, "sampler": sampler}
     recipe = Recipe(**{**TINY, **changed})
@@ -613,7 +613,7 @@ def test_warmup_sees_small_and_turned_images_and_local_sampling_whole_ones(run, 
 
     monkeypatch.setattr("sstutils.training.augment", see)
     monkeypatch.setattr(EmbeddingNet, "forward", take)
-    steps = {step.epoch: step.batches for step in run(epochs=2, warmup=0.5, warmup_size=24, **turn)}
+    steps = {step.epoch: step.batches for step in run(epochs=2, warmup=0.5, size=32, warmup_size=24, **turn)}
     assert sides == [(24, 24)] * steps[0] + [(32, 32)] * steps[1]
     early, late = groups[: steps[0]], groups[steps[0] :]
     if always is None:

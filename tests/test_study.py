@@ -291,13 +291,11 @@ def test_losses_of_unit_length_have_networks_of_unit_length():
         assert {cell.normalize for cell in cells} == {wish}
 
 
-def test_a_class_with_a_proxy_is_not_turned():
-    names = ("sst", "MultiSimilarityLoss", "ProxyAnchorLoss")
-    cells = study.cells("glyphs", losses=names, samplers=["balanced"], seeds=1)
-    assert [cell.turn for cell in cells] == [True, True, False]
-    assert {cell.turn for cell in study.cells("glyphs", losses=names, samplers=["balanced"], seeds=1, turn=True)} == {
-        True
-    }
+@pytest.mark.parametrize(("data", "turn"), [("omniglot", "turn"), ("glyphs", "warmup_turn")])
+def test_a_class_with_a_proxy_is_not_turned(data, turn):
+    plan = {"losses": ("sst", "MultiSimilarityLoss", "ProxyAnchorLoss"), "samplers": ["balanced"], "seeds": 1}
+    assert [getattr(cell, turn) for cell in study.cells(data, **plan)] == [True, True, False]
+    assert {getattr(cell, turn) for cell in study.cells(data, **plan, **{turn: True})} == {True}
 
 
 def test_losses_of_others_choose_their_pairs_in_the_batch():

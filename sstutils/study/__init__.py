@@ -216,7 +216,9 @@ def cells(
         made = _try_loss(replace(common, loss=loss))
         unit = getattr(getattr(made, "distance", None), "normalize_embeddings", common.normalize)
         # A class that is turned as a whole, differently in each batch, has no one place for a proxy.
-        suited[loss] = {"normalize": bool(unit), "turn": common.turn and not any(True for _ in made.parameters())}
+        proxies = any(True for _ in made.parameters())
+        suited[loss] = {"normalize": bool(unit)}
+        suited[loss] |= {name: getattr(common, name) and not proxies for name in ("turn", "warmup_turn")}
         suited[loss] |= {name: values[name] for name in suited[loss] if name in values}
     return [
         replace(common, loss=loss, sampler=sampler, batch_size=size, seed=seed, **suited[loss])

@@ -26,13 +26,19 @@ def load_average() -> str:
     return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
 
 
-def write(path: Path, title: str, about: tuple[str, str], before: str, lines: Sequence[str]) -> None:
+def start() -> dict:
+    """Return the machine as it is before anything is measured: some benchmarks change the number of threads."""
+    return hardware() | {"load": load_average()}
+
+
+def write(path: Path, title: str, about: tuple[str, str], machine: dict, lines: Sequence[str]) -> None:
     """Write tables, how they came about and what they were measured on."""
-    machine, of = hardware(), versions()
+    of = versions()
     about = (
         f"Written by `{about[0]}` on {date.today().isoformat()}: {machine['processor']}, {machine['cores']} cores, "
-        f"{machine['threads']} threads of torch, {machine.get('gpu', 'no GPU')}; load average {before} at the start, "
-        f"{load_average()} at the end; Python {of['python']}, torch {of['torch']}. {about[1]}"
+        f"{machine['threads']} threads of torch, {machine.get('gpu', 'no GPU')}; load average "
+        f"{machine['load']} at the start, {load_average()} at the end; Python {of['python']}, "
+        f"torch {of['torch']}. {about[1]}"
     )
     with atomic_write(path) as temporary:
         temporary.write_text("\n".join([f"# {title}", "", about, "", *lines, ""]), encoding="utf-8")
@@ -43,7 +49,7 @@ def on_gpu(small: bool) -> None:
     """Measure on a GPU, and write ``output/benchmarks-gpu.md``; a trial at a small size has a file of its own."""
     from tests.benchmarks import bench_gpu
 
-    before, lines = load_average(), []
+    before, lines = start(), []
     for line in bench_gpu.lines(small):
         print(line, flush=True)
         lines.append(line)
@@ -59,7 +65,7 @@ def main(names: Sequence[str] = ()) -> int:
         return 0
     if unknown := set(names) - set(NAMES):
         raise SystemExit(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
-    before, missed = load_average(), 0
+    before, missed = start(), 0
     lines = ["| what | ours | peer | | ratio | target | |", "|---|---|---|---|---|---|---|"]
     print("\n".join(lines))
     for name in names or NAMES:

@@ -66,7 +66,8 @@ def seconds_alone(work: str, first: str = "sstutils", *, threads: int = 0, repea
 
     Threads spin as the library that is imported first has it: peers keep their own default.
     """
-    plain = {key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    changed = ("GOMP_SPINCOUNT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
+    plain = {key: value for key, value in os.environ.items() if key not in changed}
     command = [sys.executable, "-c", TIMED.format(first=first, threads=threads, work=work, repeats=repeats)]
     done = subprocess.run(command, env=plain, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])

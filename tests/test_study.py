@@ -252,6 +252,13 @@ def test_weights_that_changed_in_their_file_are_other_runs(trained, tmp_path):
         assert len(trained.done) == count
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_plan_of_no_runs_trains_nothing(splits, tmp_path, jobs):
+    how = {"jobs": jobs, "progress": False}
+    assert study.train_cells(tmp_path / "a.json", splits["train"], splits["test"], [], **how) == []
+    assert not (tmp_path / "a.json").exists()
+
+
 def test_two_studies_in_one_file_are_refused(tmp_path):
     with exclusive(study.study_path("glyphs", tmp_path)), pytest.raises(OSError, match="another run is writing"):
         study.study(losses=["sst"], seeds=1, out=tmp_path, progress=False, **SMALL)

@@ -171,7 +171,7 @@ def train_cells(
     `overlap` they also have the :func:`local_overlap` of the training classes halfway and at the end. Other parameters
     are those of :func:`study`; `options` are kept in the rows.
     """
-    begun = filter(None, [weights_digest(plan[0])])  # the same file of all
+    begun = filter(None, map(weights_digest, plan[:1]))  # the same file of all
     fingerprint = digest(training.fingerprint, test.fingerprint if test else "", *begun)
     train = partial(_train_cell, training, test, overlap=overlap, where=where, workers=workers)
     with exclusive(path):

@@ -381,7 +381,7 @@ def fit(dataset: Dataset, recipe: Recipe | None = None, *, progress: bool = True
     first, local = ceil(recipe.warmup * recipe.epochs), recipe.sampler == "local"
     search = [local and (i == first or (i > first and i % recipe.refresh == 0)) for i in range(recipe.epochs)]
     # Small images take less; to embed the training set is a forward pass, a third of what it takes to train on it.
-    cost = [((recipe.warmup_size or recipe.size) / recipe.size) ** 2 * (i < first) or 1 for i in range(recipe.epochs)]
+    cost = [((recipe.warmup_size or recipe.size) / recipe.size) ** 2] * first + [1.0] * (recipe.epochs - first)
     work = [0, *accumulate(steps + new / 3 for steps, new in zip(cost, search, strict=True))]
     form = "{l_bar}{bar}| [{elapsed}<{remaining}{postfix}]"
     with tqdm(total=work[-1], desc="training", bar_format=form, disable=quiet, smoothing=0) as bar:  # 0: mean speed

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
-from tests.benchmarks.bench_sampling import row, seconds_alone
+from tests.benchmarks.bench_sampling import FAISS_KMEANS, FAISS_SEARCH, row, seconds_alone
 
 # Each prints the median seconds of some runs; the first one warms up.
 WORK = {
@@ -27,20 +27,12 @@ WORK = {
         "run = lambda: sst.recall_at_k(x, y, (1, 10, 100, 1000))"
     ),
 }
-CLUSTER = (
-    "import faiss\nx = torch.randn(20_000, 512).numpy()\n"
-    "def run():\n    clusters = faiss.Kmeans(512, 100, niter={rounds}, max_points_per_centroid=len(x))\n"
-    "    clusters.train(x)\n    clusters.assign(x)"
-)
 # What faiss does instead, and how many times as long it takes at least.
+_POINTS = "torch.randn(20_000, 512)"
 FAISS = {
-    "k-means, 20,000 x 512, K = 100": (CLUSTER.format(rounds=10), 0.67),
-    "sampler refresh, 20,000 x 512, B = 200": (CLUSTER.format(rounds=20), 0.67),
-    "Recall@{1,10,100,1000}, 12,000 x 512": (
-        "import faiss\nx = torch.randn(12_000, 512).numpy()\n"
-        "def run():\n    index = faiss.IndexFlatL2(512)\n    index.add(x)\n    index.search(x, 1001)",
-        2,
-    ),
+    "k-means, 20,000 x 512, K = 100": (FAISS_KMEANS.format(x=_POINTS, clusters=100, rounds=10), 0.67),
+    "sampler refresh, 20,000 x 512, B = 200": (FAISS_KMEANS.format(x=_POINTS, clusters=100, rounds=20), 0.67),
+    "Recall@{1,10,100,1000}, 12,000 x 512": (FAISS_SEARCH.format(x="torch.randn(12_000, 512)", k=1001), 2),
 }
 
 

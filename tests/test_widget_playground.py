@@ -561,14 +561,14 @@ def test_an_experiment_shows_what_it_claims_in_four_of_five_seeds(functions_of, 
 
 
 @pytest.mark.slow
-def test_after_the_warm_up_recall_falls_for_a_while(functions_of):
+def test_after_the_warm_up_recall_usually_falls_for_a_while(functions_of):
     page, task = functions_of("engine", "playground"), EXPERIMENTS[3]
     fell = 0
-    for seed in range(5):
+    for seed in range(10):
         _, b, _ = shown(page, task, seed, steps=120)
         at = next(i for i, row in enumerate(b) if row["step"] == 60)
-        fell += min(row["recall"] for row in b[at:]) < b[at]["recall"] - 0.03
-    assert fell >= 4
+        fell += min(row["recall"] for row in b[at:]) < b[at]["recall"] - 0.02
+    assert fell >= 8
 
 
 def test_the_page_of_its_own_without_script(chrome, tmp_path):

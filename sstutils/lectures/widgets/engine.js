@@ -27,16 +27,22 @@ function engine(uniform = random) { // `random` of common.js; in a Worker it is 
 
   // -- distances and the choice of positives
 
+  /** The squared Euclidean distance of two rows of d numbers that begin at x[u] and y[v]. */
+  function apart(x, u, y, v, d) {
+    let sum = 0, odd = 0;
+    for (const end = u + d - 1; u < end; u += 2, v += 2) { // two sums do not wait for each other
+      const off = x[u] - y[v], off1 = x[u + 1] - y[v + 1];
+      sum += off * off;
+      odd += off1 * off1;
+    }
+    return sum + odd + (d & 1 ? (x[u] - y[v]) ** 2 : 0);
+  }
+
   /** Squared Euclidean distances between the n rows of x, each of d numbers: (n, n). */
   function distances(x, n, d) {
-    const out = new Float32Array(n * n);
+    const out = new Float32Array(n * n), y = new Float64Array(x);
     for (let i = 0; i < n; i++) {
-      for (let j = 0; j < i; j++) {
-        let sum = 0;
-        for (let c = 0, u = i * d, v = j * d; c < d; c++) { const off = x[u++] - x[v++]; sum += off * off; }
-        out[i * n + j] = sum;
-        out[j * n + i] = sum;
-      }
+      for (let j = 0; j < i; j++) out[i * n + j] = out[j * n + i] = apart(y, i * d, y, j * d, d);
     }
     return out;
   }
@@ -74,8 +80,8 @@ function engine(uniform = random) { // `random` of common.js; in a Worker it is 
   }
 
   function sst(d2, labels, { a, p }) {
-    const n = labels.length, slope = new Float32Array(n * n), others = negatives(labels), weights = new Uint8Array(n * n);
-    let terms = 0, matter = 0, value = 0, product = 1;
+    const n = labels.length, slope = new Float64Array(n * n), others = negatives(labels), weights = new Uint8Array(n * n);
+    let terms = 0, matter = 0, value = 0;
     for (let t = 0; t < a.length; t++) {
       weights[Math.min(a[t], p[t]) * n + Math.max(a[t], p[t])]++; // (a, p) and (p, a) are one pair of weight 2
       terms += others[a[t]].length;
@@ -86,28 +92,26 @@ function engine(uniform = random) { // `random` of common.js; in a Worker it is 
         if (!weight) continue;
         const apart = d2[i * n + j], share = weight / Math.max(terms, 1);
         const list = others[i], many = list.length;
-        let sum = 0;
+        let sum = 0, above = 0, product = 1, found = 0;
         for (let t = 0; t < many; t++) {
-          const q = list[t];
-          const z = apart - (d2[i * n + q] + d2[j * n + q]) / 2, e = Math.exp(-Math.abs(z));
-          const s = z > 0 ? 1 / (1 + e) : e / (1 + e);
-          // softplus(z) = max(0, z) + log(1 + e): one logarithm for the product of many
-          if (z > 0) value += weight * z;
-          if (e < 1e-5) value += weight * (e - (e * e) / 2);
-          else {
-            product *= weight === 2 ? (1 + e) * (1 + e) : 1 + e;
-            if (product > 1e280) { value += Math.log(product); product = 1; }
-          }
-          if (s > MATTERS) matter += weight;
+          const u = i * n + list[t], v = j * n + list[t], z = apart - (d2[u] + d2[v]) / 2;
+          const e = Math.exp(-Math.abs(z)), r = 1 / (1 + e), s = z > 0 ? r : e * r;
+          // softplus(z) = max(0, z) + log(1 + e): one logarithm for the product of all, at most 2 ** n
+          above += Math.max(z, 0);
+          if (e < 1e-5) above += e - (e * e) / 2;
+          else product *= 1 + e;
+          if (s > MATTERS) found++;
           sum += s;
           const half = (share * s) / 2;
-          slope[i * n + q] -= half;
-          slope[j * n + q] -= half;
+          slope[u] -= half;
+          slope[v] -= half;
         }
         slope[i * n + j] += share * sum;
+        value += weight * (above + Math.log(product));
+        matter += weight * found;
       }
     }
-    return { value: terms ? (value + Math.log(product)) / terms : 0, slope, terms, matter };
+    return { value: terms ? value / terms : 0, slope, terms, matter };
   }
 
   function triplet(d2, labels, { a, p }, margin) {
@@ -174,27 +178,47 @@ function engine(uniform = random) { // `random` of common.js; in a Worker it is 
     return { layers, dim: sizes[sizes.length - 1] };
   }
 
+  /** The product of two matrices, a (n, m) and b (m, p). Zeros in a cost nothing: paper is white, a ReLU is often off. */
+  function product(a, n, m, b, p) {
+    const out = new Float32Array(n * p), wide = new Float64Array(b), on = new Int32Array(m), some = new Float64Array(m);
+    for (let r = 0; r < n; r++) {
+      let count = 0, j = 0;
+      for (let i = 0, at = r * m; i < m; i++, at++) {
+        if (a[at] !== 0) { some[count] = a[at]; on[count++] = i * p; }
+      }
+      for (; j + 7 < p; j += 8) { // eight sums at a time stay in registers
+        let s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0, s5 = 0, s6 = 0, s7 = 0;
+        for (let t = 0; t < count; t++) {
+          const v = some[t], at = on[t] + j;
+          s0 += v * wide[at]; s1 += v * wide[at + 1]; s2 += v * wide[at + 2]; s3 += v * wide[at + 3];
+          s4 += v * wide[at + 4]; s5 += v * wide[at + 5]; s6 += v * wide[at + 6]; s7 += v * wide[at + 7];
+        }
+        const at = r * p + j;
+        out[at] = s0; out[at + 1] = s1; out[at + 2] = s2; out[at + 3] = s3;
+        out[at + 4] = s4; out[at + 5] = s5; out[at + 6] = s6; out[at + 7] = s7;
+      }
+      for (; j < p; j++) {
+        let sum = 0;
+        for (let t = 0; t < count; t++) sum += some[t] * wide[on[t] + j];
+        out[r * p + j] = sum;
+      }
+    }
+    return out;
+  }
+
+  function transposed(a, n, m) {
+    const out = new Float32Array(n * m);
+    for (let r = 0, at = 0; r < n; r++) for (let i = 0; i < m; i++) out[i * n + r] = a[at++];
+    return out;
+  }
+
   /** Embed n rows; `acts` keeps what `backward` needs: the input of each layer, the output, its lengths. */
   function forward(net, x, n, { normalize, scale }) {
     const acts = [x];
     net.layers.forEach(({ from, to, w, b }, l) => {
-      const input = acts[l], out = new Float32Array(n * to), last = l + 1 === net.layers.length, row = new Float64Array(to);
-      const on = new Int32Array(from); // inputs that are not zero: paper is white, and a ReLU is often off
-      for (let r = 0; r < n; r++) {
-        let count = 0, t = 0;
-        for (let i = 0; i < from; i++) if (input[r * from + i] !== 0) on[count++] = i;
-        row.set(b);
-        for (; t + 3 < count; t += 4) { // four at a time: a sum in a register is quicker than one in memory
-          const [i0, i1, i2, i3] = [on[t], on[t + 1], on[t + 2], on[t + 3]], at = r * from;
-          const v0 = input[at + i0], v1 = input[at + i1], v2 = input[at + i2], v3 = input[at + i3];
-          const w0 = i0 * to, w1 = i1 * to, w2 = i2 * to, w3 = i3 * to;
-          for (let j = 0; j < to; j++) row[j] += v0 * w[w0 + j] + v1 * w[w1 + j] + v2 * w[w2 + j] + v3 * w[w3 + j];
-        }
-        for (; t < count; t++) {
-          const value = input[r * from + on[t]], start = on[t] * to;
-          for (let j = 0; j < to; j++) row[j] += value * w[start + j];
-        }
-        for (let j = 0; j < to; j++) out[r * to + j] = last || row[j] > 0 ? row[j] : 0;
+      const out = product(acts[l], n, from, w, to), last = l + 1 === net.layers.length;
+      for (let r = 0, at = 0; r < n; r++) {
+        for (let j = 0; j < to; j++, at++) { const sum = out[at] + b[j]; out[at] = last || sum > 0 ? sum : 0; }
       }
       acts.push(out);
     });
@@ -222,24 +246,11 @@ function engine(uniform = random) { // `random` of common.js; in a Worker it is 
     }
     const grads = [];
     for (let l = net.layers.length - 1; l >= 0; l--) {
-      const { from, to, w } = net.layers[l], input = acts[l], dw = new Float32Array(from * to), db = new Float32Array(to);
-      const back = l ? new Float32Array(n * from) : null;
-      const row = new Float64Array(to);
-      for (let r = 0; r < n; r++) {
-        for (let j = 0; j < to; j++) { row[j] = out[r * to + j]; db[j] += row[j]; }
-        for (let i = 0; i < from; i++) {
-          const value = input[r * from + i];
-          if (value === 0) continue; // also where a ReLU is off: nothing goes back through it
-          const start = i * to;
-          let sum = 0;
-          if (back) {
-            for (let j = 0; j < to; j++) { dw[start + j] += value * row[j]; sum += w[start + j] * row[j]; }
-            back[r * from + i] = sum;
-          } else for (let j = 0; j < to; j++) dw[start + j] += value * row[j];
-        }
-      }
+      const { from, to, w } = net.layers[l], db = new Float32Array(to);
+      for (let r = 0, at = 0; r < n; r++) for (let j = 0; j < to; j++) db[j] += out[at++];
+      const dw = product(transposed(acts[l], n, from), from, n, out, to);
+      if (l) out = product(out, n, to, transposed(w, from, to), from).map((g, at) => (acts[l][at] ? g : 0)); // a ReLU that is off
       grads[l] = { w: dw, b: db };
-      out = back;
     }
     return grads;
   }
@@ -268,12 +279,6 @@ function engine(uniform = random) { // `random` of common.js; in a Worker it is 
 
   // -- k-means, and the three samplers
 
-  function gap(x, i, centres, c, d) {
-    let sum = 0;
-    for (let j = 0; j < d; j++) { const off = x[i * d + j] - centres[c * d + j]; sum += off * off; }
-    return sum;
-  }
-
   /** Lloyd's k-means from the items `seeds`: the rules of clustering.py, empty clusters included. */
   function kmeans(points, n, d, seeds, iterations = 20) {
     const k = seeds.length, x = Float64Array.from(points), centres = new Float64Array(k * d);
@@ -289,7 +294,7 @@ function engine(uniform = random) { // `random` of common.js; in a Worker it is 
       for (let i = 0; i < n; i++) {
         d2[i] = Infinity;
         for (let c = 0; c < k; c++) {
-          const far = gap(x, i, centres, c, d);
+          const far = apart(x, i * d, centres, c * d, d);
           if (far < d2[i]) { d2[i] = far; owner[i] = c; }
         }
       }
@@ -307,7 +312,7 @@ function engine(uniform = random) { // `random` of common.js; in a Worker it is 
         });
         for (let i = 0; i < n; i++) {
           for (let e = 0; e < far.length; e++) {
-            const closer = gap(x, i, centres, empty[e], d);
+            const closer = apart(x, i * d, centres, empty[e] * d, d);
             if (closer < d2[i]) { d2[i] = closer; owner[i] = empty[e]; }
           }
         }
@@ -648,7 +653,8 @@ function engine(uniform = random) { // `random` of common.js; in a Worker it is 
         owed--;
         if (now() - time > 12) break;
       }
-      if (!playing || (stale && !waiting && now() - looked > (data.train.n > 500 ? 66 : 33))) picture();
+      const rest = data.train.n > 500 ? (rate ? 66 : 100) : 33; // to draw many points takes long, and full speed is of training
+      if (!playing || (stale && !waiting && now() - looked > rest)) picture();
       if (playing) again();
     }
     function again() {

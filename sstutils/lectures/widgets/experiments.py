@@ -157,8 +157,8 @@ EXPERIMENTS = (
         },
         because="The neighborhoods of an untrained network are accidental, and leave out whatever is far away: a step "
         "in one neighborhood undoes what was gained in another. Class-balanced batches see the whole picture. Press "
-        "Play again: at epoch 5, B switches to neighborhoods too, and falls back for a while. (With SST the difference "
-        "is small. Try it.)",
+        "Play again: at epoch 5, B switches to neighborhoods too, and usually falls back for a while. (With SST the "
+        "difference is small. Try it.)",
         settings={"data": "digits", "dim": 3, "normalize": True, "loss": "triplet", "margin": 0.3, "B": 50},
         rival={"warmup": 5},
         steps=60,

@@ -531,7 +531,7 @@ function render({ model, el }) {
   function draw() {
     frameDue = 0;
     paint();
-    if (curvesDue) { curvesDue = false; paintCurves(); }
+    if (curvesDue) { curvesDue = false; requestAnimationFrame(paintCurves); } // the next frame: between two, input is answered
     send({ do: "drawn" });
   }
 
@@ -1079,8 +1079,9 @@ function render({ model, el }) {
 
   function paintCurves() {
     if (!runs.length) return;
-    for (const { column, title, top, node, value } of curves) {
-      drawCurve(node, runs, column, top, axis, palette);
+    // All are drawn before any text changes: to ask for the size of a canvas after that would lay out the page again.
+    for (const { column, top, node } of curves) drawCurve(node, runs, column, top, axis, palette);
+    for (const { column, title, node, value } of curves) {
       const last = runs.map((run) => run.rows.map((row) => row[column]).filter((v) => v !== null).pop());
       const words = last.map((v) => (v === undefined ? "–" : column === 6 || column === 7 ? percent(v) : tidy(v, column === 3 ? 3 : 2)));
       value.replaceChildren(...words.flatMap((text, i) => [i ? " / " : "", h("span", { class: words.length > 1 ? `sst-pg-${"ab"[i]}` : null }, text)]));

@@ -84,8 +84,8 @@ def test_runs_are_paired_by_seed(made):
     runs = pd.read_csv(out / "studies" / "glyphs.csv")
     settings = runs.groupby(["method", "batches", "classes", "batch_size"])
     assert (settings.seed.apply(sorted).map(tuple) == (0, 1)).all()
-    # three methods with four kinds of batches; of two also two starts, and one size and one number twice each
-    assert len(settings) == 3 * 4 + 2 * (2 + 2 + 2)
+    # three methods with four kinds of batches; of SST also two starts, a size and a number of classes twice each
+    assert len(settings) == 3 * 4 + 2 + 2 + 2
     some = [training for _, training, _, plan in given if len(training.classes) == 6]
     assert len(some) == 2
     assert list(some[0].classes) != list(some[1].classes)  # another choice with another seed

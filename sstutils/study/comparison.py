@@ -336,7 +336,7 @@ def _facts(data: str, rows: Sequence[Row], runs: pd.DataFrame, tried: Sequence[R
         "comparisons": sum(map(len, found_claims.values())),
         "edges": [method for method, recipe in best.items() if _at_an_edge(method, recipe)],
         "spent": format_duration(sum(row.get("processor", 0) for row in (*rows, *tried))),
-        "device": rows[0]["device"]["processor"] or "an unnamed processor",
+        "devices": sorted({row["device"]["processor"] or "an unnamed processor" for row in rows}),
         "versions": rows[0]["versions"],
     }
 

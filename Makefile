@@ -28,7 +28,7 @@ check: lint  ## the method in less than 90 seconds: ruff, its tests, one short t
 	$(UNIT) -x -n 2 --dist loadfile -m "not slow" $(METHOD:%=tests/test_%.py)
 	$(NBVAL) notebooks/00-*.ipynb
 
-test: lint  ## all that protects a user in less than 10 minutes: unit and browser tests, all notebooks
+test: lint  ## all that protects a user, in about 10 minutes on two cores: unit and browser tests, all notebooks
 	$(UNIT) -rs -n 2 --dist loadfile -m "not slow" tests
 	$(NBVAL) -n 2 --dist loadfile notebooks
 

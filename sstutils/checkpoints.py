@@ -81,7 +81,7 @@ def load_checkpoint(path: str | PathLike) -> dict[str, Any]:
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no such file, or it is not a whole checkpoint of this package.
+        If there is no such file, or it is not a valid checkpoint of this package.
     """
     with whole_file(path, "checkpoint", f"make one with `sst train NAME --out {path}`"):
         content = load_tensors(path)

@@ -268,4 +268,4 @@ def whole_file(path: str | os.PathLike, kind: str, remedy: str) -> Iterator[None
     try:
         yield
     except Exception as error:  # torch, numpy, zipfile, zlib and json raise some ten kinds on damaged files
-        raise ValueError(f"{path} is not a whole {kind} of sstutils ({cause(error)[:80]}); {remedy}") from None
+        raise ValueError(f"{path} is not a valid {kind} of sstutils ({cause(error)[:80]}); {remedy}") from None

@@ -59,7 +59,7 @@ class Run:
                 self.model.eval()(torch.zeros(1, 3, side, side, device=where))
         self.loss = make_loss(recipe, len(self.training.classes)).to(where, torch.float32)
         if (recipe.turn or recipe.warmup_turn) and any(True for _ in self.loss.parameters()):
-            warnings.warn("a turned class moves about, and its proxy cannot follow; do not turn", stacklevel=3)
+            warnings.warn("proxies cannot follow classes that are turned; set turn to False", stacklevel=3)
         if recipe.compile:
             self.model.backbone.compile()
         self.network, self.objective = distributed.parallel(self.model), distributed.parallel(self.loss)

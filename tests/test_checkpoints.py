@@ -56,7 +56,7 @@ def test_a_flipped_bit_is_found(cut, tmp_path, count):
     whole, path, found = load_checkpoint(cut), tmp_path / "net.pt", 0
     for damaged in flips(cut.read_bytes(), count):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"net\.pt is not a whole checkpoint .*\Z"):
+        with pytest.raises(ValueError, match=r"net\.pt is not a valid checkpoint .*\Z"):
             load_checkpoint(path)
     torch.save(whole, path)
     for damaged in flips(path.read_bytes(), count // 2):
@@ -82,7 +82,7 @@ def test_a_checkpoint_that_would_fill_the_memory_is_refused_before_it_is_unpacke
                 packed.writestr(name, whole.read(name))
     assert path.stat().st_size < 10**7
     started = time.perf_counter()
-    with pytest.raises(ValueError, match=r"net\.pt is not a whole checkpoint .*bytes that would unpack to 3\d\d,"):
+    with pytest.raises(ValueError, match=r"net\.pt is not a valid checkpoint .*bytes that would unpack to 3\d\d,"):
         load_checkpoint(path)
     assert time.perf_counter() - started < 1
 
@@ -94,7 +94,7 @@ def test_weights_that_are_not_finite_are_neither_used_nor_written(cut, tmp_path,
     content["model"]["head.weight"][0, 0] = value
     torch.save(content, path)
     for use_it in (load_checkpoint, load_model, lambda path: embed_checkpoint(path, **HOW)):
-        with pytest.raises(ValueError, match=r"net\.pt is not a whole checkpoint .*weights that are not finite"):
+        with pytest.raises(ValueError, match=r"net\.pt is not a valid checkpoint .*weights that are not finite"):
             use_it(path)
     before = path.read_bytes()
     with pytest.raises(ValueError, match="weights that are not finite"):

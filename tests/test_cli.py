@@ -233,7 +233,7 @@ def test_overwrite_keeps_the_old_network_until_an_epoch_is_over(folder, tmp_path
         (["train", "omniglot"], "download"),
         (["train", "folder:/nowhere"], "/nowhere"),
         (["evaluate", "nowhere.pt"], "no checkpoint at nowhere.pt"),
-        (["evaluate", __file__], "not a whole checkpoint"),
+        (["evaluate", __file__], "not a valid checkpoint"),
         (["data", "omniglott"], "did you mean 'omniglot'"),
         (["data", "--download"], "needs the name of a data set"),
         (["figures", "42"], "42"),

@@ -1294,7 +1294,7 @@ def test_omniglot_damaged(tmp_path, kind):
     if kind == "no drawings":
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("readme.txt", "")
-    with pytest.raises(OSError, match=r"replace .*by a whole one") as caught:
+    with pytest.raises(OSError, match=r"replace .*with an intact copy") as caught:
         datasets.load("omniglot", root=tmp_path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -169,7 +169,7 @@ def test_what_cannot_be_searched_is_said_in_one_line(photos, checkpoint, tmp_pat
             index.search(path, 1)
     with pytest.raises(FileNotFoundError, match=r"no index at .*; make one with `sst index`"):
         Index.load(tmp_path / "none.index")
-    with pytest.raises(ValueError, match="is not a whole index"):
+    with pytest.raises(ValueError, match="is not a valid index"):
         Index.load(checkpoint)
     with pytest.raises(ValueError, match=r"is the index of .*good; choose another file for"):
         index_pictures(f"folder:{photos}", checkpoint, out)
@@ -207,7 +207,7 @@ def test_a_flipped_bit_is_found_or_harmless(photos, checkpoint, tmp_path):
         try:
             loaded = Index.load(path)
         except ValueError as error:
-            assert "is not a whole index" in str(error)
+            assert "is not a valid index" in str(error)
             refused += 1
         else:
             assert torch.equal(loaded.embeddings, index.embeddings)
@@ -253,7 +253,7 @@ def test_an_index_from_a_stranger_is_checked(change, tmp_path):
     index.save(tmp_path / "a.index")
     assert len(Index.load(tmp_path / "a.index")) == 19
     torch.save(torch.load(tmp_path / "a.index") | change, tmp_path / "a.index")
-    with pytest.raises(ValueError, match=r"is not a whole index of sstutils .*remove a damaged one first"):
+    with pytest.raises(ValueError, match=r"is not a valid index of sstutils .*remove a damaged one first"):
         Index.load(tmp_path / "a.index")
 
 

@@ -688,7 +688,7 @@ def test_a_repaired_picture_has_the_cache_made_again(birds, tmp_path):
     content = path.read_bytes()
     path.write_bytes(bytes(len(content)))  # as many bytes: the fingerprint stays
     birds = CUB200(tmp_path / "birds", "test")
-    with pytest.warns(UserWarning, match="another image of its class is taken"):
+    with pytest.warns(UserWarning, match="another image of its class replaces it"):
         first = cache_resized(Readable(birds), 8, progress=False)
     path.write_bytes(content)
     again = cache_resized(Readable(birds), 8, progress=False)

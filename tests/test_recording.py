@@ -187,7 +187,7 @@ def test_files_that_are_no_recording(tmp_path):
     for name, raw in bad_files(tmp_path):
         path = tmp_path / "bad.npz"
         path.write_bytes(raw)
-        with pytest.raises(ValueError, match="is not a whole recording") as caught:
+        with pytest.raises(ValueError, match="is not a valid recording") as caught:
             recording.load(path, "replay")
         assert "\n" not in str(caught.value), name
         path.unlink()  # nothing holds it open

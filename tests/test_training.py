@@ -267,7 +267,7 @@ def test_missing_and_damaged_checkpoints(run, tmp_path):
     whole = (tmp_path / "net.pt").read_bytes()
     for damaged in (b"", b"no checkpoint", whole[: len(whole) // 2]):
         (tmp_path / "net.pt").write_bytes(damaged)
-        with pytest.raises(ValueError, match="not a whole checkpoint"):
+        with pytest.raises(ValueError, match="not a valid checkpoint"):
             load_checkpoint(tmp_path / "net.pt")
 
 
@@ -350,7 +350,7 @@ def test_hostile_checkpoint_is_not_executed(tmp_path):
     torch.save({"format": 1, "recipe": Attack()}, tmp_path / "net.pt")
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Attack()))
     for name in ("net.pt", "plain.pt"):
-        with pytest.raises(ValueError, match="not a whole checkpoint"):
+        with pytest.raises(ValueError, match="not a valid checkpoint"):
             load_checkpoint(tmp_path / name)
     assert not (tmp_path / "owned").exists()
 
@@ -683,7 +683,7 @@ def test_an_unreadable_image_is_replaced_counted_and_named(tmp_path, workers, re
     if not workers:  # those of workers go to their own standard error
         (warning,) = [str(w.message) for w in recwarn if "cannot be read" in str(w.message)]
         assert path in warning
-        assert "another image of its class is taken" in warning
+        assert "another image of its class replaces it" in warning
     with pytest.raises(OSError, match=r"^image .* cannot be read .*repair it or move it away$"):
         fit(data, recipe, progress=False, workers=workers, strict=True)
 

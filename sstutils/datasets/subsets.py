@@ -204,7 +204,7 @@ class Readable(Relabelled):
                 return super().__getitem__(index)
             except OSError as error:
                 self.unreadable[index] = True
-                what = "it is left out" if self.leave_out else "another image of its class is taken"
+                what = "it is left out" if self.leave_out else "another image of its class replaces it"
                 warnings.warn(f"{error}; {what}", stacklevel=2)
         target = self.targets[index]
         alike = self.leave_out | (np.asarray(self.targets) == target)

@@ -283,7 +283,7 @@ def load(path: str | PathLike, kind: str) -> dict[str, Any]:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not a whole recording of this kind.
+        If it is not a valid recording of this kind.
     """
     with whole_file(path, "recording", "`make recordings` makes it"):
         arrays = read_arrays(path)

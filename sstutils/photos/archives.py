@@ -160,7 +160,7 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike, top: str, most
             raise OSError(f"{archive} holds {error.filename} twice: refused") from error
         except (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError, RuntimeError) as error:
             # RuntimeError: zipfile, asked for a password
-            raise OSError(f"{archive} is damaged or locked by a password: replace it by a whole one") from error
+            raise OSError(f"{archive} is damaged or locked by a password: replace it with an intact copy") from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return target
@@ -196,7 +196,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
-        raise OSError(f"{path} is damaged or no archive: replace it by a whole one") from error
+        raise OSError(f"{path} is damaged or not an archive: replace it with an intact copy") from error
     if len(archive.infolist()) > _ENTRIES:
         archive.close()
         raise _too_many(path)
@@ -210,7 +210,7 @@ def _members(archive: Path) -> Iterator[tuple[str, BinaryIO, int]]:
             for entry in opened.infolist():
                 kind = stat.S_IFMT(entry.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                    raise OSError(f"{archive} holds {entry.filename!r}, which is no plain file: refused")
+                    raise OSError(f"{archive} holds {entry.filename!r}, which is not a regular file: refused")
                 if not entry.filename.endswith("/"):  # is_dir() fails on an empty name
                     with opened.open(entry) as source:
                         yield entry.filename, source, entry.header_offset
@@ -222,7 +222,7 @@ def _members(archive: Path) -> Iterator[tuple[str, BinaryIO, int]]:
                 if entry.isfile():
                     yield entry.name, opened.extractfile(entry), raw.tell()
                 elif not entry.isdir():
-                    raise OSError(f"{archive} holds {entry.name!r}, which is no plain file: refused")
+                    raise OSError(f"{archive} holds {entry.name!r}, which is not a regular file: refused")
 
 
 def _too_many(archive: Path) -> OSError:

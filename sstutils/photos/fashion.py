@@ -112,7 +112,7 @@ class FashionMNIST(Fetched):
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
     """Read an IDX file of bytes, packed by gzip or not; OSError if it is damaged or not one of the data set."""
-    again = "replace it by a whole one"
+    again = "replace it with an intact copy"
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
             content = file.read(MOST + 1)
@@ -123,7 +123,7 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     # The header: two zeros, 8 for unsigned bytes, the number of dimensions, then each as a big-endian 32-bit number.
     start = 4 + 4 * dimensions
     if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < start:
-        raise OSError(f"{path} is no IDX file of {'images' if dimensions == 3 else 'labels'}: {again}")
+        raise OSError(f"{path} is not an IDX file of {'images' if dimensions == 3 else 'labels'}: {again}")
     shape = [int(size) for size in np.frombuffer(content[4:start], ">u4")]
     found, promised = len(content) - start, math.prod(shape)
     if found != promised:

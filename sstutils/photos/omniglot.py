@@ -96,7 +96,7 @@ def _drawings(place: Path) -> dict[str, tuple[str, int]]:
         if path.count("/") >= 2 and path.endswith(".png") and not any(map(is_litter, path.split("/")))
     }
     if not drawings:
-        raise OSError(f"{place} holds no drawings (alphabet/character/*.png): replace it by a whole one")
+        raise OSError(f"{place} holds no drawings (alphabet/character/*.png): replace it with an intact copy")
     return drawings
 
 
@@ -116,7 +116,7 @@ def _read(place: Path, drawings: dict[str, tuple[str, int]]) -> dict[str, np.nda
             with (folder / path).open("rb") as file:
                 image = decode_image(file).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
         except Exception as error:  # PIL and zipfile raise many kinds
-            message = f"{place}: {path} cannot be read ({cause(error)}): replace {place} by a whole one"
+            message = f"{place}: {path} cannot be read ({cause(error)}): replace {place} with an intact copy"
             raise OSError(message) from error
         data[i] = np.asarray(image)[..., None]
     targets = np.array([number[_character(name)] for name in drawings], dtype=np.int64)

@@ -107,7 +107,7 @@ def rows() -> list[dict]:
     each, least = statistics.median(ours), statistics.median(theirs)
     return [
         row(f"1,000 images in training, {pictures}", each, "the bare step, resident tensors", least, least=0.85),
-        share("time to find neighborhoods anew each epoch", statistics.median(shares[0])),
+        share("time to refresh neighborhoods each epoch", statistics.median(shares[0])),
         share("time to find them every second epoch", statistics.median(shares[1])),
         processes(),
     ]

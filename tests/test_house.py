@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import sstutils
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "sstutils"
 FILES = sorted(path.relative_to(ROOT) for path in PACKAGE.rglob("*.py"))
@@ -62,6 +64,22 @@ def test_a_room_imports_only_the_rooms_below_it():
         if room(name) not in BELOW[room(module_of(path))] | {room(module_of(path))}
     ]
     assert not wrong
+
+
+def test_only_these_files_of_the_method_look_a_module_up_by_name():
+    """What is offered from here, and what a name stands for: of data, of networks, of photographs, of another library."""
+    by_name = {
+        path.relative_to("sstutils").as_posix()
+        for path in FILES
+        if room(module_of(path)) == "method"
+        and any(isinstance(node, ast.Name) and node.id == "import_module" for node in ast.walk(TREES[path]))
+    }
+    assert by_name == {"__init__.py", "backbones.py", "datasets/__init__.py", "recipes.py", "runs.py"}
+
+
+def test_a_renamed_module_is_found_by_its_old_name_with_a_warning():
+    with pytest.warns(FutureWarning, match=r"sstutils\.parallel is now sstutils\.distributed"):
+        assert sstutils.parallel is sstutils.distributed
 
 
 def test_nothing_imports_in_a_circle():

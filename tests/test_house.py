@@ -67,7 +67,7 @@ def test_a_room_imports_only_the_rooms_below_it():
 
 
 def test_only_these_files_of_the_method_look_a_module_up_by_name():
-    """What is offered from here, and what a name stands for: of data, of networks, of photographs, of another library."""
+    """What is offered from here, and what a name stands for: data, networks, photographs, losses of another library."""
     by_name = {
         path.relative_to("sstutils").as_posix()
         for path in FILES

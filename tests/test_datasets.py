@@ -1060,9 +1060,9 @@ def test_fashion_damaged(tmp_path, kind):
         "cut packed": (content[:-100], "cannot be read"),
         "cut": (content[:-100], "truncated: 31,260 bytes of data, its header promises 31,360"),
         "long": (content + b"0", "truncated"),
-        "other": (b"<html>", "no IDX file of images"),
-        "empty": (b"", "no IDX file of images"),
-        "labels": (next(folder.glob("t10k-labels*")).read_bytes(), "no IDX file of images"),
+        "other": (b"<html>", "not an IDX file of images"),
+        "empty": (b"", "not an IDX file of images"),
+        "labels": (next(folder.glob("t10k-labels*")).read_bytes(), "not an IDX file of images"),
         "counts": (idx(np.zeros((39, 28, 28), np.uint8)), r"100 labels but images of shape \(99, 28, 28\)"),
         "side": (idx(np.zeros((40, 28, 28), np.uint8)), None),
     }[kind]
@@ -1478,7 +1478,7 @@ def test_what_cannot_be_read_is_listed_and_does_not_stop_a_run(tmp_path, monkeyp
     recipe = Recipe(epochs=1, dim=4, batch_size=12, size=16, warmup=0.9)
     with all_warnings() as caught:
         step = fit(whole, recipe, progress=False)
-    assert step.history[0]["unreadable"] == len([w for w in caught if "is taken" in str(w.message)])
+    assert step.history[0]["unreadable"] == len([w for w in caught if "replaces it" in str(w.message)])
     assert 0 < step.history[0]["unreadable"] <= 20
     with all_warnings() as caught:
         embeddings, left = embed_readable(step.model, whole, size=16)

@@ -73,9 +73,11 @@ def test_a_widget_is_accessible_fits_and_follows_theme_size_and_state(page_of, n
     page.set_viewport_size({"width": 340, "height": 900})
     dark = look(page)
     assert serious(page) == [] and wide(page) <= 0
-    page.emulate_media(color_scheme="light", media="print")
+    page.emulate_media(color_scheme="dark", media="print")
     assert look(page) != dark
-    page.emulate_media(media="screen")
+    ground = page.locator(".sst-widget").first.evaluate("node => getComputedStyle(node).backgroundColor")
+    assert ground == "rgb(255, 255, 255)"  # paper
+    page.emulate_media(color_scheme="light", media="screen")
     page.locator("main").evaluate("node => { node.hidden = true }")  # as in a tab that is not in front
     page.settle()
     page.locator("main").evaluate("node => { node.hidden = false }")

@@ -50,6 +50,7 @@ def student(notebook: NotebookNode, name: str = "", colab: str = "", address: st
     made.metadata.pop("widgets", None)
     made.cells = [cell for cell in made.cells if CLAIM not in cell.metadata.get("tags", ())]
     for cell in made.cells:
+        cell.source = cell.source.replace("](../site/", "](../")  # they lie within it
         cell.metadata.pop("lecturer", None)
         if cell.cell_type == "code" and "exercise" not in cell.metadata:
             cell.outputs, cell.execution_count = [], None

@@ -172,14 +172,14 @@ function colours(root, names) {
   return Object.fromEntries(found);
 }
 
-/** Call `redraw` when the page turns dark or light; the function that is returned ends it. */
+/** Call `redraw` when the page turns dark or light, or is printed; the function that is returned ends it. */
 function onTheme(redraw) {
-  const dark = matchMedia("(prefers-color-scheme: dark)"), watch = new MutationObserver(redraw);
-  dark.addEventListener("change", redraw);
+  const media = ["(prefers-color-scheme: dark)", "print"].map((query) => matchMedia(query)), watch = new MutationObserver(redraw);
+  for (const one of media) one.addEventListener("change", redraw);
   for (const node of [document.documentElement, document.body]) {
     watch.observe(node, { attributes: true, attributeFilter: ["data-theme", "data-jp-theme-light", "class"] });
   }
-  return () => { dark.removeEventListener("change", redraw); watch.disconnect(); };
+  return () => { for (const one of media) one.removeEventListener("change", redraw); watch.disconnect(); };
 }
 
 /** Random numbers in [0, 1) from a seed: mulberry32. Its twin is `sstutils.widgets.base.random`. */

@@ -206,7 +206,7 @@ def _checked(
 
 
 def make_recording(path: str | PathLike) -> None:
-    """Train a network on 600 letters, watch it at some epochs, and write ``stages.npz``."""
+    """Train a network on 600 images of letters, watch it at some epochs, and write ``stages.npz``."""
     data = recording.select_classes(datasets.load("glyphs", "train", images=20), LETTERS)
     recipe = recipes.Recipe(turn=True, batch_size=100, epochs=EPOCHS[-1])
     torch.manual_seed(recipe.seed)  # as `train` begins: the same untrained network

@@ -353,14 +353,14 @@ function stationText(name, run, focus) {
   if (name === "choose") return run.owner ? `Neighborhood ${run.at + 1} of ${batches.length}: ${n} points that lie close together become the batch.`
     : `Batch ${run.at + 1} of ${batches.length}: ${n} points, ${settings.sampler === "shuffled" ? "drawn without regard to their classes" : "equally many from each of several classes"}.`;
   if (name === "distances") return `All ${n} × ${n} = ${big(n * n)} squared distances: the loss depends on nothing else. The lines show those from one anchor; the darker the line, the nearer the point.`;
-  if (name === "positives") return pairs ? `The contrastive loss uses all positives: ${big(next.pairs.a.length)} pairs.`
+  if (name === "positives") return pairs && !run.owner ? `The contrastive loss uses all positives: ${big(next.pairs.a.length)} pairs.`
     : `Each anchor is paired with its ${settings.k === 1 ? "nearest positive" : `${settings.k} nearest positives`}${run.owner ? ", chosen when the epoch began" : ""}: ${big(next.pairs.a.length)} pairs. The thick lines belong to one anchor.`;
   if (name === "weights") {
     if (pairs) return `${big(next.terms)} pairs of different classes; ${big(next.matter)} of them are closer than the margin, and are pushed apart.`;
     const how = settings.loss === "sst" ? "Each has the weight s = sigmoid(z), drawn as the thickness of its line" : "Each has weight 1 if its negative lies inside the circle, and 0 otherwise";
     return `${big(next.terms)} triplets. ${how}; ${big(next.matter)} of them (${percent(next.matter / Math.max(next.terms, 1))}) matter. ${focus}`;
   }
-  if (name === "forces") return `Each point adds up what its triplets ask of it: the negative gradient of the loss (now ${tidy(next.value, 3)}). The longest arrow always has the same length. The network cannot follow every arrow at once.`;
+  if (name === "forces") return `Each point adds up what its ${pairs ? "pairs" : "triplets"} ask of it: the negative gradient of the loss (now ${tidy(next.value, 3)}). The longest arrow always has the same length. The network cannot follow every arrow at once.`;
   if (name === "move") return `The optimiser changes the weights of the network, so all ${run.shownCount} points move, not only the batch. Rings mark where the points of the batch were.`;
   if (name === "embed") return `The network, as it is now, embeds the whole training set: ${run.shownCount} points.`;
   if (name === "cluster") return run.owner ? `k-means finds ${Math.max(...run.owner) + 1} neighborhoods; ${batches.length} of them contain a triplet, and become batches.`
@@ -719,6 +719,7 @@ function render({ model, el }) {
   for (const [name, handler] of Object.entries(drops)) target.addEventListener(name, handler);
 
   async function copy() {
+    if (runs.length) keep(); // while it trains, the link is older than the dials
     const page = `playground.html#${model.get("link")}`, home = document.querySelector("a.home"); // a lecture of the site
     const text = model.get("address") ? location.href : home ? new URL(page, home.href).href : page;
     const what = data?.name === "own" ? "Link copied: the settings without your data, which no link contains."
@@ -757,6 +758,7 @@ function render({ model, el }) {
     stations.hidden = !slow;
     if (!slow || !runs[0]) return;
     const name = names()[station], lines = (model.get("lines") ?? {})[name] ?? {}, triplet = focus >= 0 || name === "weights" ? tripletOf(runs[0], focus) : null;
+    const asIn = runs[0].owner || !["embed", "cluster", "visit", "choose", "positives"].includes(name); // the paper: these are of local sampling
     const parts_ = () => [...stations.querySelectorAll("input, button")], held = parts_().indexOf(document.activeElement);
     stations.replaceChildren();
     const top = h("div", { class: "sst-controls" });
@@ -767,8 +769,8 @@ function render({ model, el }) {
     stations.append(top, h("ol", { class: "sst-pg-road" }, names().map((other, i) => h("li", { "aria-current": i === station ? "step" : null },
       h("button", { type: "button", click: () => { station = i; moveFrom = performance.now(); label(); paint(); sayStation(); } }, STATION_NAMES[other])))),
     h("p", {}, stationText(name, runs[0], triplet ? triplet.words : "")),
-    h("p", { class: "sst-pg-line" }, lines.algorithm && (runs[0].owner || !["embed", "cluster", "visit", "choose"].includes(name)) ? `${lines.algorithm} ` : "", // of local sampling
-      lines.code ? h("code", {}, lines.code) : "", lines.place ? ` (${lines.place})` : ""));
+    h("p", { class: "sst-pg-line" }, lines.algorithm && asIn && !(name === "weights" && runs[0].settings.loss === "contrastive") ? `${lines.algorithm} ` : "",
+      lines.code && (asIn || ["choose", "visit"].includes(name)) ? [h("code", {}, lines.code), ` (${lines.place})`] : ""));
     if (held >= 0) (parts_()[held].disabled ? forth : parts_()[held]).focus({ preventScroll: true });
   }
 
@@ -980,13 +982,15 @@ function render({ model, el }) {
       pen.fillText(panel.name, 8, panel.type + 10);
     }
     const where = dim === 16 ? `16-d, seen in the plane of greatest variance (${percent(view.share)} of it)` : dim === 3 ? "3-d: drag to turn it" : "the embedding";
-    panel.caption.textContent = `${runs.length > 1 ? `${panel.name}: ` : ""}${where}${batch ? `; standing out: the next batch, ${batch.length} points` : ""}`;
+    panel.caption.textContent = `${runs.length > 1 ? `${panel.name}: ` : ""}${where}${
+      batch ? `; standing out: the next batch, ${batch.length} points` : calm || part !== "train" ? "" : "; pause to see the batch and its arrows"}`;
     panel.node.setAttribute("aria-label", `${runs.length > 1 ? `${panel.name}. ` : ""}The embedding of ${n} ${data.side ? "pictures" : "points"}. ${told(run, data)}`);
   }
 
   function paintBatch(run, panel, name, { X, Y, zoom, along }) {
     const { pen, width } = panel, { next, settings: { dim, loss, margin } } = run, { batch, gradient } = next, at = (i) => [X[batch[i]], Y[batch[i]]];
-    const found = ["distances", "positives", "weights"].includes(name) || focus >= 0 || hovered >= 0 ? tripletOf(run, hovered >= 0 ? batch.indexOf(hovered) : focus) : null;
+    const under = hovered < 0 ? -1 : batch.indexOf(hovered), anchor = anchors(run).includes(under) ? under : focus;
+    const found = ["distances", "positives", "weights"].includes(name) || anchor >= 0 ? tripletOf(run, anchor) : null;
     const line = (i, j, w, hue, alpha = 1, dash = []) => {
       pen.globalAlpha = alpha;
       pen.strokeStyle = palette[hue];

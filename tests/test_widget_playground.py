@@ -333,6 +333,22 @@ def test_two_settings_race(page_of):
     assert not page.bad
 
 
+def test_slow_motion_speaks_of_both_runs_and_of_what_each_does(page_of):
+    """B has another loss and other batches: pairs in place of triplets, and no neighborhoods."""
+    rival = {"loss": "contrastive", "sampler": "balanced"}
+    page = page_of(widgets.Playground(settings={"data": "digits", "B": 50}, rival=rival))
+    page.get_by_text(re.compile("^A: Step 0")).wait_for()
+    page.get_by_role("button", name="Slow motion").click()
+    page.get_by_role("button", name="Nearest positives").click()
+    said = page.locator(".sst-pg-stations").inner_text()
+    assert "A: Each anchor is paired with its 5 nearest positives, chosen when the epoch began" in said
+    assert "B: The contrastive loss uses all positives" in said
+    page.get_by_role("button", name="Triplets and weights").click()
+    said = page.locator(".sst-pg-stations").inner_text()
+    assert re.search(r"A: .* triplets\. Each has the weight s .* B: .* pairs of different classes", said)
+    assert not page.bad
+
+
 @pytest.mark.parametrize("dim", [pytest.param(2, marks=pytest.mark.slow), 3, 16])
 def test_embeddings_of_every_dimension_and_triplets(page_of, dim):
     page = page_of(widgets.Playground(settings={"data": "digits", "dim": dim, "B": 50}), reduced_motion="reduce")
@@ -348,9 +364,9 @@ def test_embeddings_of_every_dimension_and_triplets(page_of, dim):
         r"Anchor \d+ of \d+, \d\. The triplet drawn has s = 0\.\d\d", page.locator(".sst-said").inner_text()
     )
     assert canvas.screenshot() != before
-    if dim == 3:
+    for name in ("Turn", "Tilt") if dim == 3 else ():
         before = canvas.screenshot()
-        page.get_by_role("slider", name="Turn").press("ArrowRight")
+        page.get_by_role("slider", name=name).press("ArrowRight")
         page.settle()
         assert canvas.screenshot() != before
     page.get_by_label("unseen", exact=True).check()

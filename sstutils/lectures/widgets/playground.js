@@ -438,6 +438,7 @@ function render({ model, el }) {
   const legend = h("p", { class: "sst-pg-legend" });
   const looking = h("div", { class: "sst-controls sst-pg-looking" });
   const swing = slider(looking, { label: "Turn", min: -180, max: 180, step: 5, value: 30, format: (x) => `${x}°`, onInput: (x) => { turn[0] = (x * Math.PI) / 180; paint(); } });
+  const tilt = slider(looking, { label: "Tilt", min: -85, max: 85, step: 5, value: -25, format: (x) => `${x}°`, onInput: (x) => { turn[1] = (x * Math.PI) / 180; paint(); } });
   const shown = choice(looking, { label: "Show", options: [["train", "training"], ["unseen", "unseen"]], value: part, onChange: (value) => { part = value; focus = -1; send({ do: "show", part }); label(); } });
   const look = choice(looking, { label: "Drawn as", options: [["pictures", "pictures"], ["marks", "marks"]], value: "pictures", onChange: (value) => { marks = value === "marks"; paint(); } });
   const others = button(looking, "Next anchor", () => nextAnchor(), { title: "Draw the triplet of another anchor of the batch" });
@@ -753,11 +754,15 @@ function render({ model, el }) {
     paint();
     sayStation();
   }
-  const sayStation = () => setTimeout(() => { if (slow && runs[0]) say(`${STATION_NAMES[names()[station]]}. ${stationText(names()[station], runs[0], "")}`); }, 60);
+  const sayStation = () => setTimeout(() => { if (slow && runs[0]) say(`${STATION_NAMES[names()[station]]}. ${stationWords()}`); }, 60);
+  const stationWords = () => runs.map((run, i) => {
+    const triplet = names()[station] === "weights" ? tripletOf(run, focusOf(run)) : null;
+    return `${runs.length > 1 ? `${"AB"[i]}: ` : ""}${stationText(names()[station], run, triplet?.words ?? "")}`;
+  }).join(" ");
   function paintStations() {
     stations.hidden = !slow;
     if (!slow || !runs[0]) return;
-    const name = names()[station], lines = (model.get("lines") ?? {})[name] ?? {}, triplet = focus >= 0 || name === "weights" ? tripletOf(runs[0], focus) : null;
+    const name = names()[station], lines = (model.get("lines") ?? {})[name] ?? {};
     const asIn = runs[0].owner || !["embed", "cluster", "visit", "choose", "positives"].includes(name); // the paper: these are of local sampling
     const parts_ = () => [...stations.querySelectorAll("input, button")], held = parts_().indexOf(document.activeElement);
     stations.replaceChildren();
@@ -768,13 +773,15 @@ function render({ model, el }) {
     forth.disabled = asking();
     stations.append(top, h("ol", { class: "sst-pg-road" }, names().map((other, i) => h("li", { "aria-current": i === station ? "step" : null },
       h("button", { type: "button", click: () => { station = i; moveFrom = performance.now(); label(); paint(); sayStation(); } }, STATION_NAMES[other])))),
-    h("p", {}, stationText(name, runs[0], triplet ? triplet.words : "")),
+    h("p", {}, stationWords()),
     h("p", { class: "sst-pg-line" }, lines.algorithm && asIn && !(name === "weights" && runs[0].settings.loss === "contrastive") ? `${lines.algorithm} ` : "",
       lines.code && (asIn || ["choose", "visit"].includes(name)) ? [h("code", {}, lines.code), ` (${lines.place})`] : ""));
     if (held >= 0) (parts_()[held].disabled ? forth : parts_()[held]).focus({ preventScroll: true });
   }
 
   // -- triplets
+  /** The chosen place in the batch; the other run of a race has it, too, if its batch is the same. */
+  const focusOf = (run) => (run === runs[0] || String(run.next?.batch) === String(runs[0].next?.batch) ? focus : -1);
   const anchors = (run) => [...new Set(run?.next?.pairs.a ?? [])];
   /** The triplet of an anchor (a place in the batch; by default the one that is moved most) that matters most. */
   function tripletOf(run, wanted = -1) {
@@ -831,7 +838,7 @@ function render({ model, el }) {
     panels[1].box.hidden = !two;
     panels[2].box.hidden = two || !data || data.d !== 2;
     pair.classList.toggle("sst-pg-alone", !two && panels[2].box.hidden);
-    swing.input.parentNode.hidden = now.dim !== 3;
+    for (const { input } of [swing, tilt]) input.parentNode.hidden = now.dim !== 3;
     for (const panel of panels) panel.node.style.touchAction = now.dim === 3 && panel.side < 2 ? "none" : ""; // a finger turns it
     look.inputs[0].closest("fieldset").hidden = !data?.side;
     others.hidden = part !== "train";
@@ -989,7 +996,7 @@ function render({ model, el }) {
 
   function paintBatch(run, panel, name, { X, Y, zoom, along }) {
     const { pen, width } = panel, { next, settings: { dim, loss, margin } } = run, { batch, gradient } = next, at = (i) => [X[batch[i]], Y[batch[i]]];
-    const under = hovered < 0 ? -1 : batch.indexOf(hovered), anchor = anchors(run).includes(under) ? under : focus;
+    const under = hovered < 0 ? -1 : batch.indexOf(hovered), anchor = anchors(run).includes(under) ? under : focusOf(run);
     const found = ["distances", "positives", "weights"].includes(name) || anchor >= 0 ? tripletOf(run, anchor) : null;
     const line = (i, j, w, hue, alpha = 1, dash = []) => {
       pen.globalAlpha = alpha;
@@ -1101,6 +1108,7 @@ function render({ model, el }) {
       if (degrees > 180) degrees -= 360;
       if (degrees < -180) degrees += 360;
       swing.set(degrees);
+      tilt.set(Math.round((turn[1] * 180) / Math.PI));
       paint();
       return;
     }

@@ -466,7 +466,7 @@ def test_slides_follow_the_tags(built):
 # Editions for students and lecturers
 # ---------------------------------------------------------------------------------------------------------------------
 def check_equal(source, student, lecturer):
-    """The three are equal, but for notes and solutions."""
+    """The three are equal, but for notes, solutions and the way to the site."""
     from sstutils.lectures.editions import notebooks
 
     assert lecturer.metadata == source.metadata
@@ -479,7 +479,8 @@ def check_equal(source, student, lecturer):
             kept = {key: value for key, value in cell.metadata.items() if key != "lecturer"}
             cleared = cell.cell_type == "code" and not name
             outputs = {"outputs": [], "execution_count": None} if cleared else {}
-            assert dict(next(mine)) == dict(cell) | {"metadata": kept} | outputs
+            within = {"source": cell.source.replace("../site/", "../")}  # the site, in which students' copies lie
+            assert dict(next(mine)) == dict(cell) | {"metadata": kept} | outputs | within
         taught = next(theirs)
         if name:
             assert taught.source.splitlines()[-1] == cell.source.rstrip().splitlines()[-1]

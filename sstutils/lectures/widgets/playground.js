@@ -347,7 +347,8 @@ const STATIONS = {
 const STATION_NAMES = { choose: "The batch", distances: "Distances", positives: "Nearest positives", weights: "Triplets and weights",
   forces: "The forces", move: "The move", embed: "Embed", cluster: "Cluster", visit: "Visit" };
 
-function stationText(name, run, focus) {
+/** What a station shows; `known`: of another run with this loss, how a triplet is weighed was said. */
+function stationText(name, run, focus, known = false) {
   const { next, settings, batches } = run, n = next?.batch.length ?? 0, pairs = settings.loss === "contrastive";
   if (!next && name !== "embed") return run.ended || "There is no next step.";
   if (name === "choose") return run.owner ? `Neighborhood ${run.at + 1} of ${batches.length}: ${n} points that lie close together become the batch.`
@@ -358,7 +359,7 @@ function stationText(name, run, focus) {
   if (name === "weights") {
     if (pairs) return `${big(next.terms)} pairs of different classes; ${big(next.matter)} of them are closer than the margin, and are pushed apart.`;
     const how = settings.loss === "sst" ? "Each has the weight s = sigmoid(z), drawn as the thickness of its line" : "Each has weight 1 if its negative lies inside the circle, and 0 otherwise";
-    return `${big(next.terms)} triplets. ${how}; ${big(next.matter)} of them (${percent(next.matter / Math.max(next.terms, 1))}) matter. ${focus}`;
+    return `${big(next.terms)} triplets${known ? "" : `. ${how}`}; ${big(next.matter)} of them (${percent(next.matter / Math.max(next.terms, 1))}) matter. ${focus}`;
   }
   if (name === "forces") return `Each point adds up what its ${pairs ? "pairs" : "triplets"} ask of it: the negative gradient of the loss (now ${tidy(next.value, 3)}). The longest arrow always has the same length. The network cannot follow every arrow at once.`;
   if (name === "move") return `The optimiser changes the weights of the network, so all ${run.shownCount} points move, not only the batch. Rings mark where the points of the batch were.`;
@@ -755,10 +756,13 @@ function render({ model, el }) {
     sayStation();
   }
   const sayStation = () => setTimeout(() => { if (slow && runs[0]) say(`${STATION_NAMES[names()[station]]}. ${stationWords()}`); }, 60);
-  const stationWords = () => runs.map((run, i) => {
-    const triplet = names()[station] === "weights" ? tripletOf(run, focusOf(run)) : null;
-    return `${runs.length > 1 ? `${"AB"[i]}: ` : ""}${stationText(names()[station], run, triplet?.words ?? "")}`;
-  }).join(" ");
+  function stationWords() {
+    const name = names()[station], texts = runs.map((run, i) => {
+      const triplet = name === "weights" ? tripletOf(run, focusOf(run)) : null;
+      return stationText(name, run, triplet?.words ?? "", i > 0 && run.settings.loss === runs[0].settings.loss);
+    });
+    return new Set(texts).size === 1 ? texts[0] : texts.map((text, i) => `${"AB"[i]}: ${text}`).join(" ");
+  }
   function paintStations() {
     stations.hidden = !slow;
     if (!slow || !runs[0]) return;

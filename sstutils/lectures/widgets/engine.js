@@ -28,7 +28,7 @@ function engine(uniform = random) { // `random` of common.js; in a Worker it is 
   // -- distances and the choice of positives
 
   /** The squared Euclidean distance of two rows of d numbers that begin at x[u] and y[v]. */
-  function apart(x, u, y, v, d) {
+  function gap(x, u, y, v, d) {
     let sum = 0, odd = 0;
     for (const end = u + d - 1; u < end; u += 2, v += 2) { // two sums do not wait for each other
       const off = x[u] - y[v], off1 = x[u + 1] - y[v + 1];
@@ -42,7 +42,7 @@ function engine(uniform = random) { // `random` of common.js; in a Worker it is 
   function distances(x, n, d) {
     const out = new Float32Array(n * n), y = new Float64Array(x);
     for (let i = 0; i < n; i++) {
-      for (let j = 0; j < i; j++) out[i * n + j] = out[j * n + i] = apart(y, i * d, y, j * d, d);
+      for (let j = 0; j < i; j++) out[i * n + j] = out[j * n + i] = gap(y, i * d, y, j * d, d);
     }
     return out;
   }
@@ -294,7 +294,7 @@ function engine(uniform = random) { // `random` of common.js; in a Worker it is 
       for (let i = 0; i < n; i++) {
         d2[i] = Infinity;
         for (let c = 0; c < k; c++) {
-          const far = apart(x, i * d, centres, c * d, d);
+          const far = gap(x, i * d, centres, c * d, d);
           if (far < d2[i]) { d2[i] = far; owner[i] = c; }
         }
       }
@@ -312,7 +312,7 @@ function engine(uniform = random) { // `random` of common.js; in a Worker it is 
         });
         for (let i = 0; i < n; i++) {
           for (let e = 0; e < far.length; e++) {
-            const closer = apart(x, i * d, centres, empty[e] * d, d);
+            const closer = gap(x, i * d, centres, empty[e] * d, d);
             if (closer < d2[i]) { d2[i] = closer; owner[i] = empty[e]; }
           }
         }
@@ -703,7 +703,7 @@ function engine(uniform = random) { // `random` of common.js; in a Worker it is 
     return { rows: run.rows, ended: run.ended, step: run.step };
   }
 
-  return { seeded, normal, permutation, distances, nearest, nearestPositives, sst, triplet, contrastive, lossOf, chain, network,
+  return { seeded, normal, permutation, gap, distances, nearest, nearestPositives, sst, triplet, contrastive, lossOf, chain, network,
     forward, backward, update, kmeans, neighborhoods, localBatches, balancedBatches, perClassOf, shuffledBatches, retrieval,
     spread, principal, rings, pictures, ownData, trainer, serve, experiment, SETTINGS, MATTERS };
 }

@@ -791,11 +791,7 @@ function render({ model, el }) {
   function tripletOf(run, wanted = -1) {
     const { next } = run, { loss, margin, dim } = run.settings;
     if (!next || !next.pairs.a.length) return null;
-    const { z, labels, batch, pairs, gradient } = next, gap = (i, j) => {
-      let sum = 0;
-      for (let c = 0; c < dim; c++) sum += (z[i * dim + c] - z[j * dim + c]) ** 2;
-      return sum;
-    };
+    const { z, labels, batch, pairs, gradient } = next, gap = (i, j) => E.gap(z, i * dim, z, j * dim, dim);
     let a = wanted;
     if (!anchors(run).includes(a)) {
       const push = (i) => { let sum = 0; for (let c = 0; c < dim; c++) sum += gradient[i * dim + c] ** 2; return sum; };

@@ -391,6 +391,12 @@ def _short(loss: str) -> str:
     return NAMES.get(loss, loss.removesuffix("Loss") or loss)
 
 
+def device_names(rows: Iterable[Row]) -> list[str]:
+    """Name the GPUs or processors that runs were made on, each once."""
+    names = (row["device"].get("gpu") or row["device"]["processor"] or "an unnamed processor" for row in rows)
+    return list(dict.fromkeys(names))
+
+
 def _clock(rows: Iterable[Row]) -> tuple[str, str]:
     """Return the field of seconds that runs are compared by, and its title.
 
@@ -478,9 +484,7 @@ def _facts(rows: Sequence[Row], data: str) -> dict[str, Any]:
         "sizes": sorted({row["batch_size"] for row in rows}),
         "warmup": recipe["warmup"] and any(row["sampler"] == "local" for row in rows),
         "clock": _clock(rows)[1],
-        "devices": dict.fromkeys(
-            row["device"].get("gpu") or row["device"]["processor"] or "an unnamed processor" for row in rows
-        ),
+        "devices": device_names(rows),
         "threads": sorted({row["device"]["threads"] for row in rows}),
         "spent": format_duration(sum(row.get("seconds", 0) for row in rows)),
         "still": [row["loss"] for row in rows if usual["turn"] and not row["recipe"]["turn"] and not row["seed"]],

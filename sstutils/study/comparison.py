@@ -28,7 +28,7 @@ from ..figures import plots
 from ..figures.plots import interval
 from ..files import atomic_write
 from ..recipes import Recipe
-from . import Row, study_path, train_cells
+from . import Row, device_names, study_path, train_cells
 from .forecast import format_duration
 from .saved import read_rows
 from .tables import render, spread, table
@@ -336,7 +336,7 @@ def _facts(data: str, rows: Sequence[Row], runs: pd.DataFrame, tried: Sequence[R
         "comparisons": sum(map(len, found_claims.values())),
         "edges": [method for method, recipe in best.items() if _at_an_edge(method, recipe)],
         "spent": format_duration(sum(row.get("processor", 0) for row in (*rows, *tried))),
-        "devices": sorted({row["device"]["processor"] or "an unnamed processor" for row in rows}),
+        "devices": device_names(rows),
         "versions": rows[0]["versions"],
     }
 

@@ -20,10 +20,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from markupsafe import Markup
 
 from ..datasets import load
 from ..datasets.subsets import part_of
+from ..evaluation import recall_at_k
 from ..figures import plots
 from ..figures.plots import interval
 from ..files import atomic_write
@@ -246,10 +248,11 @@ def report(data: str, out: str | PathLike = "output") -> list[Path]:
     path = study_path(data, out)
     if not (rows := read_rows(path)):
         raise ValueError(f"{path} holds no runs to report; compare trains them")
-    trained = load(data, "train")
+    trained, test = load(data, "train"), load(data, "test")
     runs = tidy(rows, len(trained.classes))
     tried = read_rows(study_path(data, out, f"{data}_trials"))
-    text = render("comparison.md.j2", data=data, **_facts(data, rows, runs, tried, trained))
+    pixels = recall_at_k(torch.from_numpy(test.data[..., 0]).float().flatten(1), test.targets, (1,))[1]
+    text = render("comparison.md.j2", data=data, pixels=pixels, **_facts(data, rows, runs, tried, trained))
     contents = {path.with_suffix(".md"): text.encode(), path.with_suffix(".csv"): runs.to_csv(index=False).encode()}
     for kind, figure in draw(rows, runs).items():
         drawn = Path(out) / "figures" / f"{data}_{kind}.png"

@@ -31,7 +31,7 @@ def made(tmp_path_factory):
         begun.append(0 if begun else report(data, out))
 
     with pytest.MonkeyPatch.context() as patch:
-        budget = {"part": 64, "trial": 2, "epochs": 2, "classes": (6,), "sizes": (16,)}
+        budget = {"part": 64, "trial": 2, "epochs": 2, "classes": (6,), "sizes": (16,), "k": (1,)}
         patch.setattr(comparison, "BUDGETS", {"glyphs": budget})
         patch.setattr(comparison, "RATES", (1e-3, 3e-3))
         kept = ("SST", "triplet", "multi-similarity")
@@ -83,10 +83,10 @@ def test_trials_never_see_the_test_classes_and_the_best_on_held_out_ones_is_chos
 def test_runs_are_paired_by_seed(made):
     out, given, _ = made
     runs = pd.read_csv(out / "studies" / "glyphs.csv")
-    settings = runs.groupby(["method", "batches", "classes", "batch_size"])
+    settings = runs.groupby(["method", "batches", "classes", "batch_size", "k"])
     assert (settings.seed.apply(sorted).map(tuple) == (0, 1)).all()
-    # three methods with four kinds of batches; of SST also two starts, a size and a number of classes twice each
-    assert len(settings) == 3 * 4 + 2 + 2 + 2
+    # three methods with four kinds of batches; of SST also two starts, a size and a number of classes twice each, a k
+    assert len(settings) == 3 * 4 + 2 + 2 + 2 + 1
     some = [training for _, training, _, plan in given if len(training.classes) == 6]
     assert len(some) == 2
     assert list(some[0].classes) != list(some[1].classes)  # another choice with another seed
@@ -112,6 +112,10 @@ def test_differences_and_intervals_are_those_of_a_paired_t_test(made):
         for s in ("local after 50%", "class-balanced")
     )
     assert np.allclose(gain, local - balanced)
+    usual = runs.query("method == 'SST' and classes == 12 and batch_size == 32")
+    one = usual.query("k == 1").set_index("seed")["recall@1"]
+    balanced = usual.query("batches == 'class-balanced'").set_index("seed")["recall@1"]
+    assert np.allclose(found["circumstances"]["SST", "k = 1"], one - balanced)
 
 
 def test_a_budget_between_two_epochs_is_interpolated():
@@ -137,7 +141,7 @@ def test_the_overlap_halfway_is_that_of_a_run_that_ends_there(made):
     of = {
         (comparison.method_of(r), comparison.sampler_of(r), r["seed"]): r
         for r in rows
-        if not r["options"] and r["batch_size"] == 32
+        if not r["options"] and r["batch_size"] == 32 and r["recipe"]["k"] == 5
     }
     for method, seed in (("SST", 0), ("triplet", 1)):
         local, balanced = (of[method, name, seed] for name in ("local after 50%", "class-balanced"))

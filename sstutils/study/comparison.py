@@ -66,8 +66,8 @@ FEW, PAIR = ("SST", "triplet"), ("local after 50%", "class-balanced")  # the pap
 VARIED = FEW[:1]  # whose gain by local batches is measured in other circumstances, too
 # Of a trial, images and epochs; of a run, epochs.
 BUDGETS: dict[str, dict[str, Any]] = {
-    "omniglot": {"part": 4000, "trial": 6, "epochs": 4, "classes": (50, 200), "sizes": (100, 400)},
-    "glyphs": {"part": 2400, "trial": 6, "epochs": 24, "classes": (), "sizes": ()},
+    "omniglot": {"part": 4000, "trial": 6, "epochs": 4, "classes": (50, 200), "sizes": (100, 400), "k": (1, 20)},
+    "glyphs": {"part": 2400, "trial": 6, "epochs": 24, "classes": (), "sizes": (), "k": ()},
 }
 DIFFERENCES = {
     "losses": "difference in Recall@1",
@@ -120,6 +120,7 @@ def cells(data: str, chosen: Mapping[str, Recipe], seeds: int) -> list[list[Reci
         (losses, pair),
         (VARIED, [{"sampler": "local", "warmup": start} for start in (0.25, 0.75)]),
         (VARIED, [sampler | {"batch_size": size} for size in budget["sizes"] for sampler in pair]),
+        (VARIED, [SAMPLERS[PAIR[0]] | {"k": k} for k in budget["k"]]),
         (losses, others),
     )
     common = {"holdout": HELD_OUT, "epochs": budget["epochs"]}
@@ -187,6 +188,7 @@ def tidy(rows: Iterable[Row], classes: int) -> pd.DataFrame:
             "method": method_of(row),
             "batches": sampler_of(row),
             "classes": row["options"].get("classes", classes),
+            "k": row["recipe"]["k"],
             **{name: row.get(name) for name in kept},
         }
         for row in rows
@@ -196,9 +198,10 @@ def tidy(rows: Iterable[Row], classes: int) -> pd.DataFrame:
 def recalls(runs: pd.DataFrame, **setting: Any) -> pd.Series:
     """Return Recall@1 by seed of the runs of a setting, such as ``method="SST", batches="shuffled"``.
 
-    What is not set is as in most runs: all classes and the usual size. Differences of two such series are paired.
+    What is not set is as in most runs: all classes, the usual size and k. Differences of two such series are paired.
     """
-    setting = {"classes": runs["classes"].max(), "batch_size": runs["batch_size"].mode()[0]} | setting
+    usual = {"classes": runs["classes"].max()} | {name: runs[name].mode()[0] for name in ("batch_size", "k")}
+    setting = usual | setting
     chosen = (runs[list(setting)] == pd.Series(setting)).all(axis=1)
     return runs[chosen].set_index("seed")["recall@1"].dropna()
 
@@ -207,16 +210,17 @@ def claims(runs: pd.DataFrame) -> dict[str, dict[tuple[str, str], pd.Series]]:
     """Return the differences in Recall@1, by seed, that the paper's claims are about.
 
     "losses" is SST less triplet with each kind of batches, "samplers" what local batches gain over class-balanced ones
-    with each method, "circumstances" this gain by the number of classes, the size of a batch, and the start.
+    with each method, "circumstances" this gain by the number of classes, the size of a batch, k, and the start.
     """
 
     def gain(**setting: Any) -> pd.Series:
-        other = recalls(runs, **setting | {"batches": "class-balanced"})
+        other = {name: value for name, value in setting.items() if name != "k"}  # fewer positives than the usual k
+        other = recalls(runs, **other | {"batches": "class-balanced"})
         return (recalls(runs, **{"batches": PAIR[0], **setting}) - other).dropna()
 
     starts = sorted(name for name in runs["batches"].unique() if name.startswith("local"))
     varied: list[tuple[str, dict[str, Any]]] = []
-    for form, column in (("{:,} classes", "classes"), ("B = {}", "batch_size")):
+    for form, column in (("{:,} classes", "classes"), ("B = {}", "batch_size"), ("k = {}", "k")):
         values = sorted(runs[column].unique().tolist())
         varied += [(form.format(value), {column: value}) for value in values if len(values) > 1]
     varied += [(name, {"batches": name}) for name in starts[-1:] + starts[:-1] if len(starts) > 2]
@@ -264,12 +268,14 @@ def report(data: str, out: str | PathLike = "output") -> list[Path]:
 
 
 def usual(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
-    """Return the runs on all classes with the usual size and start that did not diverge, by method and batches."""
-    size = Counter(row["batch_size"] for row in rows).most_common(1)[0][0]
+    """Return the runs on all classes with the usual size, k and start that did not diverge, by method and batches."""
+    ((size, k), _), *_ = Counter((row["batch_size"], row["recipe"]["k"]) for row in rows).most_common(1)
     found: dict[tuple[str, str], list[Row]] = {(method, name): [] for method in METHODS for name in SAMPLERS}
     for row in rows:
         key = method_of(row), sampler_of(row)
-        if key in found and not row["options"] and row["batch_size"] == size and "diverged" not in row:
+        if row["options"] or (row["batch_size"], row["recipe"]["k"]) != (size, k) or "diverged" in row:
+            continue
+        if key in found:
             found[key].append(row)
     return {key: runs for key, runs in found.items() if runs}
 

@@ -1,13 +1,17 @@
 """Several processes, one run: ``torchrun`` starts them, they share the work and end with the same network.
 
 Each holds the whole network. The training set is embedded in shares, process 0 finds the neighborhoods for all, each
-process takes some of the neighborhoods of a step, and torch's DistributedDataParallel averages their gradients.
+process takes some of the neighborhoods of a step, and torch's DistributedDataParallel averages their gradients. On
+several machines each has the data, and this is called on each of them::
+
+    torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:29500 -m sstutils train sop
 """
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from inspect import signature
 from typing import Any
 
 import torch
@@ -48,7 +52,9 @@ def parallel(module: nn.Module) -> nn.Module:
     if world()[1] == 1 or not any(weights.requires_grad for weights in module.parameters()):
         return module
     # Running statistics do not enter a step: they are broadcast before the network is evaluated, not before each step.
-    return DistributedDataParallel(module, broadcast_buffers=False)
+    names = ("forward_sync_buffers", "broadcast_buffers")  # the new name, and that of torch before 2.14
+    name = next(name for name in names if name in signature(DistributedDataParallel).parameters)
+    return DistributedDataParallel(module, **{name: False})
 
 
 @contextmanager

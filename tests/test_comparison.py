@@ -1,5 +1,7 @@
 """The comparison: equal tuning on held-out training classes, runs paired by seed, and differences as scipy has them."""
 
+from copy import deepcopy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ import torch
 from scipy import stats
 from sklearn.neighbors import NearestNeighbors
 
-from sstutils import Glyphs, study
+from sstutils import Glyphs, Recipe, embed, recall_at_k, study, train
 from sstutils.figures.plots import interval
 from sstutils.study import comparison
 
@@ -31,7 +33,7 @@ def made(tmp_path_factory):
         begun.append(0 if begun else report(data, out))
 
     with pytest.MonkeyPatch.context() as patch:
-        budget = {"part": 64, "trial": 2, "epochs": 2, "classes": (6,), "sizes": (16,), "k": (1,)}
+        budget = {"part": 64, "trial": 2, "epochs": 2, "last": False, "classes": (6,), "sizes": (16,), "k": (1,)}
         patch.setattr(comparison, "BUDGETS", {"glyphs": budget})
         patch.setattr(comparison, "RATES", (1e-3, 3e-3))
         kept = ("SST", "triplet", "multi-similarity")
@@ -116,6 +118,19 @@ def test_differences_and_intervals_are_those_of_a_paired_t_test(made):
     one = usual.query("k == 1").set_index("seed")["recall@1"]
     balanced = usual.query("batches == 'class-balanced'").set_index("seed")["recall@1"]
     assert np.allclose(found["circumstances"]["SST", "k = 1"], one - balanced)
+
+
+def test_the_last_epoch_is_evaluated_where_it_is_asked_for(tmp_path):
+    data = Glyphs(tmp_path, "train", classes=12, images=8, difficulty=0.5)
+    recipe = Recipe(**SMALL, sampler="balanced", epochs=4, lr=0.01, holdout=0.2)
+    how = {"where": "cpu", "progress": False}
+    (row,) = study.train_cells(tmp_path / "last.json", data, data, [recipe], last=True, **how)
+    (best,) = study.train_cells(tmp_path / "best.json", data, data, [recipe], **how)
+    for step in train(data, recipe, where="cpu"):
+        weights = deepcopy(step.model.state_dict())
+    step.model.load_state_dict(weights)
+    assert row["recall@1"] == recall_at_k(embed(step.model, data, size=16), data.targets, (1,))[1] != best["recall@1"]
+    assert (row["epoch"], best["epoch"] < 4) == (4, True)
 
 
 def test_a_budget_between_two_epochs_is_interpolated():

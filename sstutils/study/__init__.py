@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from copy import deepcopy
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import product
@@ -160,6 +161,7 @@ def train_cells(
     *,
     options: Mapping[str, Any] | None = None,
     overlap: bool = False,
+    last: bool = False,
     where: str | None = None,
     workers: int = 0,
     jobs: int = 1,
@@ -168,12 +170,13 @@ def train_cells(
     """Train the runs of a plan that the file `path` does not hold yet, and save each as it ends; return all rows.
 
     Without a `test` data set nothing is evaluated: rows have the best Recall@1 of the held-out classes alone. With
-    `overlap` they also have the :func:`local_overlap` of the training classes halfway and at the end. Other parameters
-    are those of :func:`study`; `options` are kept in the rows.
+    `overlap` they also have the :func:`local_overlap` of the training classes halfway and at the end. With `last` the
+    last epoch is evaluated, whatever the held-out classes say. Other parameters are those of :func:`study`; `options`
+    are kept in the rows.
     """
     begun = filter(None, map(weights_digest, plan[:1]))  # the same file of all
     fingerprint = digest(training.fingerprint, test.fingerprint if test else "", *begun)
-    train = partial(_train_cell, training, test, overlap=overlap, where=where, workers=workers)
+    train = partial(_train_cell, training, test, overlap=overlap, last=last, where=where, workers=workers)
     with exclusive(path):
         done = read_rows(path)
         rows = [next((row for row in done if not differences(row, cell, fingerprint)), None) for cell in plan]
@@ -274,7 +277,7 @@ def _train_in_job(recipe: Recipe) -> dict[str, Any]:
 
 
 def _train_cell(
-    training: Dataset, test: Dataset | None, recipe: Recipe, overlap: bool, where: str | None, workers: int
+    training: Dataset, test: Dataset | None, recipe: Recipe, overlap: bool, last: bool, where: str | None, workers: int
 ) -> dict[str, Any]:
     """Train one run and evaluate its chosen epoch; return its row."""
     row: dict[str, Any] = {key: getattr(recipe, key) for key in ("loss", "sampler", "batch_size", "seed", "epochs")}
@@ -284,6 +287,8 @@ def _train_cell(
         own = split_classes(training, recipe.holdout, recipe.seed)[0] if recipe.holdout else training
     try:
         for step in train(training, recipe, where=where, workers=workers):
+            if last and step.batch == step.batches - 1:
+                weights = deepcopy(step.model.state_dict())
             if overlap and step.batch == step.batches - 1 and step.epoch + 1 == recipe.epochs // 2:
                 started = time.process_time()
                 overlaps["halfway"] = local_overlap(embed(step.model, own, **view(recipe)), own.targets)
@@ -292,8 +297,11 @@ def _train_cell(
         return {**row, "diverged": str(error), **about}
     if spent:
         step.history[recipe.epochs // 2 - 1]["processor"] -= spent
+    if last:
+        step.model.load_state_dict(weights)
     # As in training: the first of the best.
-    best = max(step.history, key=lambda entry: entry["recall@1"]) if recipe.holdout else step.history[-1]
+    choose = recipe.holdout and not last
+    best = max(step.history, key=lambda entry: entry["recall@1"]) if choose else step.history[-1]
     row["epoch"] = best["epoch"]
     if test is None:
         row["held-out recall@1"] = best["recall@1"]

@@ -102,14 +102,16 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
+def output_shape(backbone: nn.Module, height: int, width: int) -> tuple[int, ...] | None:
+    """Find the shape of what a backbone makes of two images of a size; None if it cannot take them."""
+    where = next(backbone.parameters(), torch.empty(0)).device
+    with torch.no_grad(), evaluation_mode(backbone), suppress(Exception):  # each layer has an error of its own
+        return tuple(backbone(torch.zeros(2, 3, height, width, device=where)).shape)
+
+
 def _count_features(backbone: nn.Module) -> int:
-    """Find the number of features that a module gives of an image, by a forward pass; ValueError if it gives none."""
-    found = "errors"
-    with torch.no_grad(), evaluation_mode(backbone):
-        for side in SIDES:
-            with suppress(Exception):  # it has a size that it wants
-                found = tuple(backbone(torch.zeros(2, 3, side, side)).shape)
-                break
+    """Find the number of features that a module gives of an image; ValueError if it gives none."""
+    found = next(filter(None, (output_shape(backbone, side, side) for side in SIDES)), "errors")
     if len(found) != 2 or found[0] != 2:
         raise ValueError(f"a backbone must map images (2, 3, H, W) to features (2, F), got {found}")
     return found[1]

@@ -13,9 +13,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from .backbones import SIDES, make_backbone
+from .backbones import SIDES, make_backbone, output_shape
 from .checks import one_of, real_number, true_or_false, whole_number
 from .files import cause, check_archive
 
@@ -253,8 +252,8 @@ class EmbeddingNet(nn.Module):
                 return self.backbone(images)
         except (RuntimeError, AssertionError, ValueError):
             height, width = images.shape[2:]
-            known = [str(side) for side in sorted(SIDES) if _takes(self.backbone, side, side)]
-            if not known or _takes(self.backbone, height, width):
+            known = [str(side) for side in sorted(SIDES) if output_shape(self.backbone, side, side)]
+            if not known or output_shape(self.backbone, height, width):
                 raise  # for another reason
             raise ValueError(
                 f"backbone {self.name} cannot take images of {height} x {width} pixels; "
@@ -273,14 +272,3 @@ class _Perceptron(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x) + self.second(F.relu(self.first(x)))
-
-
-def _takes(backbone: nn.Module, height: int, width: int) -> bool:
-    """Tell whether a backbone can take images of a size; only shapes are computed."""
-    weights = *backbone.named_parameters(), *backbone.named_buffers()
-    shapes = {name: value.to("meta") for name, value in weights}
-    try:
-        functional_call(backbone, shapes, torch.empty(2, 3, height, width, device="meta"))
-    except Exception:  # each layer has an error of its own
-        return False
-    return True

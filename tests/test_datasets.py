@@ -826,18 +826,11 @@ def test_transforms_of_what_has_none():
 # ---------------------------------------------------------------------------------------------------------------------
 # Batches
 # ---------------------------------------------------------------------------------------------------------------------
-LARGE = {"side": 128, "images": 16, "classes": 6}  # 96 images of 49 KB: batches of more than 4 MB
-
-
-@pytest.fixture(params=["here", "by a thread", "pinned"])
+@pytest.fixture(params=["plain", "pinned"])
 def how(request, monkeypatch):
-    """Small batches are made where they are asked for, large ones by a thread; for a GPU into pinned memory."""
-    if request.param == "by a thread":
-        monkeypatch.setattr(reading, "_LARGE", 0)
-    elif request.param == "pinned":  # as far as this goes without a GPU: into memory that torch gives
-        empty = torch.empty
+    """A thread makes batches one ahead; for a GPU they are pinned: as far as this goes without a GPU."""
+    if request.param == "pinned":
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        monkeypatch.setattr(torch, "empty", lambda *size, pin_memory, **options: empty(*size, **options))
         monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
 
 
@@ -883,8 +876,8 @@ def test_other_sizes_are_scaled():
         assert images.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_large_batches_are_made_ahead_and_the_thread_ends():
-    dataset, before = arrays(**LARGE), set(threading.enumerate())
+def test_batches_are_made_ahead_and_the_thread_ends():
+    dataset, before = arrays(side=128, images=16, classes=6), set(threading.enumerate())
     order = [range(96), range(95, -1, -1), range(96)]
     steps = datasets.batches(dataset, order)
     images, _ = next(steps)

@@ -1,8 +1,8 @@
 """Reading a data set batch by batch, the next batch while the present one is used."""
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,6 @@ from ..checks import item_numbers
 from .base import LabelledImages
 from .images import scale_grey, to_rgb
 from .subsets import Transformed, arrays, innermost, with_transform
-
-_LARGE = 1 << 22  # bytes of a batch from which on a thread of its own is worth the handing over
 
 
 def resize_to_square(dataset: Dataset, size: int | None) -> Dataset:
@@ -67,7 +65,7 @@ def batches(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Read a data set batch by batch, as small as it can be moved: uint8 images, or features of them as they are.
 
-    The next batch is made ready while one is used: of large images in memory by a thread, of files by the workers.
+    The next batch is made ready while one is used: of images in memory by a thread, of files by the workers.
 
     Parameters
     ----------
@@ -99,30 +97,12 @@ def batches(
 
     def gather(batch: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         batch = np.asarray(batch, dtype=np.int64)
-        found = torch.from_numpy(labels[batch])
+        images, found = torch.from_numpy(data.take(rows[batch], axis=0)), torch.from_numpy(labels[batch])
         if pin:
-            found = found.pin_memory()
-            kind = torch.from_numpy(data[:0]).dtype
-            images = torch.empty((len(batch), *data.shape[1:]), dtype=kind, pin_memory=True)
-            # No row is out of range here: told to clip, numpy copies straight to the place.
-            data.take(rows[batch], axis=0, out=images.numpy(), mode="clip")
-        else:
-            images = torch.from_numpy(data.take(rows[batch], axis=0))  # numpy's own memory comes in huge pages
+            images, found = images.pin_memory(), found.pin_memory()
         return images.permute(0, 3, 1, 2) if images.ndim == 4 else images, found
 
-    if max(map(len, order), default=0) * math.prod(data.shape[1:]) < _LARGE:
-        yield from map(gather, order)
-    else:
-        yield from _map_ahead(gather, order)
-
-
-def _map_ahead(make: Callable, items: Iterable) -> Iterator:
-    """Yield ``make(item)`` of each item; a thread makes the next one while the present one is used."""
     with ThreadPoolExecutor(1) as thread:
-        following = None
-        for item in items:
-            present, following = following, thread.submit(make, item)
-            if present:
-                yield present.result()
-        if following:
-            yield following.result()
+        made = (thread.submit(gather, batch) for batch in order)
+        for batch, _ in pairwise(chain(made, [None])):  # asks for the one after it before this one is used
+            yield batch.result()

@@ -3,6 +3,7 @@
 import warnings
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -12,7 +13,7 @@ from .backbones import evaluation_mode
 from .checks import whole_number
 from .datasets.base import ArrayDataset
 from .datasets.reading import batches, iterate
-from .datasets.subsets import Readable, count_items, image_of, innermost, labelled, leave_out, unreadable
+from .datasets.subsets import Readable, Relabelled, count_items, image_of, innermost, labelled, unreadable
 from .models import device as check_device
 
 _PIXELS = 8_000_000  # that are embedded at once
@@ -103,8 +104,11 @@ def embed_readable(model: nn.Module, dataset: Dataset, **options: Any) -> tuple[
     """
     if isinstance(innermost(dataset), ArrayDataset):
         return embed(model, dataset, **options), dataset
+    dataset = labelled(dataset)
     files = Readable(dataset, leave_out=True)
     embeddings, bad = embed(model, files, **options), unreadable(files)
-    if bad.any():
-        warnings.warn(f"{bad.sum()} of {len(dataset)} images cannot be read, and are left out", stacklevel=2)
-    return embeddings[torch.from_numpy(~bad)], leave_out(labelled(dataset), bad)
+    if not bad.any():
+        return embeddings, dataset
+    warnings.warn(f"{bad.sum()} of {len(dataset)} images cannot be read, and are left out", stacklevel=2)
+    kept = np.flatnonzero(~bad)
+    return embeddings[kept], Relabelled(dataset, kept.tolist(), np.asarray(dataset.targets)[kept], dataset.classes)

@@ -16,12 +16,12 @@ from .images import open_image
 
 
 class LabelledImages(VisionDataset):
-    """What both kinds share.
+    """What both kinds share: attributes ``targets``, ``classes`` and ``fingerprint``; :meth:`open` makes a PIL image.
 
     Parameters
     ----------
     images : sequence
-        As many as `targets`; :meth:`open` makes a PIL image of one.
+        As many as `targets`.
     targets : sequence of N int
         Class of each image; ValueError if they are not one integer each.
     classes : sequence of str
@@ -30,13 +30,6 @@ class LabelledImages(VisionDataset):
         Where the files are.
     transform, target_transform : callable, optional
         Applied to the PIL image and to the target.
-
-    Attributes
-    ----------
-    targets : list of int
-    classes : list of str
-    fingerprint : str
-        12 hexadecimal digits of the images and targets.
     """
 
     def __init__(

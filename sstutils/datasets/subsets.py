@@ -215,12 +215,6 @@ class Readable(Relabelled):
         return self[int(others[others.searchsorted(index) % len(others)])]  # the next one
 
 
-def leave_out(dataset: Dataset, items: np.ndarray) -> Dataset:
-    """Leave items out, which an (N,) bool array marks; a data set of which none is marked is returned itself."""
-    kept, targets = np.flatnonzero(~items), np.asarray(dataset.targets)
-    return Relabelled(dataset, kept.tolist(), targets[kept], dataset.classes) if items.any() else dataset
-
-
 def split_classes(dataset: Dataset, holdout: float = 0.1, seed: int = 0) -> tuple[ClassSubset, ClassSubset]:
     """Split a data set in two whose classes are disjoint, to choose a model on classes that it was not trained on.
 

@@ -106,7 +106,7 @@ def test_file_names_follow_the_data_set_and_the_papers_spelling():
 
     assert names("glyphs") == ["glyphs_example", "glyphs_TSNE"]
     assert names("sop") == ["stanford_example", "stand_TSNE"]
-    assert names("cub") == ["cub200_example", "cub200_TSNE"] and names("cars") == ["cars196_example", "cars196_TSNE"]
+    assert names("CUB200") == ["cub200_example", "cub200_TSNE"] and names("folder:x/sop")[0] == "sop_example"
     assert names("folder:/somewhere/my pets/") == ["my-pets_example", "my-pets_TSNE"]
 
 

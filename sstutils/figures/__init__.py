@@ -12,13 +12,21 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from html import escape
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from tqdm.auto import tqdm
 
+from .. import datasets, runs
+from ..checkpoints import checkpoint_path, load_checkpoint, unfinished, versions
+from ..datasets.subsets import innermost
+from ..evaluation import top_k
 from ..files import atomic_write, file_name, one_line
+from ..sampling import LocalSampler
 from . import plots
 
 NEEDS = ("nothing", "embeddings", "layout")  # of a figure, the cheapest first
@@ -85,8 +93,6 @@ class Context:
     @property
     def path(self) -> Path:
         """The file of the checkpoint."""
-        from ..checkpoints import checkpoint_path
-
         return Path(self.checkpoint or checkpoint_path(self.data, self.out))
 
     @property
@@ -96,10 +102,6 @@ class Context:
 
     def retrieve(self, queries: np.ndarray, k: int = 4) -> np.ndarray:
         """Return the (Q, k) numbers of the test images nearest to each query, itself left out."""
-        import torch
-
-        from ..evaluation import top_k
-
         if len(self.labels) < 2:
             raise ValueError(f"retrieval needs at least two test images, and {self.data} has {len(self.labels)}")
         k = min(k, len(self.labels) - 1)
@@ -108,10 +110,6 @@ class Context:
 
     def choose_neighborhood(self) -> np.ndarray:
         """Return the numbers of one neighborhood: of those that can be drawn, a large and compact one on the map."""
-        import torch
-
-        from ..sampling import LocalSampler
-
         labels = self.labels
         sampler = LocalSampler(labels.tolist(), min(200, max(4, len(labels) // 8)), seed=self.seed)
         sampler.refresh(torch.from_numpy(self.embeddings))
@@ -223,20 +221,19 @@ FIGURES: tuple[Entry, ...] = (
     ),
 )
 
-# The paper's own spelling of file names, where it is not the data set's name.
-_SPELLING = {"cub": "cub200", "cars": "cars196", "sop": "stanford", "products": "stanford"}
-
 
 def file_stem(row: Entry, data: str) -> str:
     """Return the name of a figure's files, without suffix: as the paper spells it, where it has that data set.
 
     Examples
     --------
-    >>> [file_stem(row, "cub") for row in find(["3", "4"])]
-    ['cub200_example', 'cub200_TSNE']
+    >>> [file_stem(row, "sop") for row in find(["3", "4"])]
+    ['stanford_example', 'stand_TSNE']
     """
-    name = _SPELLING.get(file_name(data), file_name(data))
-    return row.stem.format(data="stand" if name == "stanford" and row.name == "tsne" else name)
+    name = file_name(data)
+    if data.lower() == "sop":
+        name = "stand" if row.name == "tsne" else "stanford"
+    return row.stem.format(data=name)
 
 
 def find(names: Iterable[str | int] | None = None) -> list[Entry]:
@@ -302,8 +299,6 @@ def make(ids: Iterable[str | int] | None = None, **options: Any) -> list[Path]:
     OSError
         If a file cannot be read or written.
     """
-    from tqdm.auto import tqdm
-
     rows = sorted(find(ids), key=lambda row: NEEDS.index(row.needs))
     context = Context(**options)
     folder = Path(context.out) / "figures"
@@ -359,11 +354,9 @@ def prepare(context: Context, needs: str = "embeddings", **options: Any) -> Cont
     context = replace(context, **options)
     how = {"where": context.where, "progress": context.progress, "workers": context.workers}
     if needs != "nothing" and context.embeddings is None:
-        from ..runs import embed_checkpoint
-
         trained_on = _train_unless_done(context, **how)
         other = None if trained_on == context.data else context.data  # the same data under another name
-        embeddings, dataset, network = embed_checkpoint(context.path, data=other, **how)
+        embeddings, dataset, network = runs.embed_checkpoint(context.path, data=other, **how)
         context = replace(context, network=network, dataset=dataset, embeddings=embeddings.cpu().numpy())
     if needs == "layout" and context.layout is None:
         how = {"method": context.tsne, "seed": context.seed, "progress": context.progress}
@@ -376,23 +369,20 @@ def _train_unless_done(context: Context, **how: Any) -> str:
 
     A network that was trained on other data is refused.
     """
-    from ..checkpoints import load_checkpoint, unfinished
-    from ..datasets import load
-    from ..runs import run
-
     path, ours = context.path, context.checkpoint is None
     if ours and not path.exists():
-        run(context.data, out=path, **how)
+        runs.run(context.data, out=path, **how)
     content = load_checkpoint(path)
     theirs = content["data"]
-    found = load(context.data, "train", **(theirs["options"] if theirs["name"] == context.data else {})).fingerprint
+    options = theirs["options"] if theirs["name"] == context.data else {}
+    found = datasets.load(context.data, "train", **options).fingerprint
     if theirs["fingerprint"] != found:
         raise ValueError(
             f"checkpoint {path} was trained on {theirs['name']} {theirs['fingerprint']}, but the figures are of "
             f"{context.data} {found}: choose another checkpoint or data set, or another folder with --out"
         )
     if ours and unfinished(content):
-        run(context.data, out=path, resume=True, **how)
+        runs.run(context.data, out=path, resume=True, **how)
     return theirs["name"]
 
 
@@ -444,9 +434,6 @@ def _write(row: Entry, context: Context) -> list[Path]:
 
 def _describe(row: Entry, context: Context, alt: str, seconds: float) -> dict[str, Any]:
     """Return what the JSON file of a figure says: what it shows, and how it was made."""
-    from ..checkpoints import versions
-    from ..datasets.subsets import innermost
-
     stem = file_stem(row, context.data)
     about: dict[str, Any] = {"id": row.id, "name": row.name, "files": [f"{stem}.png", f"{stem}.svg"]}
     about["caption"] = row.caption.replace("Barnes-Hut", plots.tsne_method(context.tsne)[1])
@@ -484,8 +471,6 @@ def display(name: str | int, *, out: str | PathLike = "output", **options: Any) 
 
     `name` is as for :func:`find`, and each file of the figure is shown; `out` and `options` are those of :func:`make`.
     """
-    from html import escape
-
     from IPython.display import HTML
     from IPython.display import display as show
 

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from ..checkpoints import check_content, load_model
 from ..checks import finite_matrix, item_numbers, whole_number
 from ..datasets import load
-from ..datasets.base import FileDataset, LabelledImages
+from ..datasets.base import FileDataset
 from ..datasets.images import open_image
 from ..datasets.reading import as_picture
 from ..datasets.source import list_pictures
@@ -172,7 +172,7 @@ class Index:
         paths = [os.path.realpath(p) if isinstance(p, (str, os.PathLike)) else "" for p in pictures]
         itself = torch.tensor([own.get(path, -1) if path else -1 for path in paths])
         whole_number("k", k, 1, len(self) - int((itself >= 0).any()))
-        queries = _Queries([_image(picture) for picture in pictures])
+        queries = [(_image(picture), 0) for picture in pictures]
         alone = {"batch_size": 1} if self.size is None else {}  # they may be of different sizes
         found = finite_matrix(embed(self._network(), queries, size=self.size, crop=self.crop, **alone))
         if found.shape[1] != self.embeddings.shape[1]:
@@ -282,14 +282,6 @@ class Index:
             raise ValueError(f"{path} was made with another network; make the index again")
         index.model, index.file = model, os.fspath(path)
         return index
-
-
-class _Queries(LabelledImages):
-    """Images that are searched for."""
-
-    def __init__(self, images: Sequence[Image.Image]) -> None:
-        super().__init__(images, [0] * len(images), ["query"])
-        self.open = images.__getitem__
 
 
 class _Pictures(FileDataset):

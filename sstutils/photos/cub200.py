@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from .archives import Download
-from .lists import Photos, places_of, read_lines
+from .lists import Photos, read_lines
 
 
 class CUB200(Photos):
@@ -30,13 +30,9 @@ class CUB200(Photos):
     )
     by_hand = "Place CUB_200_2011.tgz in {root}, or the folder CUB_200_2011 that it unpacks to."
     archives = {"CUB_200_2011.tgz": "CUB_200_2011"}  # noqa: RUF012
+    mark = "image_class_labels.txt"
     most = 4_000_000_000
     counts = {"train": (100, 5_864), "test": (100, 5_924)}  # noqa: RUF012
-
-    @staticmethod
-    def folders(root: Path) -> list[Path]:
-        """List the folders that hold the lists of the data set."""
-        return [place for place in places_of(root, "CUB_200_2011") if (place / "image_class_labels.txt").is_file()]
 
     @staticmethod
     def listing(folder: Path, split: str) -> tuple[list[tuple[str, int]], dict[int, str]]:

@@ -53,20 +53,22 @@ class Fetched(Source):
 class Photos(Fetched):
     """A data set of photographs, and the lists of them that come with it.
 
-    A subclass says where its folder may lie (``folders``), which archives unpack to it (``archives``) and how to read
-    its lists (``listing``). An unpacked folder is used as it is; an archive in `root`, placed by hand or fetched, is
-    unpacked next to itself, once.
+    A subclass says which archives unpack to its folder (``archives``), by which file this is known (``mark``), and how
+    to read its lists (``listing``). An unpacked folder is used as it is; an archive in `root`, placed by hand or
+    fetched, is unpacked next to itself, once.
     """
 
     in_files = True
     licence = "non-commercial research and teaching"
     archives: dict[str, str] = {}  # noqa: RUF012 - file -> the folder it unpacks to, "" if it is no archive
+    mark = ""  # a file by which this folder is known
     most = 0  # bytes that an archive may unpack to
 
-    @staticmethod
-    @abstractmethod
-    def folders(root: Path) -> list[Path]:
+    @classmethod
+    def folders(cls, root: Path) -> list[Path]:
         """List the folders that may hold the data set, best first."""
+        top = next(iter(cls.archives.values()))
+        return [place for place in places_of(root, top) if (place / cls.mark).is_file()]
 
     @staticmethod
     @abstractmethod

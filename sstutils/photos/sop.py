@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from .archives import Download
-from .lists import Photos, places_of, read_lines
+from .lists import Photos, read_lines
 
 
 class StanfordOnlineProducts(Photos):
@@ -34,14 +34,10 @@ class StanfordOnlineProducts(Photos):
     )
     by_hand = "Place Stanford_Online_Products.zip in {root}, or the folder Stanford_Online_Products that it unpacks to."
     archives = {"Stanford_Online_Products.zip": "Stanford_Online_Products"}  # noqa: RUF012
+    mark = "Ebay_test.txt"
     most = 8_000_000_000
     counts = {"train": (11_318, 59_551), "test": (11_316, 60_502)}  # noqa: RUF012
     ks = (1, 10, 100, 1000)
-
-    @staticmethod
-    def folders(root: Path) -> list[Path]:
-        """List the folders that hold the lists of the data set."""
-        return [place for place in places_of(root, "Stanford_Online_Products") if (place / "Ebay_test.txt").is_file()]
 
     @staticmethod
     def listing(folder: Path, split: str) -> tuple[list[tuple[str, int]], dict[int, str]]:

@@ -33,7 +33,7 @@ from ..datasets import info, load
 from ..datasets.subsets import protocol_ks, split_classes
 from ..embedding import embed, embed_readable
 from ..evaluation import check_measurable, evaluate, top_k
-from ..files import atomic_write, check_output, digest, exclusive, one_line
+from ..files import check_output, digest, exclusive, one_line
 from ..photos.cache import cache_photos
 from ..recipes import Recipe, make_loss, recipe_for, view
 from ..runs import ON_A_PART, default_workers
@@ -41,7 +41,7 @@ from ..runs import plan as plan_run
 from ..training import train
 from .forecast import format_duration
 from .saved import differences, read_rows, unique_name, weights_digest, write_rows
-from .tables import NAMES, render, spread
+from .tables import NAMES, render, spread, write_report
 from .tables import table as markdown_table
 
 if TYPE_CHECKING:
@@ -214,15 +214,13 @@ def cells(
         if chosen is not None and (not chosen or len(set(chosen)) < len(chosen)):
             raise ValueError(f"{what} must be distinct and at least one; got {', '.join(map(str, chosen)) or 'none'}")
     common = recipe_for(data, recipe, **{**DEFAULTS, **values})
-    suited: dict[str, dict[str, bool]] = {}
+    suited: dict[str, dict[str, bool]] = {}  # to the loss
     for loss in losses:
         made = _try_loss(replace(common, loss=loss))
-        unit = getattr(getattr(made, "distance", None), "normalize_embeddings", common.normalize)
-        # A class that is turned as a whole, differently in each batch, has no one place for a proxy.
-        proxies = any(True for _ in made.parameters())
-        suited[loss] = {"normalize": bool(unit)}
-        suited[loss] |= {name: getattr(common, name) and not proxies for name in ("turn", "warmup_turn")}
-        suited[loss] |= {name: values[name] for name in suited[loss] if name in values}
+        own = {"normalize": bool(getattr(getattr(made, "distance", None), "normalize_embeddings", common.normalize))}
+        if list(made.parameters()):  # a class that is turned, differently in each batch, has no one place for a proxy
+            own |= {"turn": False, "warmup_turn": False}
+        suited[loss] = {name: values.get(name, value) for name, value in own.items()}
     return [
         replace(common, loss=loss, sampler=sampler, batch_size=size, seed=seed, **suited[loss])
         for seed, loss, sampler, size in product(range(seeds), losses, samplers, sizes or (common.batch_size,))
@@ -282,9 +280,8 @@ def _train_cell(
     """Train one run and evaluate its chosen epoch; return its row."""
     row: dict[str, Any] = {key: getattr(recipe, key) for key in ("loss", "sampler", "batch_size", "seed", "epochs")}
     about = {"recipe": asdict(recipe), "device": hardware(where), "versions": versions()}
-    own, overlaps, spent = training, {}, 0.0
-    if overlap:
-        own = split_classes(training, recipe.holdout, recipe.seed)[0] if recipe.holdout else training
+    own = split_classes(training, recipe.holdout, recipe.seed)[0] if overlap and recipe.holdout else training
+    overlaps, spent = {}, 0.0
     try:
         for step in train(training, recipe, where=where, workers=workers):
             if last and step.batch == step.batches - 1:
@@ -440,17 +437,9 @@ def report(
     """
     if not rows:
         raise ValueError("a study without runs has nothing to report")
-    path = study_path(data, out, name).with_suffix(".md")
+    path = study_path(data, out, name)
     text = render("study.md.j2", name=path.stem, data=data, rows=rows, table=table(rows), **_facts(rows, data))
-    contents = {path: text.encode()}
-    for kind, figure in _figures(rows).items():
-        drawn = Path(out) / "figures" / f"{path.stem}_{kind}.png"
-        contents[drawn] = figure.png()
-        contents[drawn.with_suffix(".svg")] = figure.svg(title=f"Study of {path.stem}: {kind}").encode()
-    for target, content in contents.items():
-        with atomic_write(target) as temporary:
-            temporary.write_bytes(content)
-    return list(contents)
+    return write_report(path, {".md": text}, _figures(rows), f"Study of {path.stem}")
 
 
 def _figures(rows: Sequence[Row]) -> dict[str, plots.Figure]:

@@ -28,12 +28,11 @@ from ..datasets.subsets import part_of
 from ..evaluation import recall_at_k
 from ..figures import plots
 from ..figures.plots import interval
-from ..files import atomic_write
 from ..recipes import Recipe
 from . import Row, device_names, study_path, train_cells
 from .forecast import format_duration
 from .saved import read_rows
-from .tables import render, spread, table
+from .tables import render, spread, table, write_report
 
 # What a method is, and the values of its own number that are tried, with each learning rate.
 METHODS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
@@ -260,14 +259,7 @@ def report(data: str, out: str | PathLike = "output") -> list[Path]:
     tried = read_rows(study_path(data, out, f"{data}_trials"))
     pixels = recall_at_k(torch.from_numpy(test.data[..., 0]).float().flatten(1), test.targets, (1,))[1]
     text = render("comparison.md.j2", data=data, pixels=pixels, **_facts(data, rows, runs, tried, trained))
-    contents = {path.with_suffix(".md"): text.encode(), path.with_suffix(".csv"): runs.to_csv(index=False).encode()}
-    for kind, figure in draw(rows, runs).items():
-        drawn = Path(out) / "figures" / f"{data}_{kind}.png"
-        contents |= {drawn: figure.png(), drawn.with_suffix(".svg"): figure.svg(f"{data}: {kind}").encode()}
-    for target, content in contents.items():
-        with atomic_write(target) as temporary:
-            temporary.write_bytes(content)
-    return list(contents)
+    return write_report(path, {".md": text, ".csv": runs.to_csv(index=False)}, draw(rows, runs), data)
 
 
 def usual(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:

@@ -224,32 +224,29 @@ def _draw(
     context = figures.Context(data, path, out)
     files = [out / "figures" / f"{figures.file_stem(row, data)}.json" for row in figures.find(ids)]
     whole = innermost(load(data, "test")).fingerprint
-    stale = [file.stem for file in files if not _up_to_date(file, context, content, whole)]
-    if stale:
+    if stale := [file.stem for file in files if not _read_drawn(file, context, content, whole)]:
         say(f"{data}: drawing {', '.join(stale)}")
         try:
             figures.make(stale, data=data, checkpoint=path, out=out, **how)
         except ValueError as error:  # the others are drawn
             missing = one_line(error)
             say(missing)
-    drawn = [file for file in files if _up_to_date(file, context, content, whole)]
-    shown = [json.loads(file.read_text(encoding="utf-8")) for file in drawn]
-    where = [os.path.relpath(file.with_suffix(".png"), path.parent).replace(os.sep, "/") for file in drawn]
-    return [about | {"file": place} for about, place in zip(shown, where, strict=True)], missing
+    return [about for file in files if (about := _read_drawn(file, context, content, whole))], missing
 
 
-def _up_to_date(file: Path, context: figures.Context, content: dict[str, Any], data: str) -> bool:
-    """Return whether a figure exists and shows this very network, and test data of this fingerprint."""
+def _read_drawn(file: Path, context: figures.Context, content: dict[str, Any], data: str) -> dict[str, Any] | None:
+    """Read what is known of a figure; None unless it shows this very network, and test data of this fingerprint."""
     try:
         about = json.loads(file.read_text(encoding="utf-8"))
         drawn = min(file.with_suffix(suffix).stat().st_mtime for suffix in (".png", ".svg"))
         shown = about["checkpoint"] or content
         same = all(shown[name] == content[name] for name in ("recipe", "versions"))
         same &= about["data"] is None or about["data"]["whole_fingerprint"] == data
-        command = figures.command(file.stem, context)
-        return same and about["command"] == command and drawn >= context.path.stat().st_mtime
+        same &= about["command"] == figures.command(file.stem, context) and drawn >= context.path.stat().st_mtime
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return None
+    place = os.path.relpath(file.with_suffix(".png"), context.path.parent).replace(os.sep, "/")
+    return about | {"file": place} if same else None
 
 
 def _reasons(run: dict[str, Any], recipe: str, values: dict[str, Any]) -> list[tuple[str, Any, Any, str]]:

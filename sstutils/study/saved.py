@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..checkpoints import differing
 from ..checks import real_number
 from ..datasets import load
 from ..files import atomic_write, cause, digest, file_name, resolve
@@ -35,11 +36,10 @@ def differences(saved: Mapping[str, Any], recipe: Recipe, data: Any) -> list[str
         What `saved` holds of its data.
     """
     try:
-        theirs, ours = asdict(Recipe(**saved["recipe"])), asdict(recipe)
+        found = differing({"recipe": asdict(Recipe(**saved["recipe"]))}, recipe)
         version, on = saved["versions"]["sstutils"], saved["data"]
     except (KeyError, TypeError, ValueError):
         return ["another version"]
-    found = [f"{name} {value!r} (now {ours[name]!r})" for name, value in theirs.items() if value != ours[name]]
     found += [f"other data: {on} (now {data})"] * (on != data)
     return found + [f"sstutils {version} (now {__version__})"] * (version != __version__)
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from ..files import atomic_write
 from .forecast import format_duration
 
 _TITLES = {"map@r": "MAP@R", "r_precision": "R-precision", "nmi": "NMI"}
@@ -48,6 +49,21 @@ def render(template: str, **values: Any) -> str:
     )
     environment.filters |= {"title": title, "spread": spread, "duration": format_duration, "link": link, "code": code}
     return re.sub(r"\n{3,}", "\n\n", environment.get_template(template).render(values)).strip() + "\n"
+
+
+def write_report(path: Path, texts: Mapping[str, str], figures: Mapping[str, Any], title: str) -> list[Path]:
+    """Write a report of the runs in a file: texts beside it, by their suffixes, and figures into ``OUT/figures``.
+
+    Returns the paths.
+    """
+    contents = {path.with_suffix(suffix): text.encode() for suffix, text in texts.items()}
+    for kind, figure in figures.items():
+        drawn = path.parents[1] / "figures" / f"{path.stem}_{kind}.png"
+        contents |= {drawn: figure.png(), drawn.with_suffix(".svg"): figure.svg(f"{title}: {kind}").encode()}
+    for target, content in contents.items():
+        with atomic_write(target) as temporary:
+            temporary.write_bytes(content)
+    return list(contents)
 
 
 def link(path: str) -> Markup:

@@ -31,6 +31,15 @@ FLAGS = [
 LOCAL = re.compile(r"(?:https?|wss?)://127\.0\.0\.1[:/]|data:|blob:|file:")
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made, and not turned into pixels: that takes longer than to train what they show."""
+    from sstutils.figures import plots
+
+    monkeypatch.setattr(plots.Figure, "png", lambda *_, **__: b"pixels")
+    monkeypatch.setattr(plots.Figure, "svg", lambda *_, **__: "lines")
+
+
 @pytest.fixture(scope="session")
 def chrome():
     """A headless Chromium; tests that need it are skipped where there is none."""

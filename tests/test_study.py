@@ -38,13 +38,6 @@ def tiny(splits, monkeypatch):
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
-    """Figures are made, and not turned into pixels: that takes longer than a run."""
-    monkeypatch.setattr(plots.Figure, "png", lambda *_, **__: b"pixels")
-    monkeypatch.setattr(plots.Figure, "svg", lambda *_, **__: "lines")
-
-
-@pytest.fixture
 def trained(monkeypatch):
     """List the recipes that are trained; after as many as `most`, training is stopped as by Ctrl-C."""
 

@@ -70,6 +70,8 @@ def whole(splits, tmp_path_factory):
         )
         patch.setattr(training, "embed", lambda m, items, **k: seen.extend(items.classes) or embed(m, items, **k))
         rows = study.study("glyphs", **CELLS, seeds=2, out=out, progress=False, **SMALL)
+        patch.setattr(plots.Figure, "png", lambda *_, **__: b"pixels")
+        patch.setattr(plots.Figure, "svg", lambda *_, **__: "lines")
         study.report(rows, "glyphs", out=out)
     return rows, out, evaluated, seen
 

@@ -52,6 +52,20 @@ def chrome():
         browser.close()
 
 
+# Of several processes none waits long for another at the end: the files that take longest start first.
+LONGEST = ["editions", "plots", "widget_playground", "distributed", "study", "paper", "lab", "comparison", "end_to_end"]
+LONGEST += ["exercises", "datasets", "photos", "training"]
+
+
+def pytest_configure(config):
+    config.option.loadscopereorder = False  # xdist would begin with the files of the most tests, which may be short
+
+
+def pytest_collection_modifyitems(items):
+    order = {f"test_{name}": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, 99 - item.path.stem.startswith("test_widget")))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item):
     report = yield

@@ -31,6 +31,15 @@ FLAGS = [
 LOCAL = re.compile(r"(?:https?|wss?)://127\.0\.0\.1[:/]|data:|blob:|file:")
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made, and not turned into pixels: that takes longer than to train what they show."""
+    from sstutils.figures import plots
+
+    monkeypatch.setattr(plots.Figure, "png", lambda *_, **__: b"pixels")
+    monkeypatch.setattr(plots.Figure, "svg", lambda *_, **__: "lines")
+
+
 @pytest.fixture(scope="session")
 def chrome():
     """A headless Chromium; tests that need it are skipped where there is none."""
@@ -41,6 +50,20 @@ def chrome():
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
+
+
+# Of several processes none waits long for another at the end: the files that take longest start first.
+LONGEST = ["editions", "plots", "widget_playground", "distributed", "study", "paper", "lab", "comparison", "end_to_end"]
+LONGEST += ["exercises", "datasets", "photos", "training"]
+
+
+def pytest_configure(config):
+    config.option.loadscopereorder = False  # xdist would begin with the files of the most tests, which may be short
+
+
+def pytest_collection_modifyitems(items):
+    order = {f"test_{name}": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, 99 - item.path.stem.startswith("test_widget")))
 
 
 @pytest.hookimpl(wrapper=True)

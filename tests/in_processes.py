@@ -1,4 +1,9 @@
-"""Train with several recipes in the processes that torchrun started, and write what came of it: ``FOLDER OUT``."""
+"""``sst train digits`` in the processes that torchrun started, and then several recipes in the same ones.
+
+    torchrun --nproc-per-node 2 tests/in_processes.py FOLDER
+
+A start costs more than all that is trained. FOLDER/default.pt is of the command, FOLDER/out.json tells the rest.
+"""
 
 import json
 import sys
@@ -6,7 +11,7 @@ from pathlib import Path
 
 from torch.utils.data import Dataset, Subset
 
-from sstutils import Recipe, distributed, fit, load
+from sstutils import Recipe, cli, distributed, fit, load, runs
 from sstutils.study.forecast import measure_speed
 
 SMALL = {"dim": 16, "batch_size": 20, "precision": "float32", "seed": 3}
@@ -32,18 +37,31 @@ def run(name: str, out: Path | None = None) -> list[dict]:
     return fit(data(), Recipe(**SMALL | values), out=out, where="cpu", progress=False).history
 
 
-def main(folder: Path) -> None:
-    with distributed.join_processes("cpu"):
-        histories = {name: run(name, folder / f"{name}.pt") for name in RECIPES}
-        speed = measure_speed(Recipe(size=16, dim=8), "cpu")
-        try:
-            fit(data(), Recipe(neighborhoods=3), where="cpu", progress=False)
-            refused = ""
-        except ValueError as error:
-            refused = str(error)
-        if distributed.world()[0] == 0:
-            (folder / "out.json").write_text(json.dumps([histories, speed, refused]))
+def train_recipes(folder: Path) -> None:
+    histories = {name: run(name, folder / f"{name}.pt") for name in RECIPES}
+    speed = measure_speed(Recipe(size=16, dim=8), "cpu")
+    try:
+        fit(data(), Recipe(neighborhoods=3), where="cpu", progress=False)
+        refused = ""
+    except ValueError as error:
+        refused = str(error)
+    if distributed.world()[0] == 0:
+        (folder / "out.json").write_text(json.dumps([histories, speed, refused]))
+
+
+def main(folder: Path) -> int:
+    train = runs.run
+
+    def more(*args, **options):
+        """Train what the command trains, and the recipes, in the processes that it has joined."""
+        step = train(*args, **options)
+        train_recipes(folder)
+        return step
+
+    runs.run = more
+    small = ["--epochs", "1", "--dim", "16", "--size", "16", "--part", "300", "--device", "cpu"]
+    return cli.main(["train", "digits", *small, "--out", str(folder / "default.pt")])
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    raise SystemExit(main(Path(sys.argv[1])))

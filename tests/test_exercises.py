@@ -563,6 +563,8 @@ def test_no_function_gets_a_sentence(exercise, value):
     outcome = exercise.check(value)
     assert outcome.status == "wrong"
     assert f"`check({exercise.name})`" in outcome.message
+    if value is None or isinstance(value, int):
+        assert f"was given {'a `NoneType`' if value is None else 'an `int`'}, and" in outcome.message
 
 
 @some
@@ -571,6 +573,8 @@ def test_number_of_inputs(exercise):
     assert "takes no inputs" in few.message
     assert "takes 7 inputs (`a`, `b`" in many.message
     assert exercise.signature in few.message
+    count = len(inspect.signature(exercise.model).parameters)
+    assert f"called with {count} input{'s' if count > 1 else ''} (`" in few.message
     # names are free, and so are defaults, stars, and what cannot be inspected
     assert exercise.check(lambda *args: exercise.model(*args))
     assert exercise.check(functools.partial(lambda extra, *args: exercise.model(*args), 0))
@@ -594,6 +598,13 @@ def test_changed_input_is_noticed(exercise):
     assert arrays
 
 
+@pytest.mark.parametrize("change", [lambda x: x.append(1), lambda x: x.pop(), lambda x: x.__setitem__(0, 7)])
+def test_a_changed_list_is_noticed(change):
+    task = Exercise(lambda x: sum(x), "Add.", cases=lambda rng: [([3, 4],)])
+    assert task.check(lambda x: sum(x))
+    assert "changes `x`" in task.check(lambda x: (sum(x), change(x))[0]).message
+
+
 def test_without_properties_the_value_decides():
     def double(x):
         return 2 * x
@@ -608,11 +619,30 @@ def test_results_of_other_lengths_differ():
     assert same([np.zeros(2), np.zeros(3)], [np.zeros(2), np.zeros(3)])
 
 
+def test_no_pairs_are_no_pairs_in_whatever_form():
+    def pairs(n):
+        return np.ones((n, 2))
+
+    task = Exercise(pairs, "Make pairs.", cases=lambda rng: [(0,), (3,)])
+    assert task.check(lambda n: [(1, 1)] * n)
+
+
+def test_a_result_with_several_right_forms_is_shown_as_one_of_them():
+    assert "\na right one" in sst.exercises.neighborhoods.check(lambda assignment, B, rng: [assignment]).example
+
+
 def test_a_blank_within_a_decorated_function_is_seen():
     def sst_loss(z):
         return z if z is None else ____
 
     assert EXERCISES["sst_loss"].check(functools.wraps(sst_loss)(lambda z: z)).status == "not attempted"
+
+
+def test_a_blank_of_the_function_around_it_is_seen():
+    def around(____):
+        return lambda z: z if z is None or len(z) < 10**6 else ____
+
+    assert EXERCISES["sst_loss"].check(around(____)).status == "not attempted"
 
 
 def test_async_is_told():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from torchvision.models import resnet18
+from torchvision.models import mobilenet_v3_small
 
 import sstutils as sst
 from sstutils.photos import head
@@ -22,8 +22,11 @@ def cache(tmp_path, monkeypatch):
 def weights(tmp_path_factory):
     """A file of (random) weights, as a training script leaves it."""
     torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "imagenet.pth.tar"
-    torch.save({"state_dict": {f"module.{k}": v for k, v in resnet18().state_dict().items()}}, path)
+    path, network = tmp_path_factory.mktemp("weights") / "imagenet.pth.tar", mobilenet_v3_small()
+    with torch.no_grad():
+        for _ in range(20):  # running statistics: without them its features vanish
+            network(torch.randn(10, 3, 64, 64))
+    torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, path)
     return path
 
 
@@ -40,7 +43,7 @@ def photos(tmp_path_factory):
     return root
 
 
-VALUES = {"backbone": "resnet18", "size": 64, "dim": 32, "epochs": 3, "batch_size": 10, "holdout": 0.4}
+VALUES = {"backbone": "mobilenet_v3_small", "size": 64, "dim": 32, "epochs": 3, "batch_size": 10, "holdout": 0.4}
 
 
 def test_the_principal_head_keeps_distances():
@@ -75,11 +78,11 @@ def test_photographs_are_trained_by_their_features(photos, weights, tmp_path, ca
 
 def test_features_are_computed_once(photos, weights, monkeypatch):
     recipe = sst.recipe_for("x", "features", weights=str(weights), **VALUES)
-    data, model = sst.load(f"folder:{photos}", "train"), sst.EmbeddingNet("resnet18", weights=str(weights))
+    data, model = sst.load(f"folder:{photos}", "train"), sst.EmbeddingNet("mobilenet_v3_small", weights=str(weights))
     first = compute_features(data, model, recipe)
     monkeypatch.setattr(head, "embed", None)
     np.testing.assert_array_equal(compute_features(data, model, recipe).data, first.data)
-    other = sst.EmbeddingNet("resnet18")
+    other = sst.EmbeddingNet("mobilenet_v3_small")
     with pytest.raises(TypeError):  # other weights: computed again
         compute_features(data, other, recipe)
 
@@ -99,8 +102,6 @@ def test_what_training_spoils_is_not_kept(photos, weights, tmp_path, capsys):
 
 def test_a_head_goes_on_where_it_stopped(photos, weights, tmp_path):
     data = sst.load(f"folder:{photos}", "train")
-    recipe = sst.recipe_for("x", "features", weights=str(weights), **VALUES)
-    whole = fit_head(data, recipe, where="cpu", progress=False)
     first = sst.recipe_for("x", "features", weights=str(weights), **VALUES | {"schedule": "constant"})
     once = fit_head(data, first, where="cpu", progress=False)
     out = tmp_path / "net.pt"
@@ -109,7 +110,6 @@ def test_a_head_goes_on_where_it_stopped(photos, weights, tmp_path):
     assert len(features.history) == 2
     again = sst.run(f"folder:{photos}", out=out, resume=True, where="cpu", progress=False, epochs=3)
     assert [row["loss"] for row in again.history] == [row["loss"] for row in once.history]
-    assert len(whole.history) == 3
 
 
 def test_the_recipe_follows_the_pictures(photos, tmp_path, monkeypatch):
@@ -201,10 +201,10 @@ def test_without_timm_it_is_said(monkeypatch):
 
 def test_features_without_spread_are_said(photos):
     recipe = sst.recipe_for("x", "features", weights=None, **VALUES)
-    model = sst.EmbeddingNet("resnet18")
+    model = sst.EmbeddingNet("mobilenet_v3_small")
     for weights in model.backbone.parameters():
         nn.init.zeros_(weights)
-    with pytest.raises(ValueError, match="backbone resnet18 gives the same features for all 25 images"):
+    with pytest.raises(ValueError, match="backbone mobilenet_v3_small gives the same features for all 25 images"):
         compute_features(sst.load(f"folder:{photos}", "test"), model, recipe)
 
 

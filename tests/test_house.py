@@ -30,6 +30,8 @@ BELOW = {
 
 def room(module: str) -> str:
     first = module.split(".")[1] if "." in module else ""
+    if first == "__main__":  # ``python -m sstutils`` is the command
+        return "cli"
     return first if first in BELOW else "method"
 
 
@@ -59,7 +61,6 @@ def test_a_room_imports_only_the_rooms_below_it():
     wrong = [
         f"{path} imports {name}"
         for path in FILES
-        if path.name != "__main__.py"
         for name in imports(path)
         if room(name) not in BELOW[room(module_of(path))] | {room(module_of(path))}
     ]
@@ -113,23 +114,45 @@ def test_files_of_the_method_are_short():
     assert sum(lengths.values()) <= 4_940
 
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+INSTALLED = packages_distributions()  # module -> the distributions that it comes from
+LATER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.Try)
+
+
+def declared(*lists: list[str]) -> set[str]:
+    return {re.split(r"[\[<>=;]", name)[0].strip().lower() for names in lists for name in names}
+
+
+def needed(tree: ast.AST, later: bool = True) -> set[str]:
+    """Distributions that a file imports; without `later` those that it cannot be imported without."""
+    found, nodes = set(), [tree]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module)
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "importorskip":
+            found.add(node.args[0].value)
+        if later or not isinstance(node, LATER):
+            nodes += ast.iter_child_nodes(node)
+    return {name.lower() for module in found for name in INSTALLED.get(module.split(".")[0], [])} - {"sstutils"}
+
+
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    names = [*project["dependencies"], *(name for extra in project["optional-dependencies"].values() for name in extra)]
-    declared = {re.split(r"[\[<>=;]", name)[0].strip().lower() for name in names}
-    distributions = packages_distributions()
-    imported = set()
     trees = [*TREES.values(), *(ast.parse(path.read_text("utf-8")) for path in (ROOT / "tests").rglob("*.py"))]
-    for tree in trees:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                imported |= {name.name.split(".")[0] for name in node.names}
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                imported.add(node.module.split(".")[0])
-            elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "importorskip":
-                imported.add(node.args[0].value.split(".")[0])
-    used = {name.lower() for module in imported for name in distributions.get(module, [])} - {"sstutils"}
-    installed = {name.lower() for known in distributions.values() for name in known}  # of peers, only for benchmarks
+    used = set().union(*map(needed, trees))
+    every = declared(PROJECT["dependencies"], *EXTRAS.values())
+    installed = {name.lower() for names in INSTALLED.values() for name in names}  # of peers, only for benchmarks
     programs = {"jupyterlab", "nbval", "ruff", "setuptools", "pytest-xdist"}  # run by name, or asked for by torch
-    assert used - declared == set()
-    assert (declared & installed) - used - programs == set()
+    assert used - every == set()
+    assert (every & installed) - used - programs == set()
+
+
+def test_whoever_installs_the_package_can_import_all_of_it():
+    """What a file imports at its head is a base dependency; what a function imports may be in an extra of a user."""
+    base = declared(PROJECT["dependencies"])
+    offered = base | declared(*(names for extra, names in EXTRAS.items() if extra != "test"))
+    assert {str(path): lack for path, tree in TREES.items() if (lack := needed(tree, later=False) - base)} == {}
+    assert {str(path): lack for path, tree in TREES.items() if (lack := needed(tree) - offered)} == {}

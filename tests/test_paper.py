@@ -27,6 +27,7 @@ VALUES = {"epochs": 2, "warmup": 0.5, "dim": 16, "size": 16, "seeds": (0, 1), "p
 
 def cheap(patch):
     """Figures of the right form in little time: how they are drawn is tested with the plots and the figures."""
+    patch.setattr(plots.Figure, "svg", lambda *_, **__: "lines")
     patch.setattr(plots, "tsne_layout", lambda x, **options: np.asarray(x)[:, :2])
     patch.setattr(plots, "gradients", lambda *_, **__: plots.scatter(np.eye(2), [0, 1]))
 
@@ -143,7 +144,7 @@ def test_nothing_is_done_twice(study, monkeypatch, capsys):
         paper.paper("digits", out=study, **VALUES | {"seeds": (0, 1, 2)})
 
 
-def test_what_is_gone_or_broken_is_made_again(study, monkeypatch):
+def test_what_is_gone_or_broken_is_made_again(study, monkeypatch, undrawn):
     monkeypatch.setattr(training, "train", None)
     results = kept(study, 0)["results"], kept(study, 1)["results"]
     (study / "paper" / "digits-seed0.json").unlink()
@@ -171,7 +172,7 @@ def torch_noise(value):
     return value + 0.1 * value.abs().mean() * value.new_ones(()).normal_() if value.is_floating_point() else value
 
 
-def test_a_stopped_study_goes_on(made, tmp_path, monkeypatch, capsys):
+def test_a_stopped_study_goes_on(made, tmp_path, monkeypatch, capsys, undrawn):
     """Stopped in the second epoch of the second seed; the numbers are those of the study that was not."""
     real = training.train
 
@@ -312,7 +313,7 @@ def folders(tmp_path):
     return [f"folder:{tmp_path / top / 'pets'}" for top in "AB"]
 
 
-def test_figures_of_other_test_data_are_not_taken(folders, tmp_path, monkeypatch):
+def test_figures_of_other_test_data_are_not_taken(folders, tmp_path, monkeypatch, undrawn):
     """A picture more to test with, or one that cannot be read."""
     drawn = []
     real = figures.make
@@ -328,7 +329,7 @@ def test_figures_of_other_test_data_are_not_taken(folders, tmp_path, monkeypatch
             assert drawn == expected and report(tmp_path).count("Figure 3.") == 1
 
 
-def test_results_of_other_data_are_not_taken(folders, tmp_path, monkeypatch):
+def test_results_of_other_data_are_not_taken(folders, tmp_path, monkeypatch, undrawn):
     """Folders of one name, a picture more to train with, and one more to test with."""
     trained = []
     real = training.train
@@ -366,7 +367,7 @@ def test_what_is_done_has_these_data_this_recipe_and_this_version():
         assert differences(odd, recipe, "x") == ["another version"]
 
 
-def test_one_impossible_figure_does_not_stop_the_others(study, monkeypatch):
+def test_one_impossible_figure_does_not_stop_the_others(study, monkeypatch, undrawn):
     write = figures._write
 
     def some(row, context):

@@ -38,13 +38,6 @@ def tiny(splits, monkeypatch):
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
-    """Figures are made, and not turned into pixels: that takes longer than a run."""
-    monkeypatch.setattr(plots.Figure, "png", lambda *_, **__: b"pixels")
-    monkeypatch.setattr(plots.Figure, "svg", lambda *_, **__: "lines")
-
-
-@pytest.fixture
 def trained(monkeypatch):
     """List the recipes that are trained; after as many as `most`, training is stopped as by Ctrl-C."""
 
@@ -77,6 +70,8 @@ def whole(splits, tmp_path_factory):
         )
         patch.setattr(training, "embed", lambda m, items, **k: seen.extend(items.classes) or embed(m, items, **k))
         rows = study.study("glyphs", **CELLS, seeds=2, out=out, progress=False, **SMALL)
+        patch.setattr(plots.Figure, "png", lambda *_, **__: b"pixels")
+        patch.setattr(plots.Figure, "svg", lambda *_, **__: "lines")
         study.report(rows, "glyphs", out=out)
     return rows, out, evaluated, seen
 

@@ -56,7 +56,7 @@ def test_parts_are_complete(exercise):
     assert exercise.praise.endswith(".")
     assert exercise.properties
     assert len(exercise.mistakes) >= 8
-    parts = [message for message, _ in [*exercise.properties, *exercise.mistakes]]
+    parts = [*exercise.properties, *exercise.mistakes]
     assert len(set(parts)) == len(parts)
     for text in [exercise.task, exercise.praise, *exercise.hints, *parts]:
         assert text.count("`") % 2 == 0
@@ -75,7 +75,7 @@ def test_model_answer_is_correct(exercise):
 def test_each_mistake_gets_its_message_on_a_case_that_fits_in_a_few_lines(exercise):
     given = cases(exercise)
     right = [exercise._ask(exercise.model, case) for case in given]
-    for message, mistake in exercise.mistakes:
+    for message, mistake in exercise.mistakes.items():
         outcome = exercise.check(mistake)
         assert outcome == Outcome("wrong", message)
         if all(map(same, [exercise._ask(mistake, case) for case in given], right)):
@@ -85,7 +85,7 @@ def test_each_mistake_gets_its_message_on_a_case_that_fits_in_a_few_lines(exerci
         assert all(name in example for name in inspect.signature(exercise.model).parameters)
         assert example.count("\n") <= 20 and max(map(len, example.splitlines())) <= 150, example
     assert exercise.check(exercise.model).example == ""
-    small = [exercise._viewed(exercise._ask(exercise.model, case), case) for case in exercise.small]
+    small = [exercise._result(exercise.model, case) for case in exercise.small]
     assert len(small) == len(exercise.small) and (small or exercise.name == "own_loss")  # tensors come late
 
 
@@ -110,7 +110,7 @@ def test_a_case_shows_what_is_given_what_comes_out_and_what_is_right():
 def test_each_mistake_gets_its_message_whatever_the_seed(exercise):
     # no mistake is right by chance, and no two mistakes are taken for each other
     assert all(exercise.check(exercise.model, seed).status == "correct" for seed in range(2, 6))
-    for message, mistake in exercise.mistakes:
+    for message, mistake in exercise.mistakes.items():
         for seed in range(1, 6):
             assert exercise.check(mistake, seed) == Outcome("wrong", message)
 
@@ -119,9 +119,9 @@ def test_each_mistake_gets_its_message_whatever_the_seed(exercise):
 def test_properties_alone_reject_every_mistake(exercise):
     # in words: the comparison with the model answer, at last, is a net that catches none of them
     given = cases(exercise)
-    for message, mistake in exercise.mistakes:
-        results = [exercise._viewed(exercise._ask(mistake, case), case) for case in given]
-        failure = exercise._failure(mistake, given, results)
+    for message, mistake in exercise.mistakes.items():
+        results = [exercise._result(mistake, case) for case in given]
+        failure, _ = exercise._failure(mistake, given, results)
         assert failure is not None
         assert not failure.startswith("Your answer has the properties"), message
 
@@ -144,7 +144,7 @@ def test_each_failed_property_can_be_told(exercise):
 
     outcome = exercise.check(answer)
     assert outcome.status == "wrong"
-    assert outcome.message in {message for message, _ in exercise.properties}
+    assert outcome.message in exercise.properties
 
 
 @every

@@ -18,7 +18,7 @@ import types
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ EXERCISES: dict[str, Exercise] = {}
 # The blank
 # ---------------------------------------------------------------------------------------------------------------------
 class BlankLeft(Exception):
-    """A blank was used where Python insists on a value."""
+    """A blank was used where Python insists on a value, or is what an answer still holds."""
 
 
 class Blank:
@@ -137,14 +137,7 @@ class Outcome:
 
 
 class _Told(Exception):
-    """Ends a check with a reply."""
-
-    def __init__(self, message: str, status: str = WRONG) -> None:
-        super().__init__(message)
-        self.outcome = Outcome(status, message)
-
-
-_BLANK_LEFT = "Replace the blank `____` by your answer, run the cell again, and it will be checked."
+    """Ends a check with a sentence."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -223,8 +216,6 @@ def _changed(before: Any, after: Any) -> bool:
         before, after = before.detach().numpy(), after.detach().numpy()
     if isinstance(before, np.ndarray):
         return not np.array_equal(before, after, equal_nan=before.dtype.kind == "f")
-    if isinstance(before, int | float):
-        return before != after
     return isinstance(before, list) and (len(before) != len(after) or any(map(_changed, before, after)))
 
 
@@ -266,13 +257,6 @@ _ADVICE = {
 # ---------------------------------------------------------------------------------------------------------------------
 # The exercise
 # ---------------------------------------------------------------------------------------------------------------------
-Mistake = tuple[str, Callable[..., Any]]
-"""A message, and a function that makes the mistake."""
-
-Property = tuple[str, Callable[..., bool]]
-"""A message for where it fails, and a function of an answer and a case (its arguments) that says whether it holds."""
-
-
 @dataclass(eq=False, repr=False)
 class Exercise:
     """An exercise that checks itself.
@@ -287,10 +271,11 @@ class Exercise:
         From a nudge to nearly the answer.
     cases : callable
         From a `numpy.random.Generator` to a list of tuples of arguments.
-    properties : sequence of (message, callable)
+    properties : mapping of str to callable
         What a right answer fulfils in every case; called with a function that asks the student's answer, and the case.
-    mistakes : sequence of (message, callable)
-        Typical wrong answers.
+        Each stands behind what is said where it fails.
+    mistakes : mapping of str to callable
+        Typical wrong answers, each behind what is said of it.
     praise : str
         What a right answer has shown.
     small : sequence of tuple
@@ -305,8 +290,8 @@ class Exercise:
     task: str
     hints: Sequence[str] = ()
     cases: Callable[[np.random.Generator], Iterable[tuple]] = lambda rng: []
-    properties: Sequence[Property] = ()
-    mistakes: Sequence[Mistake] = ()
+    properties: Mapping[str, Callable[..., bool]] = field(default_factory=dict)
+    mistakes: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     praise: str = ""
     small: Sequence[tuple] = ()
     view: Callable[..., Any] | None = None
@@ -324,9 +309,14 @@ class Exercise:
         return inspect.getsource(self.model).rstrip()
 
     @property
+    def parameters(self) -> list[str]:
+        """Names of the inputs."""
+        return list(inspect.signature(self.model).parameters)
+
+    @property
     def signature(self) -> str:
         """How the function is called, such as ``sst_logit(a, p, n)``."""
-        return f"{self.name}({', '.join(inspect.signature(self.model).parameters)})"
+        return f"{self.name}({', '.join(self.parameters)})"
 
     def __repr__(self) -> str:
         return f"exercise {self.signature}: {self.task}"
@@ -351,17 +341,20 @@ class Exercise:
         try:
             self._check_function(answer)
             cases = list(self.cases(np.random.default_rng(seed)))
-            results = [self._viewed(self._ask(answer, case), case) for case in cases]
-            tried: list[tuple] = []
-            failure = self._failure(answer, cases, results, tried)
+            results = [self._result(answer, case) for case in cases]
+            failure, tried = self._failure(answer, cases, results)
             if failure is None:
                 return Outcome(CORRECT, self.praise or "your function has every property that was tried.")
-            known = (message for message, mistake in self.mistakes if self._behaves_like(mistake, cases, results))
-            return Outcome(WRONG, next(known, failure), example=self._example(answer, [*cases, *tried]))
+            for message, mistake in self.mistakes.items():
+                if all(same(self._result(mistake, case), result) for case, result in zip(cases, results)):
+                    failure = message
+                    break
+            return Outcome(WRONG, failure, example=self._example(answer, [*cases, *tried]))
+        except BlankLeft:
+            advice = "Replace the blank `____` by your answer, run the cell again, and it will be checked."
+            return Outcome(NOT_ATTEMPTED, f"{self.task} {advice}")
         except _Told as told:
-            if told.outcome.status == NOT_ATTEMPTED:
-                return Outcome(NOT_ATTEMPTED, f"{self.task} {_BLANK_LEFT}")
-            return replace(told.outcome, example=self._example(answer, cases))
+            return Outcome(WRONG, str(told), example=self._example(answer, cases))
 
     def hint(self) -> Outcome:
         """Give one more hint, each time it is called."""
@@ -375,14 +368,15 @@ class Exercise:
         """Show a model answer."""
         return Outcome("solution", "one way to write it; yours may differ and be just as good.", self.source)
 
-    # What is called below may end the check by `_Told`.
+    # What is called below may end the check by `_Told` or `BlankLeft`.
 
     def _check_function(self, answer: Any) -> None:
         if _has_blank(answer) or answer is Ellipsis:
-            raise _Told(_BLANK_LEFT, NOT_ATTEMPTED)
+            raise BlankLeft
         if not callable(answer) or inspect.isclass(answer):
+            kind = type(answer).__name__
             raise _Told(
-                f"`check` was given {_article(type(answer).__name__)}, and needs your function itself: "
+                f"`check` was given {'an' if kind[0] in 'aeiou' else 'a'} `{kind}`, and needs your function itself: "
                 f"write `check({self.name})`, with no parentheses after the name."
             )
         inner = inspect.unwrap(answer)
@@ -390,18 +384,17 @@ class Exercise:
         defaults = getattr(inner, "__defaults__", None) or ()
         code = getattr(inner, "__code__", None)
         if _has_blank(defaults) or (code is not None and _mentions_blank(code)):
-            raise _Told(_BLANK_LEFT, NOT_ATTEMPTED)
+            raise BlankLeft
         try:
             signature = inspect.signature(answer)
         except (TypeError, ValueError):  # some functions written in C do not tell
             return
-        needed = list(inspect.signature(self.model).parameters)
         try:
-            signature.bind(*needed)
+            signature.bind(*self.parameters)
         except TypeError:
-            taken = list(signature.parameters)
+            taken, needed = _inputs(list(signature.parameters)), _inputs(self.parameters)
             raise _Told(
-                f"Your function takes {_inputs(taken)}, but it will be called with {_inputs(needed)}: "
+                f"Your function takes {taken}, but it will be called with {needed}: "
                 f"the line should read `def {self.signature}`, with a colon at the end."
             ) from None
 
@@ -411,15 +404,14 @@ class Exercise:
         try:
             result = _quietly(answer, given)
         except (BlankLeft, NotImplementedError):
-            raise _Told(_BLANK_LEFT, NOT_ATTEMPTED) from None
+            raise BlankLeft from None
         except (Exception, SystemExit) as error:
             kinds = " ".join(kind.__name__ for kind in type(error).__mro__)
             advice = next((f" {text}" for sign, text in _ADVICE.items() if re.search(sign, f"{kinds} {error}")), "")
             raise _Told(f"Your function stopped with `{_error(error)}` when it was called.{advice}") from None
         if _has_blank(result) or result is Ellipsis:
-            raise _Told(_BLANK_LEFT, NOT_ATTEMPTED)
-        names = inspect.signature(self.model).parameters
-        for name, before, after in zip(names, case, given):
+            raise BlankLeft
+        for name, before, after in zip(self.parameters, case, given):
             if _changed(before, after):
                 raise _Told(
                     f"Your function changes `{name}`, which belongs to its caller. "
@@ -432,7 +424,9 @@ class Exercise:
             )
         return values(result)
 
-    def _viewed(self, result: Any, case: tuple) -> Any:
+    def _result(self, answer: Callable[..., Any], case: tuple) -> Any:
+        """Return what is compared of an answer: its result, or the `view` of it."""
+        result = self._ask(answer, case)
         if self.view is None:
             return result
         try:
@@ -442,18 +436,16 @@ class Exercise:
                 f"Your function returned {_form(result)}, which is not of the form that the task asks for."
             ) from None
 
-    def _failure(
-        self, answer: Callable[..., Any], cases: list[tuple], results: list, tried: Sequence[tuple] = ()
-    ) -> str | None:
-        """Return what to say of an answer that is not right, None if it is; `tried` gets the cases of what failed."""
-        tried = tried if isinstance(tried, list) else []
+    def _failure(self, answer: Callable[..., Any], cases: list[tuple], results: list) -> tuple[str | None, list[tuple]]:
+        """Return what to say of an answer that is not right (None if it is), and the cases of the failed property."""
+        tried: list[tuple] = []
 
         def ask(*case: Any) -> Any:
             tried.append(copy.deepcopy(case))
             return self._ask(answer, case)
 
         ask.answer = answer  # for a property that wants more than numbers
-        wanted = [self._viewed(self._ask(self.model, case), case) for case in cases]
+        wanted = [self._result(self.model, case) for case in cases]
         if self.view is None:
             for got, want in zip(results, wanted):
                 if isinstance(got, list) or isinstance(want, list):
@@ -461,24 +453,23 @@ class Exercise:
                 else:
                     odd = got.shape != want.shape and not got.size == want.size == 0
                 if odd:
-                    return f"Your function returned {_form(got)}, and the task asks for {_form(want)}."
+                    return f"Your function returned {_form(got)}, and the task asks for {_form(want)}.", []
                 if not _finite(got) and _finite(want):
                     return (
                         "Your function returned `nan` or `inf` where an ordinary number belongs. Look for a division "
                         "by zero, a logarithm or root of something that is not positive, or an `exp` of a big number."
-                    )
-        for message, holds in self.properties:
+                    ), []
+        for message, holds in self.properties.items():
             for case in cases:
                 tried.clear()
                 if not _true(holds, ask, *copy.deepcopy(case)):
-                    return message
-        tried.clear()
+                    return message, tried
         if self.unique and not all(map(same, results, wanted)):
             return (
                 "Your answer has the properties that were tried, but not the right value everywhere. "
                 "Work out a small example by hand, step by step as the task says, and compare."
-            )
-        return None
+            ), []
+        return None, []
 
     def _example(self, answer: Any, cases: list[tuple]) -> str:
         """Tell the smallest case in which an answer is wrong: what it is given, what it returns, and what is right."""
@@ -487,31 +478,29 @@ class Exercise:
         for case in [*self.small, *sorted(cases, key=lambda case: len(repr(case)))]:
             given, right = copy.deepcopy(case), self.model(*copy.deepcopy(case))
             try:
-                fine = same(self._viewed(self._ask(answer, case), case), self._viewed(values(right), case))
-            except _Told as told:
-                fine = told.outcome.status != WRONG
-            if fine:
+                if same(self._result(answer, case), self._result(self.model, case)):
+                    continue
+            except BlankLeft:
                 continue
-            names = list(inspect.signature(self.model).parameters)
-            lines = list(zip(names, map(_shown, case)))
+            except _Told:
+                pass
+            lines = list(zip(self.parameters, map(_shown, case)))
             try:
                 lines.append(("your result", _shown(_quietly(answer, given))))
             except (Exception, SystemExit) as error:
                 lines.append(("your result", _error(error)))
             lines.append(("the right one" if self.unique else "a right one", _shown(right)))
-            lines += [(f"{name} afterwards", _shown(z)) for name, x, z in zip(names, case, given) if _changed(x, z)]
+            changed = [(name, z) for name, x, z in zip(self.parameters, case, given) if _changed(x, z)]
+            lines += [(f"{name} afterwards", _shown(z)) for name, z in changed]
             width = max(len(name) for name, _ in lines) + 3
             return "\n".join(f"{name:{width - 3}} = {text}".replace("\n", "\n" + width * " ") for name, text in lines)
         return ""
-
-    def _behaves_like(self, mistake: Callable[..., Any], cases: list[tuple], results: list) -> bool:
-        return all(same(self._viewed(self._ask(mistake, case), case), result) for case, result in zip(cases, results))
 
 
 def _true(holds: Callable[..., bool], *args: Any) -> bool:
     try:
         return bool(holds(*args))
-    except _Told:
+    except (_Told, BlankLeft):
         raise
     except Exception:  # a result of the wrong form, in a case that only this property tries
         return False
@@ -545,26 +534,12 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 200 else text[:199] + "…"
 
 
-def _article(kind: str) -> str:
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} `{kind}`"
-
-
 def _inputs(names: list[str]) -> str:
     if not names:
         return "no inputs"
     return f"{len(names)} input{'s' * (len(names) > 1)} ({', '.join(f'`{name}`' for name in names)})"
 
 
-def exercise(
-    model: Callable[..., Any],
-    properties: Mapping[str, Callable[..., bool]],
-    mistakes: Mapping[str, Callable[..., Any]],
-    **parts: Any,
-) -> Exercise:
-    """Make an `Exercise` of a model answer and its other parts, and enter it in `EXERCISES`.
-
-    Properties and mistakes stand behind their messages, as in a dictionary of replies.
-    """
-    pairs = {"properties": [*properties.items()], "mistakes": [*mistakes.items()]}
-    EXERCISES[model.__name__] = made = Exercise(model, **pairs, **parts)
-    return made
+def exercise(model: Callable[..., Any], **parts: Any) -> None:
+    """Make an `Exercise` of a model answer and its other parts, and enter it in `EXERCISES`."""
+    EXERCISES[model.__name__] = Exercise(model, **parts)

@@ -38,9 +38,14 @@ def turned(*points):
     return [np.roll(x * np.where(np.arange(len(x)) == 0, -1, 1), 1) for x in points]
 
 
-def all_d2(x):
-    """Return the matrix of squared distances between rows."""
-    return ((x[:, None] - x) ** 2).sum(-1)
+def all_d2(x, y=None):
+    """Return the matrix of squared distances between the rows of x, or of each row of x from each of y."""
+    return ((x[:, None] - (x if y is None else y)) ** 2).sum(-1)
+
+
+def others(d2):
+    """Return squared distances with infinity on the diagonal, so that no item finds itself."""
+    return np.where(np.eye(len(d2), dtype=bool), np.inf, d2)
 
 
 def batch(rng, sizes=(2, 3, 5, 6, 8)):
@@ -58,14 +63,6 @@ def apart(labels):
 
 def mixed(labels):
     """Return distances for which all items of other classes are nearer than any of the own class."""
-    nearness = np.where(labels[:, None] == labels, 10.0, 1.0) + np.triu(
-        np.random.default_rng(0).random((len(labels),) * 2)
-    )
-    d2 = np.triu(nearness, 1)
+    accidents = np.random.default_rng(0).random((len(labels),) * 2)
+    d2 = np.triu(np.where(labels[:, None] == labels, 10.0, 1.0) + accidents, 1)
     return d2 + d2.T
-
-
-def shuffle(rng, d2, labels):
-    """Return the same items in another order, and that order."""
-    order = rng.permutation(len(labels))
-    return d2[np.ix_(order, order)], labels[order], order

@@ -27,14 +27,10 @@ def central_difference(f, x, h):
 
 def _slopes(loss, points):
     """Return the gradients of a loss with respect to each of the points, by central differences."""
-    slopes = []
-    for which in range(3):
-
-        def moved(x, which=which):
-            return loss(*points[:which], x, *points[which + 1 :])
-
-        slopes.append(central_difference(moved, points[which], 1e-4))
-    return slopes
+    return [
+        central_difference(lambda x, i=i: loss(*points[:i], x, *points[i + 1 :]), point, 1e-4)
+        for i, point in enumerate(points)
+    ]
 
 
 def _changed(gradient, change):
@@ -152,7 +148,7 @@ exercise(
         "Your gradients point downhill. These are the steps that descent takes, as drawn in figure 2; "
         "is the gradient the direction of the steepest rise or fall?": _weighted(lambda z: -sigmoid(z)),
         "You return the gradients of z. They have the right directions; but how much does the loss change when z does? "
-        "The chain rule has one more factor.": lambda a, p, n: _directions(a, p, n),
+        "The chain rule has one more factor.": _directions,
         "Your gradients are twice as long as they should be. Each squared distance brings a factor 2, "
         "but two of the three are halved in z: collect the terms once more.": _weighted(lambda z: 2 * sigmoid(z)),
         "Your gradients are large for good triplets and small for bad ones: the sigmoid has the wrong sign inside. "

@@ -13,11 +13,9 @@ def _above_log2(losses):
     return losses[losses > math.log(2)].mean() if (losses > math.log(2)).any() else 0.0
 
 
-def _corners(labels):
-    """Return a corner of a triangle for each label 0, 1 or 2, as a tensor."""
-    import torch
-
-    return torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=torch.double)[labels]
+def _parted(x, labels):
+    """Return points (N, 2) near the corner of a triangle that belongs to their label 0, 1 or 2."""
+    return x / 10 + 5 * x.new_tensor([[0, 0], [1, 0], [0, 1]])[labels]
 
 
 def triplet_loss(a, p, n, margin):
@@ -355,8 +353,6 @@ def zero_sphere(a, p):
     return centre, radius
 
 
-_HALF_ROOT_3 = math.sqrt(3) / 2
-
 exercise(
     zero_sphere,
     task="All negatives n with z(a, p, n) = 0 form a sphere. Return its centre (a vector) and its radius (a number).",
@@ -386,25 +382,28 @@ exercise(
     },
     mistakes={
         "Your sphere is centred at the anchor, as the edge of the triplet loss is. But z treats a and p alike: "
-        "which point is as much a's as it is p's?": lambda a, p: (a, _HALF_ROOT_3 * np.linalg.norm(a - p)),
+        "which point is as much a's as it is p's?": lambda a, p: (a, zero_sphere(a, p)[1]),
         "You return the square of the radius: setting z to zero gives a squared distance. "
         "What is left to do?": lambda a, p: ((a + p) / 2, 0.75 * d2(a, p)),
         "Your radius is twice as large as it should be. The root of 3/4 is not the root of 3: "
-        "what happens to the 4 under the root?": lambda a, p: ((a + p) / 2, 2 * _HALF_ROOT_3 * np.linalg.norm(a - p)),
+        "what happens to the 4 under the root?": lambda a, p: ((a + p) / 2, 2 * zero_sphere(a, p)[1]),
         "You take 3/4 of the distance of a and p. The 3/4 belongs to the squared distance: "
         "what becomes of it when you take the root?": lambda a, p: ((a + p) / 2, 0.75 * np.linalg.norm(a - p)),
         "Your sphere goes through a and p. It is the natural one to draw around two points; "
         "but is z zero if the negative sits on the anchor?": lambda a, p: ((a + p) / 2, np.linalg.norm(a - p) / 2),
         "Your centre is a + p, which is not between the two points. What makes a mean of a sum?": lambda a, p: (
             a + p,
-            _HALF_ROOT_3 * np.linalg.norm(a - p),
+            zero_sphere(a, p)[1],
         ),
         "Your centre is half the difference of a and p. That is the arrow from the midpoint to the anchor, "
-        "not a place. Check it with a = p.": lambda a, p: ((a - p) / 2, _HALF_ROOT_3 * np.linalg.norm(a - p)),
+        "not a place. Check it with a = p.": lambda a, p: ((a - p) / 2, zero_sphere(a, p)[1]),
         "You return a radius for each coordinate. What makes one "
-        "length out of the differences of the coordinates?": lambda a, p: ((a + p) / 2, _HALF_ROOT_3 * np.abs(a - p)),
+        "length out of the differences of the coordinates?": lambda a, p: (
+            (a + p) / 2,
+            math.sqrt(0.75) * np.abs(a - p),
+        ),
         "You return the radius first and the centre second. Both are right; "
-        "in which order does the task name them?": lambda a, p: (_HALF_ROOT_3 * np.linalg.norm(a - p), (a + p) / 2),
+        "in which order does the task name them?": lambda a, p: (zero_sphere(a, p)[1], (a + p) / 2),
         "Your radius is the distance of a and p. That would leave d2(a, p) alone, without the 3/4: what does the "
         "mean of d2(a, n) and d2(p, n) contain besides d2(n, c)?": lambda a, p: ((a + p) / 2, np.linalg.norm(a - p)),
     },
@@ -533,12 +532,11 @@ def own_loss(x, labels):
     return d2[same].mean() + torch.exp(-d2[~same]).mean()  # a pull, and a push that fades with the distance
 
 
-def _points(count=24, seed=0, spread=1.0):
+def _points(count, seed):
     """Return points as a tensor, (count, 2), and labels of three classes that they know nothing of."""
     import torch
 
-    rng = np.random.default_rng(seed)
-    return torch.tensor(spread * rng.normal(size=(count, 2))), torch.arange(count) % 3
+    return torch.tensor(np.random.default_rng(seed).normal(size=(count, 2))), torch.arange(count) % 3
 
 
 def _slope(loss, x, labels):
@@ -592,9 +590,9 @@ exercise(
             f(x, 7 - 2 * y), f(x, y)
         ),
         "Classes that lie apart should cost less than the same points with labels at random; not "
-        "so with yours.": lambda f, x, y: f(x / 10 + 5 * _corners(y), y) < f(x / 10 + 5 * _corners(y), y.sort().values),
+        "so with yours.": lambda f, x, y: f(_parted(x, y), y) < f(_parted(x, y), y.sort().values),
         "If all points lie in one place no class can be told from another: that should cost more "
-        "than classes that lie apart; not so with yours.": lambda f, x, y: f(0 * x, y) > f(x / 10 + 5 * _corners(y), y),
+        "than classes that lie apart; not so with yours.": lambda f, x, y: f(0 * x, y) > f(_parted(x, y), y),
         "No gradient comes out of your loss: "
         "on the way from x to the result, something is not torch, or has no slope.": lambda f, x, y: (
             np.isfinite(_slope(f.answer, x, y)).all() and np.abs(_slope(f.answer, x, y)).max() > 0

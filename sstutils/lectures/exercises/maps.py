@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .base import exercise, near
-from .cases import all_d2, line
+from .cases import all_d2, line, others
 
 
 def perplexity(p):
@@ -95,13 +95,9 @@ def neighbor_recall(d2, layout_d2, k):
     return np.mean(shares)
 
 
-def _order(d2):
-    """Return for each item all others, from the nearest to the farthest; (N, N - 1)."""
-    return np.where(np.eye(len(d2), dtype=bool), np.inf, d2).argsort(1)[:, :-1]
-
-
-def _kept(before, after):
-    """Return for each item how many of its row in `before` are in its row of `after`."""
+def _kept(d2, layout_d2, k):
+    """Return for each item how many of its k nearest others are among those on the map."""
+    before, after = (others(x).argsort(1)[:, :k] for x in (d2, layout_d2))
     return (before[:, :, None] == after[:, None, :]).any(2).sum(1)
 
 
@@ -118,7 +114,6 @@ def _maps(rng):
     return cases
 
 
-_PLAIN_TRUST = 1 / 3
 _PARTED = np.array([[0, 1, 10, 11.5], [0, 10, 1.5, 11]])[..., None]
 
 exercise(
@@ -157,27 +152,27 @@ exercise(
     },
     mistakes={
         "You count each item as its own neighbor, kept by every map. A hit for free: "
-        "who has to be left out?": lambda x, y, k: (1 + _kept(_order(x)[:, : k - 1], _order(y)[:, : k - 1])).mean() / k,
+        "who has to be left out?": lambda x, y, k: (1 + _kept(x, y, k - 1)).mean() / k,
         "You ask for the same neighbor at the same rank. A map that only swaps the first two would lose both: "
-        "does the order within the k matter?": lambda x, y, k: (_order(x)[:, :k] == _order(y)[:, :k]).mean(),
-        "You divide by the size of the union. That is the Jaccard index, lower as soon as one is lost; "
-        "out of how many could neighbors be kept?": lambda x, y, k: (lambda kept: np.mean(kept / (2 * k - kept)))(
-            _kept(_order(x)[:, :k], _order(y)[:, :k])
+        "does the order within the k matter?": lambda x, y, k: np.mean(
+            others(x).argsort(1)[:, :k] == others(y).argsort(1)[:, :k]
         ),
+        "You divide by the size of the union. That is the Jaccard index, lower as soon as one is lost; "
+        "out of how many could neighbors be kept?": lambda x, y, k: np.mean(_kept(x, y, k) / (2 * k - _kept(x, y, k))),
         "You return how many neighbors are kept. A share can be compared between different k: "
-        "share of how many?": lambda x, y, k: _kept(_order(x)[:, :k], _order(y)[:, :k]).mean(),
+        "share of how many?": lambda x, y, k: _kept(x, y, k).mean(),
         "You ask whether at least one neighbor is kept, in the manner of Recall@K. "
-        "Here each neighbor counts.": lambda x, y, k: (_kept(_order(x)[:, :k], _order(y)[:, :k]) > 0).mean(),
+        "Here each neighbor counts.": lambda x, y, k: (_kept(x, y, k) > 0).mean(),
         "You ask whether all k are kept. One lost neighbor then spoils the other k - 1: "
-        "how much should it cost?": lambda x, y, k: (_kept(_order(x)[:, :k], _order(y)[:, :k]) == k).mean(),
+        "how much should it cost?": lambda x, y, k: (_kept(x, y, k) == k).mean(),
         "You compare the k farthest items. In which order does `argsort` sort?": lambda x, y, k: (
-            _kept(_order(x)[:, ::-1][:, :k], _order(y)[:, ::-1][:, :k]).mean() / k
+            _kept(-x, -y, k).mean() / k
         ),
         "You return one share for each item. They make a good picture; "
-        "what makes one number of them?": lambda x, y, k: _kept(_order(x)[:, :k], _order(y)[:, :k]) / k,
+        "what makes one number of them?": lambda x, y, k: _kept(x, y, k) / k,
         "You drop the item itself after cutting at k, so only k - 1 neighbors are compared, and divided by k. "
         "Even a perfect map does not reach 1: "
-        "what comes first?": lambda x, y, k: _kept(_order(x)[:, : k - 1], _order(y)[:, : k - 1]).mean() / k,
+        "what comes first?": lambda x, y, k: _kept(x, y, k - 1).mean() / k,
         "You return the share that is lost. It is the same knowledge, "
         "but should a faithful map have 0 or 1?": lambda x, y, k: 1 - neighbor_recall(x, y, k),
         "You look at the nearest neighbor only, whatever k is. "
@@ -270,16 +265,18 @@ def trustworthiness(d2, layout_d2, k):
     return 1 - 2 / (n * k * (2 * n - 3 * k - 1)) * too_far.sum()
 
 
-def _intruders(d2, layout_d2, k, first=1):
-    """Return the true ranks of the k nearest on the map, (N, k); ranks begin with `first`."""
-    ranks = _order(d2).argsort(1) if first is None else np.empty((len(d2), len(d2)), dtype=int)
-    np.put_along_axis(ranks, _order(d2), np.arange(len(d2) - 1) + first, axis=1)
-    return np.take_along_axis(ranks, _order(layout_d2)[:, :k], axis=1)
+def _too_far(ranks, k):
+    return np.maximum(ranks - k, 0)
 
 
-def _trust(penalty, factor=2.0):
-    """Return a function of (d2, layout_d2, k) that subtracts a scaled sum of ``penalty(ranks, k)`` from 1."""
-    return lambda x, y, k: 1 - factor * penalty(_intruders(x, y, k), k).sum() / (len(x) * k * (2 * len(x) - 3 * k - 1))
+def _ranks(d2, layout_d2, k):
+    """Return the true ranks of the k nearest on the map, (N, k)."""
+    return np.take_along_axis(others(d2).argsort(1).argsort(1) + 1, others(layout_d2).argsort(1)[:, :k], axis=1)
+
+
+def _trust(penalty):
+    """Return a function of (d2, layout_d2, k) that subtracts the scaled sum of ``penalty(ranks, k)`` from 1."""
+    return lambda x, y, k: 1 - 2 * penalty(_ranks(x, y, k), k).sum() / (len(x) * k * (2 * len(x) - 3 * k - 1))
 
 
 exercise(
@@ -307,9 +304,7 @@ exercise(
         "Not so with yours.": lambda f, x, y, k: near(f(np.sqrt(x), np.sqrt(y), k), f(x, y, k)),
         "For points 0, 1, 3, 7, 12 on a map at 0, 7, 3, 1, 12 and k = 1 the true ranks of the nearest on the map are "
         "3, 3, 2, 4 and 3, which cost 2 + 2 + 1 + 3 + 2 = 10: the result is 1 - 2 * 10 / 30 = 1/3. You "
-        "get a different number.": lambda f, x, y, k: near(
-            f(line(0, 1, 3, 7, 12), line(0, 7, 3, 1, 12), 1), _PLAIN_TRUST
-        ),
+        "get a different number.": lambda f, x, y, k: near(f(line(0, 1, 3, 7, 12), line(0, 7, 3, 1, 12), 1), 1 / 3),
         "A neighbor on the map that is truly far should cost more than one that is nearly a neighbor; "
         "not so with yours.": lambda f, x, y, k: near(f(x, y, k), trustworthiness(x, y, k)),
     },
@@ -319,12 +314,8 @@ exercise(
         "You return the penalty, not what is left of the trust: a faithful map should have 1.": lambda x, y, k: (
             1 - trustworthiness(x, y, k)
         ),
-        "Your ranks begin with 0. The nearest other has rank 1.": lambda x, y, k: (
-            1 - 2 * np.maximum(_intruders(x, y, k, first=0) - k, 0).sum() / (len(x) * k * (2 * len(x) - 3 * k - 1))
-        ),
-        "Your ranks begin with 2: the item itself still leads the list.": lambda x, y, k: (
-            1 - 2 * np.maximum(_intruders(x, y, k, first=2) - k, 0).sum() / (len(x) * k * (2 * len(x) - 3 * k - 1))
-        ),
+        "Your ranks begin with 0. The nearest other has rank 1.": _trust(lambda r, k: _too_far(r - 1, k)),
+        "Your ranks begin with 2: the item itself still leads the list.": _trust(lambda r, k: _too_far(r + 1, k)),
         "Each intruder costs its rank, from which k is to be subtracted.": _trust(lambda r, k: np.where(r > k, r, 0)),
         "Each intruder costs 1, however far it is. The worse ones should cost more: how much?": _trust(
             lambda r, k: (r > k).astype(int)
@@ -332,11 +323,11 @@ exercise(
         "True neighbors get a bonus, because r - k is negative for them. What should they cost?": _trust(
             lambda r, k: r - k
         ),
-        "The factor 2 is lost.": _trust(lambda r, k: np.maximum(r - k, 0), factor=1.0),
+        "The factor 2 is lost.": _trust(lambda r, k: _too_far(r, k) / 2),
         "You return the share of neighbors that are true ones. "
-        "That is the neighbor recall; here intruders cost by their rank.": lambda x, y, k: neighbor_recall(x, y, k),
-        "You return the mean cost of a neighbor. What turns it into a number from 0 to 1?": lambda x, y, k: np.maximum(
-            _intruders(x, y, k) - k, 0
+        "That is the neighbor recall; here intruders cost by their rank.": neighbor_recall,
+        "You return the mean cost of a neighbor. What turns it into a number from 0 to 1?": lambda x, y, k: _too_far(
+            _ranks(x, y, k), k
         ).mean(),
     },
 )

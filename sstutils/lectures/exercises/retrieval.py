@@ -3,22 +3,17 @@
 import numpy as np
 
 from .base import exercise, near
-from .cases import all_d2, apart, batch, line, mixed, shuffle
-
-
-def _others(d2):
-    """Return the squared distances with infinity on the diagonal, so that no item finds itself."""
-    return np.where(np.eye(len(d2), dtype=bool), np.inf, d2)
+from .cases import all_d2, apart, batch, line, mixed, others
 
 
 def _hits(d2, labels):
     """Return whether each other item, from the nearest to the farthest, is of the class of the query; (N, N - 1)."""
-    return labels[_others(d2).argsort(1)[:, :-1]] == labels[:, None]
+    return labels[others(d2).argsort(1)[:, :-1]] == labels[:, None]
 
 
 def _same_when_shuffled(f, d2, labels, *more):
-    d2s, shuffled, _ = shuffle(np.random.default_rng(0), d2, labels)
-    return near(f(d2s, shuffled, *more), f(d2, labels, *more))
+    order = np.random.default_rng(0).permutation(len(labels))
+    return near(f(d2[np.ix_(order, order)], labels[order], *more), f(d2, labels, *more))
 
 
 def _mixed(labels):
@@ -168,13 +163,13 @@ exercise(
         "You look at the second nearest other item. If item i itself has infinity on the diagonal, "
         "at which place of the sorted row is the nearest?": lambda d2, y: _hits(d2, y)[:, 1].mean(),
         "You compare the index of the nearest item with a label. Both are whole numbers, so Python does not mind; "
-        "where is the class of that item written?": lambda d2, y: np.mean(_others(d2).argmin(1) == y),
+        "where is the class of that item written?": lambda d2, y: np.mean(others(d2).argmin(1) == y),
         "You return the chance level: the labels count, but not the distances. Who is the nearest?": lambda d2, y: (
             chance_recall(np.unique(y, return_counts=True)[1])
         ),
         "You ask whether the item is the nearest one of its neighbor in turn, too. "
         "Being near is not mutual: whose nearest item is asked for?": lambda d2, y: np.mean(
-            _hits(d2, y)[:, 0] & (_others(d2).argmin(1)[_others(d2).argmin(1)] == np.arange(len(y)))
+            _hits(d2, y)[:, 0] & (others(d2).argmin(1)[others(d2).argmin(1)] == np.arange(len(y)))
         ),
     },
 )
@@ -271,21 +266,14 @@ def _average(hits, r, first=1):
     return (hits * hits.cumsum() / np.arange(first, len(hits) + first)).sum() / r
 
 
-def _row(d2, labels, i):
-    """Return the hits of query i by rank, and R."""
-    hits = _hits(d2, labels)[i]
-    return hits, hits.sum()
-
-
 def _of_row(measure):
-    """Return a function of (d2, labels, i) from one of the hits and R."""
-    return lambda d2, labels, i: measure(*_row(d2, labels, i))
+    """Return a function of (d2, labels, i) from one of the hits of query i by rank, and R."""
+    return lambda d2, labels, i: measure(_hits(d2, labels)[i], (labels == labels[i]).sum() - 1)
 
 
 def _line(hits):
     """Return (d2, labels, 0) of items on a line, for which query 0 has these hits by rank."""
-    x = np.arange(len(hits) + 1.0)
-    return (x[:, None] - x) ** 2, np.array([1, *hits]), 0
+    return line(*range(len(hits) + 1)), np.array([1, *hits]), 0
 
 
 def _queries(rng):
@@ -294,8 +282,7 @@ def _queries(rng):
     while len(cases) < 12:
         d2, labels = batch(rng)
         for i in rng.permutation(len(labels))[:6]:
-            hits, r = _row(d2, labels, i)
-            if 0 < hits[:r].sum() < r:
+            if _of_row(lambda hits, r: 0 < hits[:r].sum() < r)(d2, labels, i):
                 cases.append((d2, labels, int(i)))
     return cases[:12]
 
@@ -407,23 +394,24 @@ exercise(
             nearest_positive_rank(d2, y, i) - 1
         ),
         "You return which item it is. What is asked for is how many "
-        "places down the sorted list it stands.": lambda d2, y, i: np.where(y == y[i], _others(d2)[i], np.inf).argmin(),
+        "places down the sorted list it stands.": lambda d2, y, i: np.where(y == y[i], others(d2)[i], np.inf).argmin(),
         "You return the distance of the nearest item of the class. "
-        "How many items are nearer than that?": lambda d2, y, i: _others(d2)[i][y == y[i]].min(),
+        "How many items are nearer than that?": lambda d2, y, i: others(d2)[i][y == y[i]].min(),
         "Your rank is one too large: the item itself still stands before all others in your list.": lambda d2, y, i: (
             nearest_positive_rank(d2, y, i) + 1
         ),
         "You return the rank of the last item of the class. `argmax` finds the first True: "
-        "from which end did you look?": lambda d2, y, i: int(np.flatnonzero(_row(d2, y, i)[0])[-1]) + 1,
-        "You return the rank of the first item of another class. "
-        "Should the labels be equal or different?": lambda d2, y, i: 1 + int((~_row(d2, y, i)[0]).argmax()),
+        "from which end did you look?": _of_row(lambda hits, r: np.flatnonzero(hits)[-1] + 1),
+        "You return the rank of the first item of another class. Should the labels be equal or different?": _of_row(
+            lambda hits, r: 1 + (~hits).argmax()
+        ),
         "You return one divided by the rank, as in the mean reciprocal rank. "
         "What is the rank itself?": lambda d2, y, i: 1 / nearest_positive_rank(d2, y, i),
-        "You count from the farthest item. In which order does `argsort` sort?": lambda d2, y, i: (
-            1 + int(_row(d2, y, i)[0][::-1].argmax())
+        "You count from the farthest item. In which order does `argsort` sort?": _of_row(
+            lambda hits, r: 1 + hits[::-1].argmax()
         ),
         "You return how many of the R nearest items are of the class. That measures how many were found, "
-        "not how soon the first.": lambda d2, y, i: int(_row(d2, y, i)[0][: _row(d2, y, i)[1]].sum()),
+        "not how soon the first.": _of_row(lambda hits, r: hits[:r].sum()),
     },
 )
 
@@ -432,11 +420,6 @@ def search(queries, pictures, k):
     """Return the places of the k pictures nearest to each query, the nearest first."""
     d2 = ((queries[:, None] - pictures) ** 2).sum(axis=2)
     return np.argsort(d2, axis=1)[:, :k]
-
-
-def _between(queries, pictures):
-    """Return the squared distances of each query, a row, from each picture, a column."""
-    return ((queries[:, None] - pictures) ** 2).sum(-1)
 
 
 exercise(
@@ -472,24 +455,24 @@ exercise(
         "yours finds others.": lambda f, q, x, k: (f(q + 5, x + 5, k) == f(q, x, k)).all(),
     },
     mistakes={
-        "You return the farthest pictures. In which order does `argsort` sort?": lambda q, x, k: _between(q, x).argsort(
+        "You return the farthest pictures. In which order does `argsort` sort?": lambda q, x, k: all_d2(q, x).argsort(
             1
         )[:, ::-1][:, :k],
-        "You return the distances. Which pictures are they the distances of?": lambda q, x, k: np.sort(_between(q, x))[
+        "You return the distances. Which pictures are they the distances of?": lambda q, x, k: np.sort(all_d2(q, x))[
             :, :k
         ],
         "You leave the nearest picture out, as one does where every item is also a query. "
-        "Is a query here one of the pictures?": lambda q, x, k: _between(q, x).argsort(1)[:, 1 : k + 1],
+        "Is a query here one of the pictures?": lambda q, x, k: all_d2(q, x).argsort(1)[:, 1 : k + 1],
         "Your pictures are found, but not in order: the nearest should come first.": lambda q, x, k: np.sort(
             search(q, x, k), 1
         ),
-        "You return all pictures, sorted. How many are asked for?": lambda q, x, k: _between(q, x).argsort(1),
+        "You return all pictures, sorted. How many are asked for?": lambda q, x, k: all_d2(q, x).argsort(1),
         "You compare by the scalar product. It is large for long vectors, too; what is small for near "
         "ones?": lambda q, x, k: (-q @ x.T).argsort(1)[:, :k],
         "Your differences are not squared, so that those to the left count as negative: "
         "what makes up a distance?": lambda q, x, k: (x[None] - q[:, None]).sum(-1).argsort(1)[:, :k],
         "You sort the queries for each picture. Along which axis does a query's list lie?": lambda q, x, k: (
-            _between(q, x).argsort(0)[:k].T
+            all_d2(q, x).argsort(0)[:k].T
         ),
     },
 )

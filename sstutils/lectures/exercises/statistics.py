@@ -1,6 +1,7 @@
 """Exercises on honest numbers: intervals, splits and clusterings."""
 
 import math
+from itertools import product
 
 import numpy as np
 
@@ -23,9 +24,9 @@ def _t(quantile, freedom):
     return stats.t.ppf(quantile, freedom)
 
 
-def _around(half, middle=np.mean):
-    """Return a function of values that gives the ends of the interval ``middle(values) +- half(values)``."""
-    return lambda x: (middle(x) - half(x), middle(x) + half(x))
+def _around(half):
+    """Return a function of values, or of the pairs of a and b, that gives the ends of the interval mean +- half."""
+    return lambda a, b=0: ((a - b).mean() - half(a - b), (a - b).mean() + half(a - b))
 
 
 def _error(x, ddof=1):
@@ -166,13 +167,14 @@ exercise(
             paired_interval(b, a)
         ),
         "You use 1.96, the quantile of the normal distribution. It is for a known spread; "
-        "here the spread is estimated from a few seeds.": lambda a, b: _around(lambda x: 1.959964 * _error(x))(a - b),
+        "here the spread is estimated from a few seeds.": _around(lambda x: 1.959964 * _error(x)),
         "You divide by n in the standard deviation, which is the default of numpy. Which "
-        "`ddof` belongs to a sample?": lambda a, b: _around(lambda x: _t(0.975, len(x) - 1) * _error(x, 0))(a - b),
-        "You use 1.96 and the default of numpy, which divides by n: "
-        "with few seeds both are too confident.": lambda a, b: _around(lambda x: 1.959964 * _error(x, 0))(a - b),
+        "`ddof` belongs to a sample?": _around(lambda x: _t(0.975, len(x) - 1) * _error(x, 0)),
+        "You use 1.96 and the default of numpy, which divides by n: with few seeds both are too confident.": _around(
+            lambda x: 1.959964 * _error(x, 0)
+        ),
         "Your interval is where the difference of one seed falls; it does not shrink with more seeds. What is the "
-        "standard error of a mean?": lambda a, b: _around(lambda x: _t(0.975, len(x) - 1) * np.std(x, ddof=1))(a - b),
+        "standard error of a mean?": _around(lambda x: _t(0.975, len(x) - 1) * np.std(x, ddof=1)),
         "You subtract the intervals of the two methods, end from end. "
         "The uncertainty of a difference is not the difference of the uncertainties: "
         "what is the sample here?": lambda a, b: np.subtract(confidence_interval(a), confidence_interval(b)),
@@ -182,12 +184,12 @@ exercise(
         "Which pairs belong together?": lambda a, b: confidence_interval(np.sort(a) - np.sort(b)),
         "You divide the differences by b, which makes them relative. That can be of interest, "
         "but the difference itself is asked for.": lambda a, b: confidence_interval((a - b) / b),
-        "You use n degrees of freedom. One was spent on the mean difference: how many are left?": lambda a, b: _around(
+        "You use n degrees of freedom. One was spent on the mean difference: how many are left?": _around(
             lambda x: _t(0.975, len(x)) * _error(x)
-        )(a - b),
-        "Yours is a 90 % interval: 5 % are left out at each end. How many should be?": lambda a, b: _around(
+        ),
+        "Yours is a 90 % interval: 5 % are left out at each end. How many should be?": _around(
             lambda x: _t(0.95, len(x) - 1) * _error(x)
-        )(a - b),
+        ),
     },
 )
 
@@ -374,16 +376,14 @@ def sign_flip_p(a, b):
     return np.mean(means >= abs(difference.mean()) - 1e-12)
 
 
-def _flipped(a, b):
-    """Return the mean of a - b under all flips of signs, and as it is."""
-    d, count = a - b, len(a)
-    signs = 1 - 2 * (np.arange(2**count)[:, None] >> np.arange(count) & 1)
-    return (signs * d).mean(axis=1), d.mean()
-
-
 def _share(count):
     """Return a function of (a, b) that gives the mean of ``count(flipped means, observed mean)``."""
-    return lambda a, b: np.mean(count(*_flipped(a, b)))
+
+    def share(a, b):
+        signs = np.array(list(product((1, -1), repeat=len(a))))
+        return np.mean(count((signs * (a - b)).mean(axis=1), (a - b).mean()))
+
+    return share
 
 
 def _by_t(a, b):

@@ -276,8 +276,7 @@ exercise(
         "Yours are not.": lambda f, w, b, g, s, lr, n: near(f(w, b, g, s, lr, 1), _epochs(w, b, g, lr, 1)[0]),
         "If each epoch is better than the last, the last is the best; "
         "you return another.": lambda f, w, b, g, s, lr, n: near(
-            f(w, b, g, lambda x: ((x - w) ** 2).sum(), lr, 4),
-            _best(*(lambda after: (after, np.array([((x - w) ** 2).sum() for x in after])))(_epochs(w, b, g, lr, 4))),
+            *(loop(w, b, g, lambda x: ((x - w) ** 2).sum(), lr, 4) for loop in (f, training_loop))
         ),
         "The weights that you return are not those of the epoch with the highest score.": lambda f, w, b, g, s, lr, n: (
             near(s(f(w, b, g, s, lr, n)), max(map(s, _epochs(w, b, g, lr, n))))

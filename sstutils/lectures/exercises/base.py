@@ -216,6 +216,8 @@ def _changed(before: Any, after: Any) -> bool:
         before, after = before.detach().numpy(), after.detach().numpy()
     if isinstance(before, np.ndarray):
         return not np.array_equal(before, after, equal_nan=before.dtype.kind == "f")
+    if isinstance(before, int | float):
+        return before != after
     return isinstance(before, list) and (len(before) != len(after) or any(map(_changed, before, after)))
 
 

@@ -129,11 +129,11 @@ def test_recording_is_small_and_keeps_what_matters(explorer):
 def test_the_maker_of_the_recording(tmp_path, monkeypatch):
     from sstutils.lectures.widgets import neighborhoods
 
-    monkeypatch.setattr(neighborhoods, "EPOCHS", (0, 1, 2))
+    monkeypatch.setattr(neighborhoods, "EPOCHS", (0, 1))
     monkeypatch.setattr(neighborhoods, "LETTERS", "AHTG")
     neighborhoods.make_recording(tmp_path / "stages.npz")
     small = NeighborhoodExplorer.from_recording(tmp_path / "stages.npz")
-    assert [entry["name"] for entry in small.stages] == ["untrained", "epoch 1", "epoch 2"]
+    assert [entry["name"] for entry in small.stages] == ["untrained", "epoch 1"]
     assert sorted(small.classes) == ["A", "G", "H", "T"] and len(small._labels) == 80
     assert small.sizes == [25, 50, 75] and small.sprite
 

@@ -627,8 +627,18 @@ def test_no_pairs_are_no_pairs_in_whatever_form():
     assert task.check(lambda n: [(1, 1)] * n)
 
 
-def test_a_result_with_several_right_forms_is_shown_as_one_of_them():
-    assert "\na right one" in sst.exercises.neighborhoods.check(lambda assignment, B, rng: [assignment]).example
+def test_a_case_that_only_a_property_tries_is_shown():
+    small = {"cases": lambda rng: [(1,)], "properties": {"It is wrong at ten.": lambda ask, n: ask(10) == 11}}
+    outcome = Exercise(lambda n: n + 1, "Add one.", **small).check(lambda n: n + 1 if n < 10 else 0)
+    assert outcome == Outcome("wrong", "It is wrong at ten.")
+    assert outcome.example == "n             = 10\nyour result   = 0\nthe right one = 11"
+
+
+def test_where_several_results_are_right_that_of_the_model_answer_is_one_of_them():
+    larger = {"properties": {"It is not larger.": lambda ask, n: ask(n) > n}, "unique": False}
+    task = Exercise(lambda n: n + 1, "Name a larger number.", cases=lambda rng: [(1,), (5,)], **larger)
+    assert task.check(lambda n: n + 2)
+    assert "\na right one = 2" in task.check(lambda n: n).example.replace("  ", " ")
 
 
 def test_a_blank_within_a_decorated_function_is_seen():

@@ -902,6 +902,20 @@ def test_histories_differ_in_colour_and_line():
     assert len(axes.lines) == 2 and all(len(set(kind)) == 2 for kind in zip(*looks, strict=True))
 
 
+def test_names_of_many_settings_stand_within_the_figure():
+    names = ["SST", "triplet", "triplet, semi-hard", "contrastive", "multi-similarity", "proxy anchor"]
+    history = [{"epoch": 1, "recall@1": 0.5, "steps": 2, "processor": 3.0}]
+    for figure in (
+        plots.comparison({(name, "local"): [0.8, 0.9] for name in names}),
+        plots.progress({(name, "local"): [history] for name in names}),
+    ):
+        figure.png()
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == names
+        box = legend.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+
+
 def test_comparison_draws_means_and_students_intervals():
     from scipy import stats
 

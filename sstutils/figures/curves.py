@@ -333,8 +333,12 @@ def _series_and_groups(settings: Mapping[tuple[str, str], Any]) -> tuple[list[st
 
 
 def _legend(figure: Figure, series: Sequence[str], columns: int, **kwargs: Any) -> None:
-    """Put the names of several series above the panels of a figure."""
+    """Put the names of several series above the panels of a figure, in fewer columns where they would not fit."""
     if len(series) > 1:
         handles = [Line2D([], [], **{**line_look(number), "markersize": 5, **kwargs}) for number in range(len(series))]
         names = list(words(figure, series).values())
-        figure.legend(handles, names, loc="outside upper center", ncols=min(len(series), columns))
+        for count in range(min(len(series), columns), 0, -1):
+            legend = figure.legend(handles, names, loc="outside upper center", ncols=count)
+            if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
+                break
+            legend.remove()

@@ -4,6 +4,7 @@ import io
 import os
 import platform
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -52,7 +53,7 @@ def write(content: dict[str, Any], path: str | PathLike) -> None:
     content = {"format": FORMAT, "versions": versions(), **content}
     raw = io.BytesIO()  # torch itself tells a full disk by an error that names nothing
     torch.save(content, raw)
-    check_content(content)  # what could not be loaded is not written
+    check_content(content, raw.getbuffer().nbytes)  # what could not be loaded is not written
     seal_archive(raw)
     try:
         with atomic_write(path) as temporary:
@@ -86,7 +87,7 @@ def load_checkpoint(path: str | PathLike) -> dict[str, Any]:
         content = load_tensors(path)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise ValueError("another format")
-        check_content(content)
+        check_content(content, os.path.getsize(path))
         content["recipe"] = asdict(Recipe(**content["recipe"]))
         content["model"] = {k: v.float() if v.is_floating_point() else v for k, v in content["model"].items()}
     return content
@@ -105,34 +106,48 @@ _SCHEMA = {
 }
 
 
-def check_content(value: Any, schema: Any = _SCHEMA, name: str = "it", depth: int = 0) -> None:
-    """Raise ValueError, with the name of a value, unless it and all within it is what a schema says.
+def check_content(content: dict[str, Any], size: int, schema: Any = _SCHEMA) -> None:
+    """Raise ValueError unless a file of `size` bytes holds what a schema says, its tensors all finite."""
+    room = 4 * size  # a file holds once what its content may hold as model, as state of training and chosen
+    for count, leaf in enumerate(_leaves(content)):
+        if isinstance(leaf, Tensor):
+            room -= leaf.numel() * leaf.element_size()
+            if room < 0 or not is_finite(leaf):
+                raise ValueError("weights that are not finite, or larger than the file")
+        elif count > 10**6 or not isinstance(leaf, (str, int, float, NoneType)):
+            raise ValueError(f"more than a million values, or one of type {type(leaf).__name__}")
+        elif isinstance(leaf, str) and (len(leaf) > 4096 or "\0" in leaf):  # no path is longer
+            raise ValueError(f"a text of {len(leaf):,} characters, or one with zero bytes")
+    _check(content, schema, "it")
 
-    Where a schema says nothing (`object`), there may be dictionaries, lists, numbers, strings, None and finite tensors.
-    """
-    kind = type(schema) if isinstance(schema, (dict, list)) else schema
-    if not isinstance(value, kind) or (kind is Number and (isinstance(value, bool) or not abs(value) < 1e18)):
-        raise ValueError(f"{name} is {value!r:.20}" if kind is Number else f"{name} is of type {type(value).__name__}")
+
+def _leaves(value: Any, depth: int = 0) -> Iterator[Any]:
+    """Yield the keys and values of nested dictionaries and lists."""
     if depth > 8:
         raise ValueError("lists within lists")
     if isinstance(value, dict):
-        schema = schema if isinstance(schema, dict) else {}
+        value = (*value, *value.values())
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _leaves(part, depth + 1)
+    else:
+        yield value
+
+
+def _check(value: Any, schema: Any, name: str) -> None:
+    """Raise ValueError, with the name of a value, unless it is of the types that a schema has."""
+    kind = type(schema) if isinstance(schema, (dict, list)) else schema
+    if not isinstance(value, kind) or (kind is Number and (isinstance(value, bool) or not abs(value) < 1e18)):
+        raise ValueError(f"{name} is {value!r:.20}" if kind is Number else f"{name} is of type {type(value).__name__}")
+    if isinstance(schema, list):
+        for part in value:
+            _check(part, schema[0], f"a row of {name}")
+    if isinstance(schema, dict):
         if lacking := [key for key, kind in schema.items() if kind != () and key not in {*value, "*"}]:
             raise ValueError(f"{name} lacks {', '.join(lacking)}")
         for key, part in value.items():
-            check_content(key, str if schema else object, "a key")
-            check_content(part, schema.get(key, schema.get("*", object)), f"{key}"[:40], depth + 1)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            check_content(part, schema[0] if isinstance(schema, list) else object, f"a row of {name}", depth + 1)
-    elif isinstance(value, Tensor):
-        if not is_finite(value):
-            raise ValueError("weights that are not finite, or larger than the file")
-    elif isinstance(value, str):
-        if len(value) > 4096 or "\0" in value:  # no path is longer
-            raise ValueError(f"a text of {len(value):,} characters, or one with zero bytes")
-    elif not isinstance(value, (int, float, NoneType)):
-        raise ValueError(f"{name} is of type {type(value).__name__}")
+            _check(key, str, "a key")
+            _check(part, schema.get(key, schema.get("*", object)), key[:40])
 
 
 def unfinished(content: dict[str, Any]) -> bool:

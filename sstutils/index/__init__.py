@@ -266,7 +266,7 @@ class Index:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             if not isinstance(content, dict) or content.get("format") != FORMAT:
                 raise ValueError("another format")
-            check_content(content, _SCHEMA)
+            check_content(content, os.path.getsize(path), _SCHEMA)
             if any(side is not None and not 0 < side <= 1 << 14 for side in (content["size"], content["crop"])):
                 raise ValueError("size or crop out of range")
             names, classes = _unpack(content["names"]), _unpack(content["classes"])

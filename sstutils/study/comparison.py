@@ -268,9 +268,8 @@ def usual(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
     found: dict[tuple[str, str], list[Row]] = {(method, name): [] for method in METHODS for name in SAMPLERS}
     for row in rows:
         key = method_of(row), sampler_of(row)
-        if row["options"] or (row["batch_size"], row["recipe"]["k"]) != (size, k) or "diverged" in row:
-            continue
-        if key in found:
+        as_usual = not row["options"] and (row["batch_size"], row["recipe"]["k"]) == (size, k)
+        if key in found and as_usual and "diverged" not in row:
             found[key].append(row)
     return {key: runs for key, runs in found.items() if runs}
 

@@ -19,40 +19,32 @@ __version__ = "0.1.0"
 if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ):
     os.environ["GOMP_SPINCOUNT"] = "0"
 
-# Module -> what of it can be imported from here.
+# Module -> what of it can be imported from here; other modules are imported as a whole.
 _MODULES = {
-    "augmentation": "",
     "checkpoints": "load_checkpoint load_model",
-    "checks": "",
     "clustering": "kmeans",
     "datasets": (
         "CUB200 Cars196 ClassSubset Digits FashionMNIST Folder Glyphs Omniglot StanfordOnlineProducts "
         "batches info load split_classes tensors with_transform"
     ),
-    "distributed": "",
     "embedding": "embed",
     "evaluation": "evaluate map_at_r nmi r_precision recall_at_k top_k",
-    "figures": "",
-    "files": "",
-    "geometry": "",
     "index": "Index",
-    "lectures.editions": "",
     "lectures.exercises": "____",
-    "lectures.recording": "",
-    "lectures.widgets": "",
     "losses": (
         "ContrastiveLoss SSTLoss TripletLoss contrastive_loss nearest_positives squared_distances sst_loss triplet_loss"
     ),
     "models": "EmbeddingNet device",
-    "figures.plots": "",
     "recipes": "Recipe recipe_for",
     "runs": "run",
     "sampling": "ClassBalancedSampler LocalSampler ShuffledSampler",
-    "study": "",
-    "study.paper": "",
     "training": "fit train",
 }
-_SHORT = {module.rpartition(".")[2]: module for module in _MODULES}
+_WHOLE = (
+    "augmentation checks distributed figures figures.plots files geometry lectures.editions lectures.recording "
+    "lectures.widgets study study.paper"
+)
+_SHORT = {module.rpartition(".")[2]: module for module in [*_MODULES, *_WHOLE.split()]}
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 _RENAMED = {"parallel": "distributed"}  # until the next release
 

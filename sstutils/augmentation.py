@@ -45,9 +45,8 @@ def augment(images: Tensor, strength: float, generator: torch.Generator, turned:
     images = images.float() / 255
     if strength == 0 and turned is None:
         return images
-    angle, size, slant, right, down = strength * (
-        2 * torch.rand(5, len(images), generator=generator, dtype=torch.float32) - 1
-    )
+    draws = strength * (2 * torch.rand(5, len(images), generator=generator, dtype=torch.float32) - 1)
+    angle, size, slant, right, down = draws
     angle, size, slant, right, down = angle * 0.2, 2 ** (size * 0.25), slant * 0.15, right * 0.12, down * 0.12
     mirror = torch.ones(len(images), dtype=torch.float32)
     if turned is not None:

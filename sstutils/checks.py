@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+Labels = Sequence[int] | Tensor  # as users pass them
+
 
 def whole_number(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
     """Check a count, an integer from `least` to `most` (None: without end); numpy's and torch's are converted."""

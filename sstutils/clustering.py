@@ -1,5 +1,9 @@
 """k-means by matrix products, on the device of the points: for the neighborhoods of local sampling, and for NMI."""
 
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -82,6 +86,23 @@ def rescale(x: Tensor) -> tuple[Tensor, float]:
     return x / scale, scale
 
 
+def map_blocks(compute: Callable[[Any], Any], blocks: Sequence, where: torch.device) -> Iterator:
+    """Yield the result of each block in turn; on a CPU, each of torch's threads computes another block.
+
+    Threads that share every operation wait for each other after each of them: beside a busy process, all are as slow as
+    the slowest. Here a thread that is ready takes the next block.
+    """
+    threads = torch.get_num_threads()
+    if where.type != "cpu" or threads == 1 or len(blocks) == 1:
+        yield from map(compute, blocks)
+        return
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield from pool.map(compute, blocks)
+    finally:
+        torch.set_num_threads(threads)  # of threads that begin later
+
+
 def _row_squares(x: Tensor) -> Tensor:
     """Return the squared norms of the rows, without a temporary of the size of x."""
     return torch.linalg.vector_norm(x, dim=1).square()
@@ -91,7 +112,7 @@ def _nearest(x: Tensor, square: Tensor, centres: Tensor) -> tuple[Tensor, Tensor
     """Find the nearest centre of each point, and the squared distance to it."""
     # argmin |x - c|^2 = argmin |c|^2 / 2 - x.c : one product, whose blocks (a few MB) are reduced while in cache.
     half = _row_squares(centres) / 2
-    rows = min(len(x), 1024 if x.device.type == "cpu" else max(1024, 2**27 // len(centres)))
+    rows = min(len(x), max(1024, (2**20 if x.device.type == "cpu" else 2**27) // len(centres)))
     score = x.new_empty(rows, len(centres))
     lowest, index = x.new_empty(len(x)), torch.empty(len(x), dtype=torch.long, device=x.device)
     for i in range(0, len(x), rows):

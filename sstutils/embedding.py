@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2.functional import center_crop
+from tqdm.auto import tqdm
 
 from .backbones import evaluation_mode
 from .checks import whole_number
@@ -73,13 +74,9 @@ def embed(
         steps = iterate(DataLoader(dataset, batch_sampler=chunks, num_workers=workers))
     else:
         steps = batches(dataset, chunks, size, workers)
-    if progress:
-        from tqdm.auto import tqdm
-
-        steps = tqdm(steps, total=len(chunks), desc="embed", unit="batch", leave=False)
     parts = []
     with evaluation_mode(model):
-        for images, *_ in steps:
+        for images, *_ in tqdm(steps, total=len(chunks), desc="embed", unit="batch", leave=False, disable=not progress):
             images = images.to(where, non_blocking=True)
             cut = crop and images.ndim == 4  # and no features
             parts.append(model(center_crop(images, [crop, crop]) if cut else images).float().cpu())

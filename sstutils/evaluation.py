@@ -19,8 +19,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from .checks import class_labels, finite_matrix, full_precision, item_numbers, whole_number, whole_numbers
-from .clustering import kmeans, rescale
+from .checks import Labels, class_labels, finite_matrix, full_precision, item_numbers, whole_number, whole_numbers
+from .clustering import kmeans, map_blocks, rescale
 
 # Scores: s_ij = -|x_i - x_j|^2 / 2 stands for a distance, greater is nearer, and many are one matrix product.
 
@@ -66,7 +66,7 @@ def _double_rows(x: Tensor, queries: Tensor) -> Iterator[tuple[Tensor, Tensor, T
         yield chunk, scores.scatter_(1, chunk[:, None], -math.inf), slack
 
 
-def check_measurable(labels: Sequence[int] | Tensor) -> None:
+def check_measurable(labels: Labels) -> None:
     """Raise ValueError unless something can be found among items of these classes, and missed."""
     sizes = class_labels(labels).unique(return_counts=True)[1]
     if len(sizes) < 2:
@@ -75,7 +75,7 @@ def check_measurable(labels: Sequence[int] | Tensor) -> None:
         raise ValueError(f"each of the {len(labels)} items has a class of its own; add items to these classes")
 
 
-def _by_class(embeddings: Tensor, labels: Sequence[int] | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _by_class(embeddings: Tensor, labels: Labels) -> tuple[Tensor, Tensor, Tensor]:
     """Return embeddings by class, small classes first, and rescaled; ascending classes; other items of the class."""
     x = finite_matrix(embeddings)
     labels = class_labels(labels, len(x)).cpu()
@@ -92,9 +92,7 @@ def _by_class(embeddings: Tensor, labels: Sequence[int] | Tensor) -> tuple[Tenso
 
 
 @full_precision()
-def recall_at_k(
-    embeddings: Tensor, labels: Sequence[int] | Tensor, ks: Sequence[int] = (1, 2, 4, 8)
-) -> dict[int, float]:
+def recall_at_k(embeddings: Tensor, labels: Labels, ks: Sequence[int] = (1, 2, 4, 8)) -> dict[int, float]:
     """Recall@K: the share of queries with an item of their class among their K nearest other items, K from 1 to N - 1.
 
     There is one if fewer than K items lie closer than the nearest item of the class. So no list of neighbors is made:
@@ -103,7 +101,7 @@ def recall_at_k(
     """
     x, y, peers = _by_class(embeddings, labels)
     ks = whole_numbers("ks", ks, 1, len(x) - 1)
-    closer, perhaps = _count_closer(x, y, peers)
+    closer, perhaps = _count_closer(x, y)
     queries = (peers > 0).nonzero()[:, 0]
     undecided = torch.stack([(closer < k) != (perhaps < k) for k in ks]).any(0)
     hits = {k: float((closer[queries] < k)[~undecided[queries]].sum()) for k in ks}
@@ -127,50 +125,39 @@ def _log_choose(n: Tensor, k: Tensor) -> Tensor:
     return torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
 
 
-def _count_closer(x: Tensor, y: Tensor, peers: Tensor) -> tuple[Tensor, Tensor]:
+def _count_closer(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Count for each item the others that are surely, and that are perhaps, closer than its nearest peer."""
     left, right = _factors(x)
-    # As items are sorted by class, nearest peers are in blocks about the diagonal.
-    best = x.new_full((len(x),), -math.inf)
-    for rows, columns, scores in _upper_blocks(left, right, y, peers=True):
-        if rows == columns:
-            scores.fill_diagonal_(-math.inf)
-        best[rows] = torch.maximum(best[rows], scores.amax(1))
-        best[columns] = torch.maximum(best[columns], scores.amax(0))
-    best[peers == 0] = 0
+    size = 1024 if x.device.type == "cpu" else 8192
+    best, end = x.new_empty(len(x)), 0
+    for members in y.bincount().tolist():
+        begin, end = end, end + members
+        for first in range(begin, end, size):
+            scores = left[first : min(first + size, end)] @ right[begin:end].T
+            scores.diagonal(first - begin).fill_(-math.inf)  # with itself
+            best[first : first + len(scores)] = scores.amax(1)
+    best[best == -math.inf] = 0  # without peers
     slack = _slack(left[:, -1], best, left.shape[1])
-    low, high = best - slack, best + slack
+    limits = torch.stack([best + slack, torch.nextafter(best - slack, best.new_tensor(-math.inf))])
 
-    surely, perhaps = torch.zeros_like(best), torch.zeros_like(best)
-    flags = None  # comparing into floats and summing them is several times faster than into booleans
-    for rows, columns, scores in _upper_blocks(left, right, y, peers=False):
-        flags = torch.empty_like(scores) if flags is None or flags.shape != scores.shape else flags
-        surely[rows] += torch.gt(scores, high[rows, None], out=flags).sum(1)
-        perhaps[rows] += torch.ge(scores, low[rows, None], out=flags).sum(1)
-        if rows != columns:
-            surely[columns] += torch.gt(scores, high[columns], out=flags).sum(0)
-            perhaps[columns] += torch.ge(scores, low[columns], out=flags).sum(0)
-    return surely, perhaps
+    def count(first: int) -> Tensor:
+        rows, counts = slice(first, first + size), x.new_zeros(2, len(x))
+        flags = x.new_empty(2, size, size)  # floats: summing them is several times faster than booleans
+        for start in range(first, len(x), size):
+            columns = slice(start, start + size)
+            scores = left[rows] @ right[columns].T
+            if y[start] <= y[rows][-1]:
+                scores.masked_fill_(y[rows, None] == y[columns], -math.inf)
+            out = flags[:, : scores.shape[0], : scores.shape[1]]
+            counts[:, rows] += torch.gt(scores, limits[:, rows, None], out=out).sum(2)
+            if start > first:
+                counts[:, columns] += torch.gt(scores, limits[:, None, columns], out=out).sum(1)
+        return counts
 
-
-def _upper_blocks(left: Tensor, right: Tensor, y: Tensor, peers: bool) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Yield the upper half of the matrix of scores: those of peers, or of all others; what is left out is -inf."""
-    count, size = len(y), 1024 if y.device.type == "cpu" else 8192
-    buffer, classes = left.new_empty(min(size, count) ** 2), y.tolist()
-    blocks = [slice(i, min(i + size, count)) for i in range(0, count, size)]
-    for i, rows in enumerate(blocks):
-        for columns in blocks[i:]:
-            meet = classes[columns.start] <= classes[rows.stop - 1]
-            if peers and not meet:
-                break
-            shape = rows.stop - rows.start, columns.stop - columns.start
-            scores = torch.mm(left[rows], right[columns].T, out=buffer[: math.prod(shape)].view(shape))
-            if meet:
-                scores.masked_fill_((y[rows, None] == y[columns]) != peers, -math.inf)
-            yield rows, columns, scores
+    return sum(map_blocks(count, range(0, len(x), size), x.device)).unbind()
 
 
-def map_at_r(embeddings: Tensor, labels: Sequence[int] | Tensor) -> float:
+def map_at_r(embeddings: Tensor, labels: Labels) -> float:
     """MAP@R, from 0 to 1 (Musgrave et al., A Metric Learning Reality Check, 2020); at most :func:`r_precision`.
 
     With R other items of a query's class: the mean, over ranks r = 1..R, of the precision of the first r items where
@@ -179,13 +166,13 @@ def map_at_r(embeddings: Tensor, labels: Sequence[int] | Tensor) -> float:
     return _precisions(embeddings, labels)[0]
 
 
-def r_precision(embeddings: Tensor, labels: Sequence[int] | Tensor) -> float:
+def r_precision(embeddings: Tensor, labels: Labels) -> float:
     """R-precision: the share of a query's class among its R nearest items, R being the size of the class less one."""
     return _precisions(embeddings, labels)[1]
 
 
 @full_precision()
-def _precisions(embeddings: Tensor, labels: Sequence[int] | Tensor) -> tuple[float, float]:
+def _precisions(embeddings: Tensor, labels: Labels) -> tuple[float, float]:
     """Measure MAP@R and R-precision in one pass over the ranked items."""
     x, y, peers = _by_class(embeddings, labels)
     queries = (peers > 0).nonzero()[:, 0]
@@ -226,7 +213,7 @@ def _precisions(embeddings: Tensor, labels: Sequence[int] | Tensor) -> tuple[flo
     return average / len(queries), precision / len(queries)
 
 
-def nmi(embeddings: Tensor, labels: Sequence[int] | Tensor, *, restarts: int | None = None, seed: int = 0) -> float:
+def nmi(embeddings: Tensor, labels: Labels, *, restarts: int | None = None, seed: int = 0) -> float:
     """Normalised mutual information, 2 I / (H + H') from 0 to 1, of the C classes and as many clusters by `kmeans`.
 
     Of the `restarts` the one of the lowest inertia counts. By default there are 10, but only as many as keep
@@ -268,22 +255,12 @@ def top_k(embeddings: Tensor, k: int, *, queries: Sequence[int] | Tensor | None 
 
 
 def evaluate(
-    embeddings: Tensor,
-    labels: Sequence[int] | Tensor,
-    ks: Sequence[int] = (1, 2, 4, 8),
-    *,
-    restarts: int | None = None,
-    seed: int = 0,
+    embeddings: Tensor, labels: Labels, ks: Sequence[int] = (1, 2, 4, 8), *, restarts: int | None = None, seed: int = 0
 ) -> dict[str, float]:
     """Measure an embedding by all of `recall_at_k`, `map_at_r`, `r_precision` and `nmi`, whose parameters these are.
 
     Returned is a dict of str to float: "recall@1" and so on, "map@r", "r_precision", "nmi".
     """
-    recall = recall_at_k(embeddings, labels, ks)
-    map_r, precision = _precisions(embeddings, labels)
-    return {
-        **{f"recall@{k}": value for k, value in recall.items()},
-        "map@r": map_r,
-        "r_precision": precision,
-        "nmi": nmi(embeddings, labels, restarts=restarts, seed=seed),
-    }
+    measures = {f"recall@{k}": value for k, value in recall_at_k(embeddings, labels, ks).items()}
+    measures["map@r"], measures["r_precision"] = _precisions(embeddings, labels)
+    return measures | {"nmi": nmi(embeddings, labels, restarts=restarts, seed=seed)}

@@ -171,16 +171,11 @@ class _Loss(nn.Module):
 
     def forward(self, embeddings: Tensor, labels: Tensor | None, indices_tuple: Any = None) -> Tensor:
         """Compute the loss function of the same name."""
-        return self.function(embeddings, labels, indices_tuple, **self._options())
-
-    def _options(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self._options().items())
+        options = {field.name: getattr(self, field.name) for field in fields(self)}
+        return self.function(embeddings, labels, indices_tuple, **options)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class SSTLoss(_Loss):
     """The stochastic symmetric triplet loss, :func:`sst_loss`, as a module."""
 
@@ -188,7 +183,7 @@ class SSTLoss(_Loss):
     function = staticmethod(sst_loss)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class TripletLoss(_Loss):
     """The triplet loss, :func:`triplet_loss`, as a module."""
 
@@ -197,7 +192,7 @@ class TripletLoss(_Loss):
     function = staticmethod(triplet_loss)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class ContrastiveLoss(_Loss):
     """The contrastive loss, :func:`contrastive_loss`, as a module."""
 

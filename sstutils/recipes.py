@@ -196,13 +196,9 @@ def make_loss(recipe: Recipe, classes: int = 0) -> nn.Module:
     each batch. A loss or a miner that is unknown, or needs more than a recipe holds, is a ValueError.
     """
     margin = {} if recipe.margin is None else {"margin": recipe.margin}
-    if recipe.loss == "sst":
-        loss = SSTLoss(k=recipe.k)
-    elif recipe.loss == "triplet":
-        loss = TripletLoss(k=recipe.k, **margin)
-    elif recipe.loss == "contrastive":
-        loss = ContrastiveLoss(**margin)
-    else:
+    own = SSTLoss(recipe.k), TripletLoss(k=recipe.k, **margin), ContrastiveLoss(**margin)
+    loss = dict(zip(LOSSES, own, strict=True)).get(recipe.loss)
+    if loss is None:
         loss = _of_pml("loss", recipe.loss, num_classes=classes, embedding_size=recipe.dim, **margin)
     if recipe.miner is None:
         return loss

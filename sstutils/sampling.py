@@ -7,7 +7,7 @@ the number of epochs before. Values out of range raise a ValueError.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, RandomSampler, Sampler
 
 from . import checks
-from .checks import full_precision
-from .clustering import kmeans, rescale
+from .checks import Labels, full_precision
+from .clustering import kmeans, map_blocks, rescale
 from .losses import nearest_positives, squared_distances
 
 
@@ -26,7 +26,7 @@ class _Epochs(Sampler[list[int]]):
 
     pairs: list[tuple[Tensor, Tensor]] | None = None
 
-    def __init__(self, labels: Sequence[int] | Tensor, batch_size: int, seed: int, least: int = 1) -> None:
+    def __init__(self, labels: Labels, batch_size: int, seed: int, least: int = 1) -> None:
         self.labels = checks.class_labels(labels).cpu()
         self.batch_size = checks.whole_number("batch_size", batch_size, least)
         self.seed = checks.seed_number(seed)
@@ -104,7 +104,7 @@ class LocalSampler(_Epochs):
 
     def __init__(
         self,
-        labels: Sequence[int] | Tensor,
+        labels: Labels,
         batch_size: int = 200,
         k: int = 5,
         *,
@@ -151,9 +151,13 @@ class LocalSampler(_Epochs):
             batches = [batches[i] for i in torch.randperm(len(batches), generator=random)]
         self.batches, self.pairs = batches, None
         if self.positives == "epoch":
-            distances = (squared_distances(rescale(x[batch.to(x.device)])[0]) for batch in batches)
-            found = [nearest_positives(d2, labels[i], self.k) for d2, i in zip(distances, batches, strict=True)]
-            self.pairs = [(anchor.cpu(), positive.cpu()) for anchor, positive in found]
+
+            def find_pairs(batch: Tensor) -> tuple[Tensor, Tensor]:
+                d2 = squared_distances(rescale(x[batch.to(x.device)])[0])
+                anchor, positive = nearest_positives(d2, labels[batch], self.k)
+                return anchor.cpu(), positive.cpu()
+
+            self.pairs = list(map_blocks(find_pairs, batches, x.device))
         return self
 
     def _refreshed(self) -> list[Tensor]:
@@ -221,9 +225,7 @@ class ClassBalancedSampler(_Epochs):
     size of every batch is a multiple of `per_class`, for two classes or more and no more than there are.
     """
 
-    def __init__(
-        self, labels: Sequence[int] | Tensor, batch_size: int = 200, per_class: int = 5, *, seed: int = 0
-    ) -> None:
+    def __init__(self, labels: Labels, batch_size: int = 200, per_class: int = 5, *, seed: int = 0) -> None:
         super().__init__(labels, batch_size, seed)
         self.per_class = checks.whole_number("per_class", per_class, 2)
         batch_size, per_class = self.batch_size, self.per_class
@@ -259,7 +261,7 @@ class ShuffledSampler(_Epochs):
     Each epoch leaves out the last, incomplete batch; a data set smaller than `batch_size` is one batch.
     """
 
-    def __init__(self, labels: Sequence[int] | Tensor, batch_size: int = 200, *, seed: int = 0) -> None:
+    def __init__(self, labels: Labels, batch_size: int = 200, *, seed: int = 0) -> None:
         super().__init__(labels, batch_size, seed)
 
     def __iter__(self) -> Iterator[list[int]]:

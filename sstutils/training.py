@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.utils.data import Dataset, Sampler, Subset
+from tqdm.auto import tqdm
 
 from . import distributed
 from .augmentation import augment, crop
@@ -31,7 +32,7 @@ from .datasets.subsets import unreadable
 from .embedding import embed
 from .evaluation import recall_at_k
 from .files import exclusive
-from .models import EmbeddingNet, device, is_out_of_memory
+from .models import EmbeddingNet, calm_threads, device, is_out_of_memory
 from .recipes import Recipe, check_recipe, view
 from .sampling import LocalSampler
 from .state import Run
@@ -178,9 +179,8 @@ def prepare(
             images = augment(images, recipe.augment, generator, turned)
             if recipe.warmup_size and early:
                 images = nn.functional.interpolate(images, recipe.warmup_size, mode="bilinear", antialias=True)
-        if recipe.neighborhoods > 1:
-            for layer in batch_norms(run.model):
-                layer.track_running_stats = number == numbers[0]
+        for layer in batch_norms(run.model) if recipe.neighborhoods > 1 else ():
+            layer.track_running_stats = number == numbers[0]
         last = number == numbers[-1]
         with nullcontext() if last else distributed.accumulate(run.network, run.objective):
             yield images, labels.to(run.where), pairs[number] if pairs else None, weight
@@ -305,14 +305,15 @@ def complete_epoch(run: Run) -> Iterator[Step]:
     epoch, losses, count, items = len(run.history), 0.0, 0, 0
     started, processor = time.perf_counter(), time.process_time()
     run.row = row = {"epoch": epoch + 1, "sampling": 0.0}
-    for step in train_epoch(run, epoch):
-        losses, count = losses + step.loss * step.neighborhoods, count + step.neighborhoods
-        items += len(step.indices)
-        yield step
+    with calm_threads(run.model, run.where):
+        for step in train_epoch(run, epoch):
+            losses, count = losses + step.loss * step.neighborhoods, count + step.neighborhoods
+            items += len(step.indices)
+            yield step
+    if not count and run.history:
+        run.ended = "every neighborhood holds one class only, there is nothing left to pull or push"
+        return
     if not count:
-        if run.history:
-            run.ended = "every neighborhood holds one class only, there is nothing left to pull or push"
-            return
         raise ValueError(
             f"no batch of {run.recipe.batch_size} holds a class with two images and another class; "
             "add images to the classes, or change batch_size"
@@ -375,8 +376,6 @@ def fit(dataset: Dataset, recipe: Recipe | None = None, *, progress: bool = True
 
     Parameters are those of :func:`train`. The bar shows what is done, time left, loss, Recall@1 of held-out classes.
     """
-    from tqdm.auto import tqdm
-
     recipe, step, quiet = check_recipe(recipe), None, not progress or distributed.world()[0] > 0
     first, local = ceil(recipe.warmup * recipe.epochs), recipe.sampler == "local"
     search = [local and (i == first or (i > first and i % recipe.refresh == 0)) for i in range(recipe.epochs)]

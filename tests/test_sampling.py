@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from threading import Barrier, Thread, get_ident
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from sklearn.cluster import KMeans
 from torch.utils.data import DataLoader, TensorDataset
 
 from sstutils import sampling
-from sstutils.clustering import kmeans
+from sstutils.clustering import kmeans, map_blocks
+from sstutils.evaluation import recall_at_k
+from sstutils.losses import nearest_positives, squared_distances
 from sstutils.sampling import ClassBalancedSampler, LocalSampler, ShuffledSampler
 
 
@@ -29,6 +32,14 @@ def cloud(count, dim=8, seed=0, dtype=torch.float32):
 
 
 integer_points = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30)
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 # k-means
@@ -473,3 +484,37 @@ def test_in_a_data_loader(kind, workers):
         seen.append([batch.tolist() for (batch,) in loader])
         assert seen[-1] == list(twin)
     assert seen[0] != seen[1]
+
+
+# Threads
+
+
+def test_blocks_are_computed_by_one_thread_each_and_come_in_order(two_threads):
+    seen, meet = set(), Barrier(2, timeout=20)
+
+    def compute(block):
+        seen.add((get_ident(), torch.get_num_threads()))
+        if block < 2:
+            meet.wait()  # the first two at once, or it is broken
+        return block
+
+    assert list(map_blocks(compute, range(7), torch.device("cpu"))) == list(range(7))
+    assert len(seen) == 2 and {threads for _, threads in seen} == {1}
+    assert torch.get_num_threads() == 2
+    with pytest.raises(ZeroDivisionError):
+        list(map_blocks(lambda block: 1 // block, range(7), torch.device("cpu")))
+    later = []
+    thread = Thread(target=lambda: later.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert [torch.get_num_threads(), *later] == [2, 2]
+
+
+def test_pairs_and_recall_do_not_depend_on_threads(two_threads):
+    x, labels = cloud(2500), torch.arange(2500) % 40
+    sampler, recall = LocalSampler(labels, 100).refresh(x), recall_at_k(x, labels, (1, 10))
+    torch.set_num_threads(1)
+    assert recall_at_k(x, labels, (1, 10)) == recall
+    for batch, pairs in zip(sampler.batches, sampler.pairs, strict=True):
+        expected = nearest_positives(squared_distances(x[batch]), labels[batch])
+        assert all(map(torch.equal, pairs, expected))

@@ -316,7 +316,7 @@ def bars(monkeypatch):
             super().set_description(text, **options)
             self.told += [] if text in self.told else [text]
 
-    monkeypatch.setattr(tqdm.auto, "tqdm", Bar)
+    monkeypatch.setattr("sstutils.training.tqdm", Bar)
     return shown
 
 
@@ -768,3 +768,25 @@ def test_what_the_system_says_when_memory_runs_out_is_understood(ask):
         ask()
     assert is_out_of_memory(caught.value)
     assert not is_out_of_memory(RuntimeError("a bug")) and not is_out_of_memory(ValueError("out of memory"))
+
+
+@pytest.mark.parametrize(
+    ("threads", "values", "expected"),
+    [
+        (2, {"precision": "bfloat16"}, 1),  # see calm_threads
+        (2, {"precision": "float32"}, 2),
+        (3, {"precision": "bfloat16"}, 3),
+        (2, {"precision": "bfloat16", "backbone": "resnet18"}, 2),
+    ],
+)
+def test_the_small_network_trains_on_one_of_two_threads_in_bfloat16(run, threads, values, expected):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        steps = run(epochs=1, **values)
+        next(steps)
+        assert torch.get_num_threads() == expected
+        steps.close()
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Labels = Sequence[int] | Tensor  # as users pass them
+Labels = Sequence[int] | Tensor  # what users may pass; arrays and columns of pandas, too
 
 
 def whole_number(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
@@ -23,11 +23,11 @@ def whole_number(name: str, value: Any, least: int = 1, most: int | None = None)
     try:
         number = operator.index(None if _is_bool(value) else value)
     except (TypeError, ValueError):  # torch's has several errors of its own
-        raise ValueError(f"{name} must be an integer, got {_shown(value)}") from None
+        raise ValueError(f"{name} must be an integer, got {_show(value)}") from None
     if most is not None and not least <= number <= most:
-        raise ValueError(f"{name} must be between {least} and {most}, got {_shown(number)}")
+        raise ValueError(f"{name} must be between {least} and {most}, got {_show(number)}")
     if number < least:
-        raise ValueError(f"{name} must be at least {least}, got {_shown(number)}")
+        raise ValueError(f"{name} must be at least {least}, got {_show(number)}")
     return number
 
 
@@ -53,7 +53,7 @@ def real_number(name: str, value: Any, least: float = -math.inf, most: float = m
     except OverflowError:  # of an integer
         number = math.inf
     if not math.isfinite(number):
-        raise ValueError(f"{name} must be a finite number, got {_shown(value)}")
+        raise ValueError(f"{name} must be a finite number, got {_show(value)}")
     if not least <= number <= most:
         raise ValueError(f"{name} must be between {least:g} and {most:g}, got {number:g}")
     return number
@@ -62,7 +62,7 @@ def real_number(name: str, value: Any, least: float = -math.inf, most: float = m
 def true_or_false(name: str, value: Any) -> bool:
     """Check a switch: words such as "false" are refused, as they would count as true."""
     if not _is_bool(value):
-        raise ValueError(f"{name} must be True or False, got {_shown(value)}")
+        raise ValueError(f"{name} must be True or False, got {_show(value)}")
     return bool(value)
 
 
@@ -70,7 +70,7 @@ def _is_bool(value: Any) -> bool:
     return isinstance(value, (bool, np.bool_)) or getattr(value, "dtype", None) in (torch.bool, bool)
 
 
-def _shown(value: Any) -> str:
+def _show(value: Any) -> str:
     """Show a wrong value on one line."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:60]}..."
@@ -168,7 +168,7 @@ def float_matrix(x: Any, name: str = "embeddings") -> Tensor:
                 warnings.filterwarnings("ignore", "The given NumPy array is not writable")
                 x = torch.from_numpy(np.asarray(array, dtype=kind, order="C"))
     except (TypeError, ValueError, RuntimeError):  # strings, None, rows of unequal lengths
-        raise ValueError(f"{wanted}, got {_shown(x)}") from None
+        raise ValueError(f"{wanted}, got {_show(x)}") from None
     if x.is_quantized or x.is_nested or x.is_meta:
         raise ValueError(f"{wanted}, got a quantized or nested tensor, or one without data")
     x = x if x.layout == torch.strided else x.to_dense()
@@ -182,7 +182,7 @@ def real_array(x: Any, name: str) -> np.ndarray:
     try:
         array = np.asarray(x.detach().double().cpu() if isinstance(x, Tensor) else x, dtype=np.float64)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be real numbers, got {_shown(x)}") from None
+        raise ValueError(f"{name} must be real numbers, got {_show(x)}") from None
     if not (np.abs(array) < 1e150).all():
         raise ValueError(f"{name} must be finite numbers below 1e150, got {np.abs(array).max():.3g}")
     return array

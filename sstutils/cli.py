@@ -395,7 +395,7 @@ def _evaluate(checkpoint: Path, k: Iterable[int] = (), out: Path | None = None, 
     from .files import atomic_write
     from .study.tables import part_note, results_table
 
-    embeddings, dataset, content = _embedded(checkpoint, "test", out, **options)
+    embeddings, dataset, content = _embed_split(checkpoint, "test", out, **options)
     results = evaluate(embeddings, dataset.targets, k or protocol_ks(dataset))
     recipe, other = content["recipe"], options.get("data")
     if out:
@@ -420,14 +420,14 @@ def _embed(checkpoint: Path, split: str = "test", out: Path = Path("embeddings.n
 
     from .files import atomic_write
 
-    embeddings, dataset, _ = _embedded(checkpoint, split, out, **options)
+    embeddings, dataset, _ = _embed_split(checkpoint, split, out, **options)
     arrays = {"embeddings": embeddings.cpu().numpy(), "labels": dataset.targets, "classes": dataset.classes}
     with atomic_write(out) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
     print(f"{out}: {len(embeddings)} embeddings of length {embeddings.shape[1]}, with labels and classes")
 
 
-def _embedded(checkpoint: Path, split: str, out: Path | None, **options: Any) -> tuple:
+def _embed_split(checkpoint: Path, split: str, out: Path | None, **options: Any) -> tuple:
     """Return the embeddings of a data set by a checkpoint, the data set and the checkpoint's content."""
     from .checkpoints import load_checkpoint
     from .runs import embed_checkpoint
@@ -541,7 +541,7 @@ def _data(data: str = "", download: bool = False) -> None:
         load(data, split, download=True)
     if data:
         about = info(data)
-        print("\n".join(_described(about)))
+        print("\n".join(_describe(about)))
         if about["problem"]:
             raise ValueError(about["problem"])
         return
@@ -551,7 +551,7 @@ def _data(data: str = "", download: bool = False) -> None:
     print("\nRun `sst data NAME` for details.")
 
 
-def _described(about: dict[str, Any]) -> Iterable[str]:
+def _describe(about: dict[str, Any]) -> Iterable[str]:
     """Yield the lines that describe a data set."""
     yield f"{about['name']}: {about['description']}"
     rows = [("licence", about["licence"]), ("source", about["source"])]

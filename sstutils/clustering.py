@@ -87,20 +87,20 @@ def rescale(x: Tensor) -> tuple[Tensor, float]:
 
 
 def map_blocks(compute: Callable[[Any], Any], blocks: Sequence, where: torch.device) -> Iterator:
-    """Yield the result of each block in turn; on a CPU, each of torch's threads computes another block.
+    """Yield ``compute(block)`` for each block, in order; on a CPU, as many threads as torch has take one block each.
 
-    Threads that share every operation wait for each other after each of them: beside a busy process, all are as slow as
-    the slowest. Here a thread that is ready takes the next block.
+    Threads that share each operation wait after it for the slowest, and one of them is slow beside a busy process; here
+    a free one takes the next block. `compute` may write only to its own tensors; ``no_grad`` and autocast end at it.
     """
     threads = torch.get_num_threads()
-    if where.type != "cpu" or threads == 1 or len(blocks) == 1:
+    if where.type != "cpu" or threads == 1 or len(blocks) < 2:
         yield from map(compute, blocks)
         return
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield from pool.map(compute, blocks)
     finally:
-        torch.set_num_threads(threads)  # of threads that begin later
+        torch.set_num_threads(threads)  # what the workers set is also the default of later threads
 
 
 def _row_squares(x: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ def _row_squares(x: Tensor) -> Tensor:
 
 def _nearest(x: Tensor, square: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """Find the nearest centre of each point, and the squared distance to it."""
-    # argmin |x - c|^2 = argmin |c|^2 / 2 - x.c : one product, whose blocks (a few MB) are reduced while in cache.
+    # argmin |x - c|^2 = argmin |c|^2 / 2 - x.c : one product, whose blocks (4 MB, or more) are reduced while in cache.
     half = _row_squares(centres) / 2
     rows = min(len(x), max(1024, (2**20 if x.device.type == "cpu" else 2**27) // len(centres)))
     score = x.new_empty(rows, len(centres))

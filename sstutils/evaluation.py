@@ -106,43 +106,44 @@ def recall_at_k(embeddings: Tensor, labels: Labels, ks: Sequence[int] = (1, 2, 4
     undecided = torch.stack([(closer < k) != (perhaps < k) for k in ks]).any(0)
     hits = {k: float((closer[queries] < k)[~undecided[queries]].sum()) for k in ks}
     for chunk, scores, slack in _double_rows(x, queries[undecided[queries]]):
+        from scipy.stats import hypergeom  # takes half a second, and is seldom needed
+
         same = y[chunk, None] == y
         best = scores.masked_fill(~same, -math.inf).max(1, keepdim=True)
         margin = slack.gather(1, best.indices)
         ahead = scores > best.values + margin
         level = (scores >= best.values - margin) & ~ahead
-        right, wrong = (level & same).sum(1), (level & ~same).sum(1)
-        for k in ks:  # the chance that `draws` of the level items are all wrong
-            draws = (k - ahead.sum(1)).clamp(min=0).minimum(right + wrong)
-            missed = (_log_choose(wrong, draws) - _log_choose(right + wrong, draws)).exp()
-            hits[k] += float((1 - missed).sum())
+        items, right, before = (mask.sum(1).cpu() for mask in (level, level & same, ahead))
+        for k in ks:  # the chance that one of those drawn from the level items is right
+            drawn = (k - before).clamp(min=0).minimum(items)
+            hits[k] += float((1 - hypergeom.pmf(0, items, right, drawn)).sum())
     return {k: hits[k] / len(queries) for k in ks}
-
-
-def _log_choose(n: Tensor, k: Tensor) -> Tensor:
-    """Return log(n! / k! / (n - k)!), which is -inf for k > n."""
-    n, k = n.double(), k.double()
-    return torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
 
 
 def _count_closer(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Count for each item the others that are surely, and that are perhaps, closer than its nearest peer."""
     left, right = _factors(x)
-    size = 1024 if x.device.type == "cpu" else 8192
-    best, end = x.new_empty(len(x)), 0
-    for members in y.bincount().tolist():
-        begin, end = end, end + members
-        for first in range(begin, end, size):
-            scores = left[first : min(first + size, end)] @ right[begin:end].T
-            scores.diagonal(first - begin).fill_(-math.inf)  # with itself
-            best[first : first + len(scores)] = scores.amax(1)
-    best[best == -math.inf] = 0  # without peers
+    size = min(len(x), 1024 if x.device.type == "cpu" else 8192)
+    starts = range(0, len(x), size)
+
+    def find_best(first: int) -> Tensor:
+        rows, best = slice(first, first + size), x.new_full((), -math.inf)
+        for start in range(int((y < y[first]).sum()), int((y <= y[rows][-1]).sum()), size):  # where their classes are
+            columns = slice(start, start + size)
+            scores = (left[rows] @ right[columns].T).masked_fill_(y[rows, None] != y[columns], -math.inf)
+            scores.diagonal(first - start).fill_(-math.inf)  # an item is no peer of its own
+            best = torch.maximum(best, scores.amax(1))
+        return best
+
+    best = torch.cat(list(map_blocks(find_best, starts, x.device)))
+    best[best == -math.inf] = 0  # items without peers
     slack = _slack(left[:, -1], best, left.shape[1])
-    limits = torch.stack([best + slack, torch.nextafter(best - slack, best.new_tensor(-math.inf))])
+    # Less a number that matters only beside zero, where scores of equal items are.
+    limits = torch.stack([best + slack, best - slack - torch.finfo(best.dtype).tiny])
 
     def count(first: int) -> Tensor:
         rows, counts = slice(first, first + size), x.new_zeros(2, len(x))
-        flags = x.new_empty(2, size, size)  # floats: summing them is several times faster than booleans
+        flags = x.new_empty(2, size, size)  # floats: summing them is several times faster than summing booleans
         for start in range(first, len(x), size):
             columns = slice(start, start + size)
             scores = left[rows] @ right[columns].T
@@ -154,7 +155,7 @@ def _count_closer(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
                 counts[:, columns] += torch.gt(scores, limits[:, None, columns], out=out).sum(1)
         return counts
 
-    return sum(map_blocks(count, range(0, len(x), size), x.device)).unbind()
+    return sum(map_blocks(count, starts, x.device)).unbind()
 
 
 def map_at_r(embeddings: Tensor, labels: Labels) -> float:

@@ -65,10 +65,10 @@ def file_name(data: str) -> str:
     """
     short, _, path = data.partition(":")
     name = resolve(path).resolve().name if path else short.lower()
-    return _shortened(re.sub(r"\W+", "-", name).strip("-") or short, 100)
+    return _shorten(re.sub(r"\W+", "-", name).strip("-") or short, 100)
 
 
-def _shortened(name: str, most: int) -> str:
+def _shorten(name: str, most: int) -> str:
     """Return a name of at most so many bytes: a longer one is cut, and ends in its digest."""
     raw = os.fsencode(name)
     return name if len(raw) <= most else f"{raw[: most - 13].decode(errors='ignore')}-{digest(raw)}"
@@ -108,7 +108,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = check_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{_shortened(path.name, 200)}.{secrets.token_hex(4)}.part")
+    temporary = path.with_name(f".{_shorten(path.name, 200)}.{secrets.token_hex(4)}.part")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -124,7 +124,7 @@ def exclusive(out: str | os.PathLike, wait: bool = False) -> Iterator[None]:
     """
     path = Path(os.path.realpath(out))
     path.parent.mkdir(parents=True, exist_ok=True)
-    name = f".{_shortened(path.name, 200)}"
+    name = f".{_shorten(path.name, 200)}"
     lock = FileLock(path.with_name(f"{name}.lock"), timeout=-1 if wait else 0)
     try:
         lock.acquire()

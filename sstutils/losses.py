@@ -149,7 +149,7 @@ def contrastive_loss(
     item i. Parameters and results are those of :func:`sst_loss`; `margin` is in units of squared distance. Triplets in
     `indices_tuple` are read as the pairs (a, p) and (a, n). By default all items of the same class are positives.
     """
-    embeddings, labels, indices = _checked(embeddings, labels, indices_tuple, k)
+    embeddings, labels, indices = _convert(embeddings, labels, indices_tuple, k)
     margin = checks.real_number("margin", margin)
 
     def objective(d2: Tensor) -> tuple[Tensor, Tensor]:
@@ -264,7 +264,7 @@ def _triplet_mean(
     embeddings: Tensor, labels: Tensor | None, indices_tuple: Any, k: int | None, link: Link, symmetric: bool
 ) -> Tensor:
     """Take the mean of `link` over z = d2(a, p) - d2(a, n); `symmetric` takes the mean of d2(a, n) and d2(p, n)."""
-    embeddings, labels, indices = _checked(embeddings, labels, indices_tuple, k)
+    embeddings, labels, indices = _convert(embeddings, labels, indices_tuple, k)
 
     def objective(d2: Tensor) -> tuple[Tensor, Tensor]:
         if len(indices) <= 2:
@@ -318,7 +318,7 @@ def _join_pairs(a1: Tensor, p: Tensor, a2: Tensor, n: Tensor, size: int) -> tupl
     return a1[pair], p[pair], n[first[a1[pair]] + nth]
 
 
-def _checked(
+def _convert(
     embeddings: Tensor, labels: Tensor | None, indices_tuple: Any, k: int | None
 ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
     """Convert embeddings, and labels and indices to tensors on their device; no indices are an empty tuple."""
@@ -331,9 +331,9 @@ def _checked(
         raise ValueError("labels are None: they may be left out only if indices_tuple holds 3 or 4 tensors")
     if len(indices) == 2:
         a, p = indices
-        wrong = (labels[a] != labels[p]) | (a == p)
-        if wrong.any():
+        bad = (labels[a] != labels[p]) | (a == p)
+        if bad.any():
             raise ValueError(
-                f"indices_tuple: {int(wrong.sum())} of {len(a)} pairs (a, p) do not join two items of one class"
+                f"indices_tuple: {int(bad.sum())} of {len(a)} pairs (a, p) do not join two items of one class"
             )
     return embeddings, labels, indices

@@ -267,18 +267,18 @@ class EmbeddingNet(nn.Module):
 
 @contextmanager
 def calm_threads(model: EmbeddingNet, where: torch.device) -> Iterator[None]:
-    """Compute on one of two threads of a CPU where the second gains little, and costs much beside a busy process.
+    """Train on one thread where torch has two and the second gains little.
 
-    Threads of oneDNN spin until all of them have their part of the gradient of a bfloat16 convolution. Training the
-    small network, two are 1.1 times as fast as one if nothing else runs, and take four times as long if something does.
+    In the gradient of a bfloat16 convolution, oneDNN's threads spin until the last is done. Two threads train the small
+    network 1.1 times as fast as one on a quiet machine, and four times as slowly as one beside a busy process.
     """
     threads = torch.get_num_threads()
-    if threads == 2 and where.type == "cpu" and model.name == "small" and model.takes_bfloat16("cpu"):
-        torch.set_num_threads(1)
+    alone = threads == 2 and where.type == "cpu" and model.name == "small" and model.takes_bfloat16("cpu")
+    torch.set_num_threads(1 if alone else threads)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(threads if alone else torch.get_num_threads())
 
 
 class _Perceptron(nn.Module):

@@ -89,7 +89,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for entry in fields(self):
-            object.__setattr__(self, entry.name, _converted(entry, getattr(self, entry.name)))
+            object.__setattr__(self, entry.name, _convert(entry, getattr(self, entry.name)))
         if 0 < self.resize < self.size:
             raise ValueError(f"resize must be 0 or at least size, {self.size}; got {self.resize}")
 
@@ -101,7 +101,7 @@ def check_recipe(recipe: Recipe | None) -> Recipe:
     return recipe or Recipe()
 
 
-def _converted(entry: Field, value: Any) -> Any:
+def _convert(entry: Field, value: Any) -> Any:
     """Return a value as its field has it, by the annotation, or raise a ValueError that names the field."""
     name, (kind, _, optional) = entry.name, entry.type.partition(" | ")
     least, most, choices = (entry.metadata[key] for key in ("least", "most", "choices"))
@@ -197,9 +197,9 @@ def make_loss(recipe: Recipe, classes: int = 0) -> nn.Module:
     """
     margin = {} if recipe.margin is None else {"margin": recipe.margin}
     own = SSTLoss(recipe.k), TripletLoss(k=recipe.k, **margin), ContrastiveLoss(**margin)
-    loss = dict(zip(LOSSES, own, strict=True)).get(recipe.loss)
-    if loss is None:
-        loss = _of_pml("loss", recipe.loss, num_classes=classes, embedding_size=recipe.dim, **margin)
+    loss = dict(zip(LOSSES, own, strict=True)).get(recipe.loss) or _of_pml(
+        "loss", recipe.loss, num_classes=classes, embedding_size=recipe.dim, **margin
+    )
     if recipe.miner is None:
         return loss
     from pytorch_metric_learning.distances import LpDistance

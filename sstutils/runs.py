@@ -74,7 +74,7 @@ def run(
     how = {"strict": strict, "workers": default_workers(workers, where), "progress": progress}
     out, lines = Path(out or checkpoint_path(data)), []
     if resume:
-        chosen, options = _resumed(out, data, recipe, part, values)
+        chosen, options = _plan_to_resume(out, data, recipe, part, values)
     else:
         suited, why = _photos("head").suit_pictures(data, recipe, where, values)
         lines += [why] if why else []
@@ -163,7 +163,7 @@ def embed_checkpoint(
     return embeddings.to(device(where)), dataset, content
 
 
-def _resumed(
+def _plan_to_resume(
     out: Path, data: str, recipe: str, part: int | str, values: dict[str, Any]
 ) -> tuple[Recipe, dict[str, int]]:
     """Return recipe and options of a checkpoint to resume; ValueError if others are asked for."""

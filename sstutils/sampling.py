@@ -25,10 +25,11 @@ class _Epochs(Sampler[list[int]]):
     """What the samplers share: each epoch has random numbers of its own, so that a run can be taken up at any epoch."""
 
     pairs: list[tuple[Tensor, Tensor]] | None = None
+    _least = 1  # size of a batch
 
-    def __init__(self, labels: Labels, batch_size: int, seed: int, least: int = 1) -> None:
+    def __init__(self, labels: Labels, batch_size: int = 200, *, seed: int = 0) -> None:
         self.labels = checks.class_labels(labels).cpu()
-        self.batch_size = checks.whole_number("batch_size", batch_size, least)
+        self.batch_size = checks.whole_number("batch_size", batch_size, self._least)
         self.seed = checks.seed_number(seed)
         self.epoch = 0
 
@@ -102,6 +103,8 @@ class LocalSampler(_Epochs):
     ...         loss = sst_loss(model(images), labels, pairs)
     """
 
+    _least = 3
+
     def __init__(
         self,
         labels: Labels,
@@ -114,7 +117,7 @@ class LocalSampler(_Epochs):
         iterations: int = 20,
         seed: int = 0,
     ) -> None:
-        super().__init__(labels, batch_size, seed, least=3)
+        super().__init__(labels, batch_size, seed=seed)
         self.k = checks.whole_number("k", k)
         self.shuffle = checks.true_or_false("shuffle", shuffle)
         self.balanced = checks.true_or_false("balanced", balanced)
@@ -149,27 +152,26 @@ class LocalSampler(_Epochs):
                 batches.append(batch)
         if self.shuffle:
             batches = [batches[i] for i in torch.randperm(len(batches), generator=random)]
-        self.batches, self.pairs = batches, None
-        if self.positives == "epoch":
 
-            def find_pairs(batch: Tensor) -> tuple[Tensor, Tensor]:
-                d2 = squared_distances(rescale(x[batch.to(x.device)])[0])
-                anchor, positive = nearest_positives(d2, labels[batch], self.k)
-                return anchor.cpu(), positive.cpu()
+        def find_pairs(batch: Tensor) -> tuple[Tensor, Tensor]:
+            d2 = squared_distances(rescale(x[batch.to(x.device)])[0])
+            anchor, positive = nearest_positives(d2, labels[batch], self.k)
+            return anchor.cpu(), positive.cpu()
 
-            self.pairs = list(map_blocks(find_pairs, batches, x.device))
+        pairs = list(map_blocks(find_pairs, batches, x.device)) if self.positives == "epoch" else None
+        self.batches, self.pairs = batches, pairs
         return self
 
-    def _refreshed(self) -> list[Tensor]:
+    def _require_batches(self) -> list[Tensor]:
         if self.batches is None:
             raise ValueError("the local sampler has no neighborhoods yet: call refresh(embeddings) before each epoch")
         return self.batches
 
     def __iter__(self) -> Iterator[list[int]]:
-        return iter([batch.tolist() for batch in self._refreshed()])
+        return iter([batch.tolist() for batch in self._require_batches()])
 
     def __len__(self) -> int:
-        return len(self._refreshed())
+        return len(self._require_batches())
 
     def state_dict(self) -> dict[str, Any]:
         """Return the seed, the number of refreshes, and the neighborhoods with their pairs."""
@@ -226,7 +228,7 @@ class ClassBalancedSampler(_Epochs):
     """
 
     def __init__(self, labels: Labels, batch_size: int = 200, per_class: int = 5, *, seed: int = 0) -> None:
-        super().__init__(labels, batch_size, seed)
+        super().__init__(labels, batch_size, seed=seed)
         self.per_class = checks.whole_number("per_class", per_class, 2)
         batch_size, per_class = self.batch_size, self.per_class
         if batch_size % per_class or batch_size < 2 * per_class:
@@ -260,9 +262,6 @@ class ShuffledSampler(_Epochs):
 
     Each epoch leaves out the last, incomplete batch; a data set smaller than `batch_size` is one batch.
     """
-
-    def __init__(self, labels: Labels, batch_size: int = 200, *, seed: int = 0) -> None:
-        super().__init__(labels, batch_size, seed)
 
     def __iter__(self) -> Iterator[list[int]]:
         items = RandomSampler(self.labels, generator=self._next_epoch())

@@ -40,6 +40,14 @@ def undrawn(monkeypatch):
     monkeypatch.setattr(plots.Figure, "svg", lambda *_, **__: "lines")
 
 
+@pytest.fixture
+def two_threads():
+    """Torch has two threads, as on a laptop with two cores."""
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def chrome():
     """A headless Chromium; tests that need it are skipped where there is none."""

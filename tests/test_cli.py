@@ -396,7 +396,7 @@ def test_output_that_cannot_be_printed_stops_nothing(tmp_path):
 def test_what_an_encoding_lacks_is_replaced(monkeypatch):
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", stream)
-    monkeypatch.setattr(cli, "_described", lambda about: ["0.5 ± 0.1"])
+    monkeypatch.setattr(cli, "_describe", lambda about: ["0.5 ± 0.1"])
     assert cli.main(["data", "digits"]) == 0
     assert stream.buffer.getvalue() == b"0.5 ? 0.1\n"
 

@@ -485,7 +485,7 @@ def check_equal(source, student, lecturer):
         if name:
             assert taught.source.splitlines()[-1] == cell.source.rstrip().splitlines()[-1]
             assert "____" not in taught.source
-            assert taught.source == notebooks.solved(cell.source, name)
+            assert taught.source == notebooks.solve(cell.source, name)
             assert dict(taught) | {"source": 0, "outputs": 0, "execution_count": 0} == dict(cell) | {
                 "source": 0,
                 "outputs": 0,
@@ -532,7 +532,7 @@ def test_every_exercise_can_be_solved_in_a_notebook():
         cell = f"def {name}(x):\n    return ____\n\n\noutcome = sst.exercises.{name}.check({name})"
         space = {}
         exec("import numpy as np\nimport sstutils as sst\nfrom sstutils import ____", space)
-        exec(notebooks.solved(cell, name), space)
+        exec(notebooks.solve(cell, name), space)
         assert space["outcome"], (name, space["outcome"])
 
 
@@ -562,7 +562,7 @@ def test_the_lecturers_edition_is_solved_and_tells_if_not(tmp_path):
     )
     assert run(taught, tmp_path) == ["sst_loss"]  # the open one alone
     with pytest.raises(EditionError, match="must define it"):
-        notebooks.solved("x = 1", "triplet_loss")
+        notebooks.solve("x = 1", "triplet_loss")
 
 
 RUN = {"student": "09", "lecturer": "00"}  # in the ordinary run; all of them as they are committed run with nbval

@@ -89,7 +89,7 @@ def test_measures_are_exact(sizes, dtype, noise):
 
 
 @pytest.mark.parametrize("sizes", [[5] * 200 + [1] * 400 + [40] * 17, [1100, 1000], [3] * 700])
-def test_measures_are_exact_over_many_blocks(sizes):
+def test_measures_are_exact_over_many_blocks(sizes, two_threads):
     x, labels = classes(sizes, dim=16, noise=0.5)
     assert len(x) > 2 * 1024
     assert_same(measured(x, labels, KS), naive(x, labels, KS))

@@ -34,14 +34,6 @@ def cloud(count, dim=8, seed=0, dtype=torch.float32):
 integer_points = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30)
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 # k-means
 
 

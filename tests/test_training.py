@@ -779,14 +779,18 @@ def test_what_the_system_says_when_memory_runs_out_is_understood(ask):
         (2, {"precision": "bfloat16", "backbone": "resnet18"}, 2),
     ],
 )
-def test_the_small_network_trains_on_one_of_two_threads_in_bfloat16(run, threads, values, expected):
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
-        steps = run(epochs=1, **values)
-        next(steps)
-        assert torch.get_num_threads() == expected
-        steps.close()
-        assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(before)
+def test_the_small_network_trains_on_one_of_two_threads_in_bfloat16(run, two_threads, threads, values, expected):
+    torch.set_num_threads(threads)
+    left, whole, broken = (run(epochs=1, **values) for _ in range(3))
+    next(left)
+    assert torch.get_num_threads() == expected
+    left.close()
+    assert torch.get_num_threads() == threads
+    assert {torch.get_num_threads() for _ in whole} == {expected}
+    assert torch.get_num_threads() == threads
+    with (
+        mock.patch("sstutils.training.check_finite", side_effect=FloatingPointError),
+        pytest.raises(FloatingPointError),
+    ):
+        next(broken)
+    assert torch.get_num_threads() == threads

@@ -161,7 +161,7 @@ def curves(
     axes.grid(True, **GRID)
     if len(ys) > 1:
         axes.legend(handles=axes.lines)
-    figure.alt = _spoken(f"Curves of {y_label or 'y'} over {x_label or 'x'}. {'; '.join(seen)}.")
+    figure.alt = _speak(f"Curves of {y_label or 'y'} over {x_label or 'x'}. {'; '.join(seen)}.")
     return figure
 
 
@@ -178,7 +178,7 @@ def _course(x: np.ndarray, y: np.ndarray) -> str:
     return ", ".join(said if len(said) < 2 or points[0] or y.any() else [f"{y[0]:.2g} everywhere"])
 
 
-def _spoken(text: str) -> str:
+def _speak(text: str) -> str:
     """Write formulas as they are spoken: without dollar signs and backslashes."""
     plain = text.replace("$", "").replace(r"\Vert", "‖").replace("{", "").replace("}", "")
     return re.sub(r"‖ *([^‖]*?) *‖", r"‖\1‖", re.sub(r"\\([A-Za-z]+) ?", r"\1 ", plain))

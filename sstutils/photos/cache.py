@@ -85,15 +85,15 @@ def cache_resized(
     key = digest(_FORMAT, dataset.fingerprint, PIL.__version__, jpeg, webp, torchvision.__version__)
     path = resolve(root) / f"{kind}-{key}.npy"
     scaled, shape = resize_to_square(dataset, side), (len(dataset), side, side, 3)
-    found = _opened(path, shape, progress)
-    if found is None or _repaired(scaled, found[1]):
+    found = _load(path, shape, progress)
+    if found is None or _try_again(scaled, found[1]):
         try:
             with exclusive(path, wait=True):  # of several processes one makes the file, the others wait for it
-                found = _opened(path, shape, progress, warn=True)
-                if found is None or _repaired(scaled, found[1]):
+                found = _load(path, shape, progress, warn=True)
+                if found is None or _try_again(scaled, found[1]):
                     _make(path, scaled, shape, workers, progress)
                     _remove_stale(path, kind)
-                    found = _opened(path, shape, progress, warn=True)
+                    found = _load(path, shape, progress, warn=True)
         except OSError as error:
             if error.errno is None:  # told already
                 raise
@@ -106,7 +106,7 @@ def cache_resized(
     return Resized(path, *found, dataset)
 
 
-def _opened(
+def _load(
     path: Path, shape: tuple[int, ...], progress: bool, warn: bool = False
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Map the images into memory, and tell which are stand-ins; None if the file is missing or damaged."""
@@ -138,7 +138,7 @@ def _parts(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         return np.asarray(data), np.load(file), np.load(file), np.load(file)
 
 
-def _repaired(dataset: Dataset, stand_ins: np.ndarray) -> bool:
+def _try_again(dataset: Dataset, stand_ins: np.ndarray) -> bool:
     """Try those images again that have stand-ins, and return whether one can be read; if they may not, raise."""
     for item in np.flatnonzero(stand_ins):
         dataset[int(item)]  # names and counts it, or raises

@@ -110,7 +110,7 @@ class Lecture(Text):
         self.number, self.title = title[1] or "", title[2].strip()
         minutes = re.search(r"(\d+) min\b", rest)
         self.minutes = int(minutes[1]) if minutes else None
-        with _located(self._where(0)):
+        with _say_where(self._where(0)):
             # the facts of the first paragraph stand between bars; a bar may also be in a formula or in code
             facts, _, self._rest = rest.strip().partition("\n\n")
             pieces = re.split(r"\s\|\s", " ".join(facts.split()))
@@ -130,7 +130,7 @@ class Lecture(Text):
         """All cells but the title and the claims, in HTML."""
         made, asked = [], False
         for index, node in enumerate(self.notebook.cells):
-            with _located(self._where(index)):
+            with _say_where(self._where(index)):
                 source = self._rest if index == 0 else node.source
                 if not source.strip() or CLAIM in node.metadata.get("tags", ()):
                     continue
@@ -171,7 +171,7 @@ class Lecture(Text):
         if VIEW in data:
             return self._widget(data[VIEW]["model_id"], output)
         if "text/html" in data:
-            return _checked(data["text/html"])
+            return _check_html(data["text/html"])
         for kind in ("image/svg+xml", "image/png", "image/jpeg"):
             if kind in data:
                 return _picture(kind, data[kind], output.metadata.get(kind, {}))
@@ -249,7 +249,7 @@ def split_answer(text: str, whole: bool = False) -> tuple[str, str]:
 
 
 @contextmanager
-def _located(where: str) -> Iterator[None]:
+def _say_where(where: str) -> Iterator[None]:
     """Say where an error happened."""
     try:
         yield
@@ -271,7 +271,7 @@ def _plain(text: str) -> str:
     return f'<pre class="plain">{escape(_ANSI.sub("", text)).rstrip()}</pre>'
 
 
-def _checked(html: str) -> str:
+def _check_html(html: str) -> str:
     """Return the HTML of an output, if all its pictures have alternative text and nothing is fetched."""
     for tag in re.findall(r"<img\b[^>]*>", html):
         if not re.search(r"""\balt=(["'])\s*[^"'\s]""", tag):

@@ -68,7 +68,7 @@ def lecturer(notebook: NotebookNode, name: str = "") -> NotebookNode:
     for cell in made.cells:
         name = cell.metadata.get("exercise")
         if name is not None:
-            cell.source = solved(cell.source, name)
+            cell.source = solve(cell.source, name)
             cell.outputs, cell.execution_count = [], None
         cells.append(cell)
         if about := cell.metadata.get("lecturer"):
@@ -77,7 +77,7 @@ def lecturer(notebook: NotebookNode, name: str = "") -> NotebookNode:
     return made
 
 
-def solved(source: str, name: str) -> str:
+def solve(source: str, name: str) -> str:
     """Return the source of an exercise cell with the model answer; its last line, which checks, stays.
 
     Raises

@@ -98,7 +98,7 @@ def _split(tex: str, pattern: re.Pattern, template: str = "\0") -> list[str]:
     return [part for part in pattern.sub(cut, tex).split("\0") if part.strip()]
 
 
-def _closed(formula: str, mark: str) -> str:
+def _keep_together(formula: str, mark: str) -> str:
     """Let no line begin with the punctuation mark after a formula of the text."""
     if not mark or not formula.startswith("<math"):
         return formula + mark
@@ -182,7 +182,7 @@ class Text:
         made = mistune.create_markdown(renderer=_Html(self), plugins=["table", "strikethrough"])(text)
 
         def put(match: re.Match) -> str:
-            return _closed(formulas[int(match[1])], match[2])
+            return _keep_together(formulas[int(match[1])], match[2])
 
         self.headings = [(level, name, _PLACE.sub(put, title)) for level, name, title in self.headings]
         made = _ALONE.sub(r'<div class="display">\1</div>', _PLACE.sub(put, made))

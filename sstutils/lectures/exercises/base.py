@@ -211,14 +211,14 @@ def _finite(value: Any) -> bool:
     return all(map(_finite, value)) if isinstance(value, list) else bool(np.isfinite(value).all())
 
 
-def _changed(before: Any, after: Any) -> bool:
+def _differ(before: Any, after: Any) -> bool:
     if hasattr(before, "detach"):  # a tensor
         before, after = before.detach().numpy(), after.detach().numpy()
     if isinstance(before, np.ndarray):
         return not np.array_equal(before, after, equal_nan=before.dtype.kind == "f")
     if isinstance(before, int | float):
         return before != after
-    return isinstance(before, list) and (len(before) != len(after) or any(map(_changed, before, after)))
+    return isinstance(before, list) and (len(before) != len(after) or any(map(_differ, before, after)))
 
 
 def _error(error: BaseException) -> str:
@@ -414,7 +414,7 @@ class Exercise:
         if _has_blank(result) or result is Ellipsis:
             raise BlankLeft
         for name, before, after in zip(self.parameters, case, given):
-            if _changed(before, after):
+            if _differ(before, after):
                 raise _Told(
                     f"Your function changes `{name}`, which belongs to its caller. "
                     f"Compute something new from it, or work on a copy: `{name}.copy()`."
@@ -486,14 +486,14 @@ class Exercise:
                 continue
             except _Told:
                 pass
-            lines = list(zip(self.parameters, map(_shown, case)))
+            lines = list(zip(self.parameters, map(_show, case)))
             try:
-                lines.append(("your result", _shown(_quietly(answer, given))))
+                lines.append(("your result", _show(_quietly(answer, given))))
             except (Exception, SystemExit) as error:
                 lines.append(("your result", _error(error)))
-            lines.append(("the right one" if self.unique else "a right one", _shown(right)))
-            changed = [(name, z) for name, x, z in zip(self.parameters, case, given) if _changed(x, z)]
-            lines += [(f"{name} afterwards", _shown(z)) for name, z in changed]
+            lines.append(("the right one" if self.unique else "a right one", _show(right)))
+            changed = [(name, z) for name, x, z in zip(self.parameters, case, given) if _differ(x, z)]
+            lines += [(f"{name} afterwards", _show(z)) for name, z in changed]
             width = max(len(name) for name, _ in lines) + 3
             return "\n".join(f"{name:{width - 3}} = {text}".replace("\n", "\n" + width * " ") for name, text in lines)
         return ""
@@ -515,7 +515,7 @@ def _quietly(answer: Callable[..., Any], given: tuple) -> Any:
         return answer(*given)
 
 
-def _shown(value: Any) -> str:
+def _show(value: Any) -> str:
     """Write an argument or a result as a student would write it on paper: a few digits, no dtype."""
     if isinstance(value, np.random.Generator):
         return "a random generator"
@@ -525,7 +525,7 @@ def _shown(value: Any) -> str:
     if callable(value):
         return (value.__doc__ or "a function").removeprefix("Return ").rstrip(".")
     if isinstance(value, list | tuple):
-        text = ", ".join(map(_shown, value))
+        text = ", ".join(map(_show, value))
         return f"[{text}]" if isinstance(value, list) else f"({text})"
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()

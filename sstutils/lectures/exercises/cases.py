@@ -33,7 +33,7 @@ def triples(rng, scale=1.0):
     return [tuple(rng.normal(scale=scale, size=(3, dimension))) for dimension in (2, 3, 5, 1) for _ in range(3)]
 
 
-def turned(*points):
+def turn(*points):
     """Return points after a rotation or reflection: each coordinate takes the place of the next, the first negated."""
     return [np.roll(x * np.where(np.arange(len(x)) == 0, -1, 1), 1) for x in points]
 

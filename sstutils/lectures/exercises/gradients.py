@@ -3,7 +3,7 @@
 import numpy as np
 
 from .base import exercise, near
-from .cases import d2, logit, sigmoid, triples, turned, vectors
+from .cases import d2, logit, sigmoid, triples, turn, vectors
 
 
 def triplet_gradient(a, p, n, margin):
@@ -135,7 +135,7 @@ exercise(
         "Swapping anchor and positive should swap their gradients and leave that of the negative alone; "
         "not so with yours.": lambda f, a, p, n: near(f(a, p, n)[[1, 0, 2]], f(p, a, n)),
         "Turning the space should turn the gradients along, but yours change.": lambda f, a, p, n: near(
-            f(*turned(a, p, n)), turned(*f(a, p, n))
+            f(*turn(a, p, n)), turn(*f(a, p, n))
         ),
         "If all three points coincide nothing tells them where to go: the gradients should be zero. "
         "Yours are not.": lambda f, a, p, n: near(f(a, a, a), 0),

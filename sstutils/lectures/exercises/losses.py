@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .base import exercise, near
-from .cases import apart, batch, d2, line, logit, sigmoid, triples, turned, vectors
+from .cases import apart, batch, d2, line, logit, sigmoid, triples, turn, vectors
 
 
 def _above_log2(losses):
@@ -13,7 +13,7 @@ def _above_log2(losses):
     return losses[losses > math.log(2)].mean() if (losses > math.log(2)).any() else 0.0
 
 
-def _parted(x, labels):
+def _separate(x, labels):
     """Return points (N, 2) near the corner of a triangle that belongs to their label 0, 1 or 2."""
     return x / 10 + 5 * x.new_tensor([[0, 0], [1, 0], [0, 1]])[labels]
 
@@ -238,7 +238,7 @@ exercise(
             f(a + 3, p + 3, n + 3), f(a, p, n)
         ),
         "Turning the whole space should not change z, but it changes yours.": lambda f, a, p, n: near(
-            f(*turned(a, p, n)), f(a, p, n)
+            f(*turn(a, p, n)), f(a, p, n)
         ),
         "With all points twice as far apart, squared distances are 4 times as large, and so should z be. "
         "Yours grows by a different factor.": lambda f, a, p, n: near(f(2 * a, 2 * p, 2 * n), 4 * f(a, p, n)),
@@ -546,7 +546,7 @@ def _slope(loss, x, labels):
     return x.grad.numpy()
 
 
-def _trained(loss, x, labels):
+def _recall_after(loss, x, labels):
     """Return Recall@1 of points that followed the gradient of a loss for a while."""
     import torch
 
@@ -590,15 +590,17 @@ exercise(
             f(x, 7 - 2 * y), f(x, y)
         ),
         "Classes that lie apart should cost less than the same points with labels at random; not "
-        "so with yours.": lambda f, x, y: f(_parted(x, y), y) < f(_parted(x, y), y.sort().values),
+        "so with yours.": lambda f, x, y: f(_separate(x, y), y) < f(_separate(x, y), y.sort().values),
         "If all points lie in one place no class can be told from another: that should cost more "
-        "than classes that lie apart; not so with yours.": lambda f, x, y: f(0 * x, y) > f(_parted(x, y), y),
+        "than classes that lie apart; not so with yours.": lambda f, x, y: f(0 * x, y) > f(_separate(x, y), y),
         "No gradient comes out of your loss: "
         "on the way from x to the result, something is not torch, or has no slope.": lambda f, x, y: (
             np.isfinite(_slope(f.answer, x, y)).all() and np.abs(_slope(f.answer, x, y)).max() > 0
         ),
         "Points that follow the gradient of your loss do not find their classes: after 150 steps hardly "
-        "more nearest neighbors are of the same class than before.": lambda f, x, y: _trained(f.answer, x, y) > 0.5,
+        "more nearest neighbors are of the same class than before.": lambda f, x, y: (
+            _recall_after(f.answer, x, y) > 0.5
+        ),
     },
     mistakes={
         "The result has left torch (`.item()`, `.detach()` or numpy), so that no gradient comes back. "

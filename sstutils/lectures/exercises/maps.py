@@ -95,13 +95,13 @@ def neighbor_recall(d2, layout_d2, k):
     return np.mean(shares)
 
 
-def _kept(d2, layout_d2, k):
+def _overlap(d2, layout_d2, k):
     """Return for each item how many of its k nearest others are among those on the map."""
     before, after = (others(x).argsort(1)[:, :k] for x in (d2, layout_d2))
     return (before[:, :, None] == after[:, None, :]).any(2).sum(1)
 
 
-def _rearranged(d2, seed):
+def _rearrange(d2, seed):
     order = np.random.default_rng(seed).permutation(len(d2))
     return d2[np.ix_(order, order)]
 
@@ -147,32 +147,34 @@ exercise(
         ),
         "For a map with the items "
         "at random places the share should be about k / (N - 1); yours is not.": lambda f, x, y, k: np.isclose(
-            np.mean([f(x, _rearranged(y, seed), k) for seed in range(20)]), k / (len(x) - 1), atol=0.05
+            np.mean([f(x, _rearrange(y, seed), k) for seed in range(20)]), k / (len(x) - 1), atol=0.05
         ),
     },
     mistakes={
         "You count each item as its own neighbor, kept by every map. A hit for free: "
-        "who has to be left out?": lambda x, y, k: (1 + _kept(x, y, k - 1)).mean() / k,
+        "who has to be left out?": lambda x, y, k: (1 + _overlap(x, y, k - 1)).mean() / k,
         "You ask for the same neighbor at the same rank. A map that only swaps the first two would lose both: "
         "does the order within the k matter?": lambda x, y, k: np.mean(
             others(x).argsort(1)[:, :k] == others(y).argsort(1)[:, :k]
         ),
         "You divide by the size of the union. That is the Jaccard index, lower as soon as one is lost; "
-        "out of how many could neighbors be kept?": lambda x, y, k: np.mean(_kept(x, y, k) / (2 * k - _kept(x, y, k))),
+        "out of how many could neighbors be kept?": lambda x, y, k: np.mean(
+            _overlap(x, y, k) / (2 * k - _overlap(x, y, k))
+        ),
         "You return how many neighbors are kept. A share can be compared between different k: "
-        "share of how many?": lambda x, y, k: _kept(x, y, k).mean(),
+        "share of how many?": lambda x, y, k: _overlap(x, y, k).mean(),
         "You ask whether at least one neighbor is kept, in the manner of Recall@K. "
-        "Here each neighbor counts.": lambda x, y, k: (_kept(x, y, k) > 0).mean(),
+        "Here each neighbor counts.": lambda x, y, k: (_overlap(x, y, k) > 0).mean(),
         "You ask whether all k are kept. One lost neighbor then spoils the other k - 1: "
-        "how much should it cost?": lambda x, y, k: (_kept(x, y, k) == k).mean(),
+        "how much should it cost?": lambda x, y, k: (_overlap(x, y, k) == k).mean(),
         "You compare the k farthest items. In which order does `argsort` sort?": lambda x, y, k: (
-            _kept(-x, -y, k).mean() / k
+            _overlap(-x, -y, k).mean() / k
         ),
         "You return one share for each item. They make a good picture; "
-        "what makes one number of them?": lambda x, y, k: _kept(x, y, k) / k,
+        "what makes one number of them?": lambda x, y, k: _overlap(x, y, k) / k,
         "You drop the item itself after cutting at k, so only k - 1 neighbors are compared, and divided by k. "
         "Even a perfect map does not reach 1: "
-        "what comes first?": lambda x, y, k: _kept(x, y, k - 1).mean() / k,
+        "what comes first?": lambda x, y, k: _overlap(x, y, k - 1).mean() / k,
         "You return the share that is lost. It is the same knowledge, "
         "but should a faithful map have 0 or 1?": lambda x, y, k: 1 - neighbor_recall(x, y, k),
         "You look at the nearest neighbor only, whatever k is. "

@@ -254,7 +254,7 @@ def _assignments(rng):
             for sizes, B in (((60, 9, 70, 12), 30), ((65, 58, 4, 20), 25), ((5, 61, 64, 20), 20))]  # fmt: skip
 
 
-def _drawn(f, assignment, B, seed):
+def _sorted_batches(f, assignment, B, seed):
     return sorted(map(sorted, _lists(f(assignment, B, np.random.default_rng(seed)))))
 
 
@@ -294,12 +294,16 @@ exercise(
             sorted(map(len, f(c, B, rng))) == sorted(min(B, n) for n in np.unique(c, return_counts=True)[1])
         ),
         "From a large cluster the B items should be drawn at random, but yours "
-        "are the same for every seed.": lambda f, c, B, rng: len({str(_drawn(f, c, B, seed)) for seed in range(4)}) > 1,
+        "are the same for every seed.": lambda f, c, B, rng: (
+            len({str(_sorted_batches(f, c, B, seed)) for seed in range(4)}) > 1
+        ),
         "The same seed of rng should give the same batches, but yours differ. "
-        "Where else does chance come from?": lambda f, c, B, rng: _drawn(f, c, B, 1) == _drawn(f, c, B, 1),
+        "Where else does chance come from?": lambda f, c, B, rng: (
+            _sorted_batches(f, c, B, 1) == _sorted_batches(f, c, B, 1)
+        ),
         "Each member of a large cluster should have its chance, "
         "but some never appear in your batches.": lambda f, c, B, rng: (
-            len({i for seed in range(40) for part in _drawn(f, c, B, seed) for i in part}) == len(c)
+            len({i for seed in range(40) for part in _sorted_batches(f, c, B, seed) for i in part}) == len(c)
         ),
     },
     mistakes={

@@ -143,7 +143,7 @@ class RetrievalGame(Drawn):
         **state: Any,
     ) -> None:
         queries, neighbors, margin, seed = plain((queries, neighbors, margin, seed))
-        x, y, queries = _checked(embeddings, labels, images, names, queries, neighbors, margin, seed)
+        x, y, queries = _check(embeddings, labels, images, names, queries, neighbors, margin, seed)
         entries = rounds_of(x, y, queries, neighbors)
         shown = sorted({i for e in entries for i in (e["query"], e["p"], e["n"], *e["neighbors"])})
         cell = {item: number for number, item in enumerate(shown)}
@@ -194,7 +194,7 @@ class RetrievalGame(Drawn):
         return plots.gallery(images, labels, queries, neighbors, names=names, columns=2)
 
 
-def _checked(
+def _check(
     embeddings: Any, labels: Any, images: Any, names: Any, queries: Any, neighbors: int, margin: float, seed: int
 ) -> tuple[Tensor, np.ndarray, np.ndarray]:
     """Return embeddings, labels and the numbers of the queries of a game that can be played; or raise ValueError."""

@@ -45,7 +45,7 @@ _TINTS = ("green", "purple", "orange", "sky")  # blue and vermilion are kept for
 
 
 # -- the twin of the page --
-def _drawn(items: Sequence[int], count: int, numbers: Iterator[float]) -> list[int]:
+def _sample(items: Sequence[int], count: int, numbers: Iterator[float]) -> list[int]:
     """Draw `count` of the items without replacement, as ``drawn`` in the page: Fisher and Yates."""
     items = list(items)
     for i in range(count):
@@ -58,7 +58,7 @@ def _some(items: Sequence[int], count: int, numbers: Iterator[float]) -> list[in
     """Draw `count` of the items; each comes before any comes again."""
     out: list[int] = []
     while len(out) < count:
-        out += _drawn(items, len(items), numbers)
+        out += _sample(items, len(items), numbers)
     return out[:count]
 
 
@@ -74,7 +74,7 @@ def draw_batches(
     count = len(labels)
     if sampler == "local":
         groups = [np.flatnonzero(clusters == c) for c in range(int(clusters.max()) + 1)]
-        batches = [_drawn(group, size, numbers) if len(group) > size else group for group in groups if len(group)]
+        batches = [_sample(group, size, numbers) if len(group) > size else group for group in groups if len(group)]
     elif sampler == "balanced":
         members = [np.flatnonzero(labels == c).tolist() for c in range(int(labels.max()) + 1)]
         most = min(size, count)
@@ -85,7 +85,7 @@ def draw_batches(
             chosen = _some(range(len(members)), classes, numbers)
             batches.append([item for c in chosen for item in _some(members[c], each, numbers)])
     else:
-        order = _drawn(range(count), count, numbers)
+        order = _sample(range(count), count, numbers)
         batches = [order[i * size : (i + 1) * size] for i in range(max(1, count // size))]
     return [np.sort(np.asarray(batch, dtype=int)) for batch in batches]
 
@@ -125,7 +125,7 @@ def measure(d2: np.ndarray, labels: np.ndarray, k: int = 5, margin: float = 0.2)
 
 
 # -- what is made beforehand --
-def _reduced(x: np.ndarray, enough: float = 0.98, most: int = 32) -> tuple[np.ndarray, float]:
+def _reduce(x: np.ndarray, enough: float = 0.98, most: int = 32) -> tuple[np.ndarray, float]:
     """Return as many principal components as hold `enough` of the variance, and the share they hold."""
     components, held = recording.principal_components(x)
     count = min(int(np.searchsorted(held, enough - 1e-12)) + 1, most, len(held))
@@ -163,7 +163,7 @@ def prepare(
     Parameters and errors are those of :class:`NeighborhoodExplorer`; the seed is of maps and k-means. Returned are
     arrays and all else for :func:`sstutils.lectures.recording.save`.
     """
-    stages, present, labels = _checked(embeddings, labels, images, classes)
+    stages, present, labels = _check(embeddings, labels, images, classes)
     count, sizes, seed = len(labels), whole_numbers("sizes", sizes), seed_number(seed)
     fitting = sorted({size for size in sizes if 4 <= size <= count})
     if not fitting:
@@ -172,7 +172,7 @@ def prepare(
     about: list[dict[str, Any]] = []
     layouts, clusters, before = [], [], None
     for name, x in stages.items():
-        vectors, held = _reduced(x)
+        vectors, held = _reduce(x)
         arrays[f"vectors{len(about)}"], scale = recording.pack(vectors)
         before = _map(vectors, before, seed)
         layouts.append(np.rint(before * 32767).astype("<i2"))
@@ -189,7 +189,7 @@ def prepare(
     return arrays, {"stages": about, "classes": names, "sizes": fitting, "layout": way}
 
 
-def _checked(
+def _check(
     embeddings: Any, labels: Any, images: Any, classes: Sequence[str] | None
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """Return the stages, the labels that occur, and each item's place among them; or raise ValueError."""

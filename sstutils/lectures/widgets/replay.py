@@ -92,7 +92,7 @@ class TrainingReplay(Drawn):
             points=content["points"].astype("<i2").tobytes(),
             scale=about["scale"],
             sprite=sprite,
-            runs=_chosen([run["name"] for run in curves], runs),
+            runs=_full_names([run["name"] for run in curves], runs),
             **traits,
         )
 
@@ -109,7 +109,9 @@ class TrainingReplay(Drawn):
 
     @traitlets.validate("runs")
     def _valid_runs(self, proposal: Any) -> list[str]:
-        return _chosen([run["name"] for run in self.curves], proposal["value"]) if self.curves else proposal["value"]
+        return (
+            _full_names([run["name"] for run in self.curves], proposal["value"]) if self.curves else proposal["value"]
+        )
 
     def append(self, frame: recording.Frame) -> None:
         """Add a frame of a run that goes on, or the first of another run; the page follows.
@@ -211,7 +213,7 @@ def _extents(run: Mapping[str, Any]) -> np.ndarray:
     return spread * np.sqrt(shown)
 
 
-def _chosen(names: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
+def _full_names(names: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
     """Return full names of runs from beginnings of names."""
     if wanted is None:
         return list(names[:2])

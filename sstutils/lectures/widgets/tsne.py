@@ -177,7 +177,7 @@ def prepare(
     """
     from tqdm.auto import tqdm
 
-    sets, labels = _checked(sets, labels, max(perplexities))
+    sets, labels = _check(sets, labels, max(perplexities))
     shuffled = np.random.default_rng(0).permutation(labels)
     packed, steps, found, heads = [], [], {}, []
     runs = sum(len(seeds) * len(angles) for _, seeds, angles in sets.values()) * len(perplexities)
@@ -216,7 +216,7 @@ def _measure_all(
         }
 
 
-def _checked(sets: Mapping[str, tuple], labels: Any, perplexity: float) -> tuple[dict[str, tuple], np.ndarray]:
+def _check(sets: Mapping[str, tuple], labels: Any, perplexity: float) -> tuple[dict[str, tuple], np.ndarray]:
     """Return sets with embeddings in float64, and the labels; or raise ValueError."""
     embeddings, labels = matrices({name: x for name, (x, *_) in sets.items()}, labels)
     comparable(labels)

@@ -106,17 +106,16 @@ def recall_at_k(embeddings: Tensor, labels: Labels, ks: Sequence[int] = (1, 2, 4
     undecided = torch.stack([(closer < k) != (perhaps < k) for k in ks]).any(0)
     hits = {k: float((closer[queries] < k)[~undecided[queries]].sum()) for k in ks}
     for chunk, scores, slack in _double_rows(x, queries[undecided[queries]]):
-        from scipy.stats import hypergeom  # takes half a second, and is seldom needed
-
         same = y[chunk, None] == y
         best = scores.masked_fill(~same, -math.inf).max(1, keepdim=True)
         margin = slack.gather(1, best.indices)
         ahead = scores > best.values + margin
         level = (scores >= best.values - margin) & ~ahead
-        items, right, before = (mask.sum(1).cpu() for mask in (level, level & same, ahead))
-        for k in ks:  # the chance that one of those drawn from the level items is right
+        items, wrong, before = (mask.sum(1).double() for mask in (level, level & ~same, ahead))
+        for k in ks:  # the chance that those drawn from the level items are all wrong, as a ratio of binomials
             drawn = (k - before).clamp(min=0).minimum(items)
-            hits[k] += float((1 - hypergeom.pmf(0, items, right, drawn)).sum())
+            logs = torch.lgamma(torch.stack([wrong, items - drawn, wrong - drawn, items]) + 1)  # of factorials
+            hits[k] += float((1 - (logs[0] + logs[1] - logs[2] - logs[3]).exp()).sum())
     return {k: hits[k] / len(queries) for k in ks}
 
 

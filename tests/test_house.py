@@ -111,7 +111,7 @@ def test_files_of_the_method_are_short():
     }
     assert {str(path): count for path, count in lengths.items() if count > 400} == {}
     # The goal is 3,000; heads, backbones of one's own and checks at each door take more. It may only fall from here.
-    assert sum(lengths.values()) <= 4_901
+    assert sum(lengths.values()) <= 4_900
 
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
